@@ -1,0 +1,218 @@
+// Package fault is the one place where errors become gRPC statuses with google.rpc
+// details (AIP-193). Handlers return its errors for what the caller did or met;
+// anything else is an internal error whose cause the caller never sees.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Domain is the ErrorInfo domain of every error Cairn makes.
+const Domain = "cairn.care"
+
+// Error is an error that the caller is told.
+type Error struct {
+	Code     codes.Code
+	Reason   string            // stable machine reason, UPPER_SNAKE_CASE
+	Message  string            // a sentence that helps
+	Metadata map[string]string // more about the reason; never personal data
+	Details  []protoadapt.MessageV1
+	Cause    error // for the log only
+}
+
+// Error returns the message, and the cause for the log.
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return e.Message + ": " + e.Cause.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// GRPCStatus returns the status that goes over the wire: no cause.
+func (e *Error) GRPCStatus() *status.Status {
+	details := append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain, Metadata: e.Metadata}}, e.Details...)
+	st, err := status.New(e.Code, e.Message).WithDetails(details...)
+	if err != nil { // only for code OK, which no constructor makes
+		return status.New(codes.Internal, "internal error")
+	}
+	return st
+}
+
+// Violation is one bad field of a request.
+type Violation = errdetails.BadRequest_FieldViolation
+
+// Field returns a violation: the field's path as the caller wrote it, and what to do.
+func Field(field, format string, a ...any) *Violation {
+	return &Violation{Field: field, Description: fmt.Sprintf(format, a...)}
+}
+
+// Invalid returns INVALID_ARGUMENT for bad fields.
+func Invalid(violations ...*Violation) error {
+	parts := make([]string, len(violations))
+	for i, v := range violations {
+		parts[i] = v.GetField() + ": " + v.GetDescription()
+	}
+	return &Error{
+		Code: codes.InvalidArgument, Reason: "INVALID_FIELD",
+		Message: strings.Join(parts, "; "),
+		Details: []protoadapt.MessageV1{&errdetails.BadRequest{FieldViolations: violations}},
+	}
+}
+
+// NotFound returns NOT_FOUND for a resource that is not there, or not for this caller.
+func NotFound(name string) error {
+	return &Error{
+		Code: codes.NotFound, Reason: "NOT_FOUND", Message: name + " does not exist or is not visible to you",
+		Details: []protoadapt.MessageV1{&errdetails.ResourceInfo{ResourceName: name}},
+	}
+}
+
+// AlreadyExists returns ALREADY_EXISTS for the named resource.
+func AlreadyExists(name, format string, a ...any) error {
+	return &Error{
+		Code: codes.AlreadyExists, Reason: "ALREADY_EXISTS", Message: fmt.Sprintf(format, a...),
+		Details: []protoadapt.MessageV1{&errdetails.ResourceInfo{ResourceName: name}},
+	}
+}
+
+// Precondition returns FAILED_PRECONDITION for a rule of the domain that the subject
+// (a resource name) does not meet.
+func Precondition(reason, subject, format string, a ...any) error {
+	msg := fmt.Sprintf(format, a...)
+	return Preconditions(reason, &errdetails.PreconditionFailure_Violation{Type: reason, Subject: subject, Description: msg})
+}
+
+// Preconditions is Precondition for several broken rules at once.
+func Preconditions(reason string, violations ...*errdetails.PreconditionFailure_Violation) error {
+	parts := make([]string, len(violations))
+	for i, v := range violations {
+		parts[i] = v.GetDescription()
+	}
+	return &Error{
+		Code: codes.FailedPrecondition, Reason: reason, Message: strings.Join(parts, "; "),
+		Details: []protoadapt.MessageV1{&errdetails.PreconditionFailure{Violations: violations}},
+	}
+}
+
+// Aborted returns ABORTED: somebody else was faster, read again and retry.
+func Aborted(reason, format string, a ...any) error {
+	return &Error{Code: codes.Aborted, Reason: reason, Message: fmt.Sprintf(format, a...)}
+}
+
+// Denied returns PERMISSION_DENIED.
+func Denied(reason, format string, a ...any) error {
+	return &Error{Code: codes.PermissionDenied, Reason: reason, Message: fmt.Sprintf(format, a...)}
+}
+
+// Unauthenticated returns UNAUTHENTICATED.
+func Unauthenticated(reason, format string, a ...any) error {
+	return &Error{Code: codes.Unauthenticated, Reason: reason, Message: fmt.Sprintf(format, a...)}
+}
+
+// Unavailable returns UNAVAILABLE with RetryInfo; the cause goes to the log only.
+func Unavailable(after time.Duration, cause error) error {
+	return &Error{
+		Code: codes.Unavailable, Reason: "UNAVAILABLE", Cause: cause,
+		Message: "a part of Cairn is out of reach for the moment; retry with the same request_id",
+		Details: []protoadapt.MessageV1{&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}},
+	}
+}
+
+// Exhausted returns RESOURCE_EXHAUSTED with RetryInfo.
+func Exhausted(reason string, after time.Duration, format string, a ...any) error {
+	return &Error{
+		Code: codes.ResourceExhausted, Reason: reason, Message: fmt.Sprintf(format, a...),
+		Details: []protoadapt.MessageV1{&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}},
+	}
+}
+
+// From maps any error to the status the caller gets. A peer's status passes on if it
+// says something about the caller's request; errors nobody classified become a bare INTERNAL.
+func From(err error) *status.Status {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.GRPCStatus()
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return (&Error{Code: codes.Canceled, Reason: "CANCELLED", Message: "the call was cancelled"}).GRPCStatus()
+	case errors.Is(err, context.DeadlineExceeded):
+		return (&Error{Code: codes.DeadlineExceeded, Reason: "DEADLINE_EXCEEDED", Message: "the call took longer than its deadline; retry with the same request_id"}).GRPCStatus()
+	}
+	if st, ok := fromPeer(err); ok {
+		return st
+	}
+	if Unreachable(err) {
+		return status.Convert(Unavailable(time.Second, err))
+	}
+	return (&Error{Code: codes.Internal, Reason: "INTERNAL", Message: "internal error; quote the request id to support"}).GRPCStatus()
+}
+
+// fromPeer returns the status that err carries if it may pass on to the caller.
+func fromPeer(err error) (*status.Status, bool) {
+	carrier, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return nil, false
+	}
+	st := carrier.GRPCStatus()
+	switch st.Code() {
+	case codes.Internal, codes.Unknown, codes.DataLoss, codes.Unauthenticated:
+		return nil, false
+	case codes.Unavailable:
+		if len(st.Details()) == 0 { // the transport's own words may name addresses
+			return status.Convert(Unavailable(time.Second, err)), true
+		}
+	}
+	return st, true
+}
+
+// Unreachable tells whether err says that PostgreSQL or a network peer cannot be
+// reached or serve for now, so that the same call may succeed later.
+func Unreachable(err error) bool {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pe.Code[:2] {
+		case "08", "53", "57": // connection, insufficient resources, operator intervention
+			return pe.Code != "57014" // query_canceled: our own timeout
+		}
+		return pe.Code == "25006" || pe.Code == "40001" || pe.Code == "40P01" || pe.Code == "55P03" // read-only, serialization, deadlock, lock
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF")
+}
+
+// Transient tells whether repeating the work behind err may help: reachability and deadlines.
+func Transient(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || Unreachable(err) {
+		return true
+	}
+	switch From(err).Code() {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
+		return true
+	}
+	return false
+}
