@@ -1,0 +1,81 @@
+package chassis_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"cairn.care/services/chassis"
+)
+
+func load(t *testing.T, file string, env []string, args ...string) (*chassis.Config, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	chassis.AddFlags(fs)
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "cairn.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	return chassis.LoadConfig(chassis.DefaultConfig(), fs, env)
+}
+
+func TestConfigPrecedence(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, "http: 127.0.0.1:1\ngrpc: 127.0.0.1:1\ndata_dir: file\nlog_level: warn\n",
+		[]string{"CAIRN_HTTP=127.0.0.1:2", "CAIRN_GRPC=127.0.0.1:2", "CAIRN_CORS_ORIGINS=https://a.example,https://b.example", "OTHER=1"},
+		"--http", "127.0.0.1:3", "--peers", "groups=127.0.0.1:7,partners=127.0.0.1:8", "--identity-keys-file", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTP != "127.0.0.1:3" || c.GRPC != "127.0.0.1:2" || c.DataDir != "file" || c.LogLevel != "warn" {
+		t.Errorf("got http %s, grpc %s, data_dir %s, log_level %s; want the flag, the environment, the file, the file", c.HTTP, c.GRPC, c.DataDir, c.LogLevel)
+	}
+	if len(c.CORSOrigins) != 2 || c.Peers["partners"] != "127.0.0.1:8" {
+		t.Errorf("got cors_origins %v, peers %v", c.CORSOrigins, c.Peers)
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		file string
+		env  []string
+		args []string
+		want string
+	}{
+		"unknown key in the file":     {"htpt: x\n", nil, nil, "htpt"},
+		"unknown environment":         {"", []string{"CAIRN_HTPT=x"}, nil, "CAIRN_HTPT"},
+		"unknown flag":                {"", nil, []string{"--htpt=x"}, "htpt"},
+		"address":                     {"", nil, []string{"--http=8080"}, "http"},
+		"duration":                    {"", []string{"CAIRN_REQUEST_TIMEOUT=soon"}, nil, "CAIRN_REQUEST_TIMEOUT"},
+		"demo beyond loopback":        {"", nil, []string{"--http=0.0.0.0:8080", "--demo-clients"}, "demo clients"},
+		"plaintext gRPC beyond":       {"", nil, []string{"--grpc=0.0.0.0:9090"}, "tls_cert_file"},
+		"certificate without its key": {"tls_cert_file: a\n", nil, nil, "go together"},
+		"ratio":                       {"trace_ratio: 2\n", nil, nil, "trace_ratio"},
+		"issuer half said":            {"issuers: [{url: https://id.example}]\n", nil, nil, "issuers[0]"},
+	} {
+		if _, err := load(t, tc.file, tc.env, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v; want an error that names %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestConfigRedacts(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, "", nil, "--postgres-url", "postgres://u:hunter2@127.0.0.1/x?password=hunter2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.LogValue().String(); strings.Contains(s, "hunter2") || !strings.Contains(s, "127.0.0.1/x") {
+		t.Errorf("printed as %s", s)
+	}
+}
