@@ -214,8 +214,8 @@ func (Member_ContactChannel) EnumDescriptor() ([]byte, []int) {
 
 // A person who seeks or gives support, as one organization knows her.
 //
-// Fields marked personal are encrypted with a key of the member's own and shown by GetMember only; every reading is
-// audited. The group sees the alias, never the name.
+// Fields marked personal are encrypted with a key of the member's own, left out of lists and events, and every reading of
+// them is audited. The group sees the alias, never the name.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resource name, `members/{uuid}`.
@@ -223,9 +223,9 @@ type Member struct {
 	// The organization that keeps this record, `organizations/{uuid}`. Its own clients may leave it out; an internal app
 	// that acts for several organizations must say it.
 	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
-	// What the group calls her, 1 to 60 characters; need not be her name.
+	// What the group calls her, at most 60 characters; need not be her name. Needed.
 	Alias string `protobuf:"bytes,3,opt,name=alias,proto3" json:"alias,omitempty"`
-	// What brings her to a group; health data.
+	// What brings her to a group; health data. Needed.
 	Role Member_Role `protobuf:"varint,4,opt,name=role,proto3,enum=cairn.membership.v1.Member_Role" json:"role,omitempty"`
 	// The year of birth, e.g. 1974; 0 when not known. Health data.
 	BirthYear int32 `protobuf:"varint,5,opt,name=birth_year,json=birthYear,proto3" json:"birth_year,omitempty"`
@@ -241,13 +241,13 @@ type Member struct {
 	PreferredChannel Member_ContactChannel `protobuf:"varint,10,opt,name=preferred_channel,json=preferredChannel,proto3,enum=cairn.membership.v1.Member_ContactChannel" json:"preferred_channel,omitempty"`
 	// Whether nobody may contact her, for any reason; honoured by every service.
 	DoNotContact bool `protobuf:"varint,11,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
-	// Her legal name. Personal: encrypted, shown by GetMember only.
+	// Her legal name. Personal: encrypted, left out of lists.
 	LegalName string `protobuf:"bytes,12,opt,name=legal_name,json=legalName,proto3" json:"legal_name,omitempty"`
-	// Her e-mail address. Personal: encrypted, shown by GetMember only.
+	// Her e-mail address. Personal: encrypted, left out of lists.
 	Email string `protobuf:"bytes,13,opt,name=email,proto3" json:"email,omitempty"`
-	// Her telephone number, E.164, e.g. "+14155550100". Personal: encrypted, shown by GetMember only.
+	// Her telephone number, E.164, e.g. "+14155550100". Personal: encrypted, left out of lists.
 	Phone string `protobuf:"bytes,14,opt,name=phone,proto3" json:"phone,omitempty"`
-	// What to mind when contacting her, e.g. "no voice messages". Personal: encrypted, shown by GetMember only.
+	// What to mind when contacting her, e.g. "no voice messages". Personal: encrypted, left out of lists.
 	ContactNote string `protobuf:"bytes,15,opt,name=contact_note,json=contactNote,proto3" json:"contact_note,omitempty"`
 	// Every consent she gave, also those withdrawn, oldest first. Given with CreateMember, changed by GrantConsent and
 	// WithdrawConsent.
@@ -566,13 +566,13 @@ var File_cairn_membership_v1_member_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x0f\n" +
+	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x0f\n" +
 	"\x06Member\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12j\n" +
-	"\forganization\x18\x02 \x01(\tBF\xe0A\x05\xfaA\x19\n" +
-	"\x17cairn.care/Organization\xbaH$\xd8\x01\x01r\x1f2\x1d^organizations/[0-9a-f-]{36}$R\forganization\x12/\n" +
-	"\x05alias\x18\x03 \x01(\tB\x19\xe0A\x02\xbaH\x13r\x11\x10\x01\x18<2\v^[^\\p{C}]+$R\x05alias\x12C\n" +
-	"\x04role\x18\x04 \x01(\x0e2 .cairn.membership.v1.Member.RoleB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12-\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
+	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12-\n" +
+	"\x05alias\x18\x03 \x01(\tB\x17\xe0A\x02\xbaH\x11r\x0f\x18<2\v^[^\\p{C}]*$R\x05alias\x12A\n" +
+	"\x04role\x18\x04 \x01(\x0e2 .cairn.membership.v1.Member.RoleB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12-\n" +
 	"\n" +
 	"birth_year\x18\x05 \x01(\x05B\x0e\xbaH\v\xd8\x01\x01\x1a\x06\x18\xb4\x10(\xec\x0eR\tbirthYear\x12W\n" +
 	"\tlanguages\x18\x06 \x03(\tB9\xbaH6\x92\x013\x10\n" +

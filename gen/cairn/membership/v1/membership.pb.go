@@ -324,9 +324,9 @@ type Membership struct {
 	// Why it was refused; set in state DECLINED only.
 	DeclineReason Membership_DeclineReason `protobuf:"varint,12,opt,name=decline_reason,json=declineReason,proto3,enum=cairn.membership.v1.Membership_DeclineReason" json:"decline_reason,omitempty"`
 	// Why someone who is outside the group's audience or age limits was let in, in the words of who did. Personal:
-	// encrypted, shown by GetMembership only.
+	// encrypted, left out of lists.
 	OverrideReason string `protobuf:"bytes,13,opt,name=override_reason,json=overrideReason,proto3" json:"override_reason,omitempty"`
-	// What was noted with the refusal or the end. Personal: encrypted, shown by GetMembership only.
+	// What was noted with the refusal or the end. Personal: encrypted, left out of lists.
 	ClosingNote string `protobuf:"bytes,14,opt,name=closing_note,json=closingNote,proto3" json:"closing_note,omitempty"`
 	// When it was given a seat; absent before.
 	ApproveTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=approve_time,json=approveTime,proto3" json:"approve_time,omitempty"`

@@ -249,7 +249,7 @@ func (x *ListMembersResponse) GetNextPageToken() string {
 // The request of UpdateMember.
 type UpdateMemberRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The person, with the fields to change. Validated after the change is applied: what is not in the mask may be left out.
+	// The person with her name, the new values and, to be safe, the etag read.
 	Member *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	// The fields to change; absent: those that are set; `*`: all that can be changed.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
@@ -1463,10 +1463,10 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x13CreateMemberRequest\x12>\n" +
 	"\x06member\x18\x01 \x01(\v2\x1b.cairn.membership.v1.MemberB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06member\x12*\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"_\n" +
-	"\x10GetMemberRequest\x12K\n" +
-	"\x04name\x18\x01 \x01(\tB7\xe0A\x02\xfaA\x13\n" +
-	"\x11cairn.care/Member\xbaH\x1br\x192\x17^members/[0-9a-f-]{36}$R\x04name\"\x88\x01\n" +
+	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"{\n" +
+	"\x10GetMemberRequest\x12g\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xfaA\x13\n" +
+	"\x11cairn.care/Member\xbaH7r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x88\x01\n" +
 	"\x12ListMembersRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
@@ -1481,39 +1481,39 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x9f\x02\n" +
-	"\x13GrantConsentRequest\x12K\n" +
-	"\x04name\x18\x01 \x01(\tB7\xe0A\x02\xfaA\x13\n" +
-	"\x11cairn.care/Member\xbaH\x1br\x192\x17^members/[0-9a-f-]{36}$R\x04name\x12J\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xbb\x02\n" +
+	"\x13GrantConsentRequest\x12g\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xfaA\x13\n" +
+	"\x11cairn.care/Member\xbaH7r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12J\n" +
 	"\x04kind\x18\x02 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
 	"\aversion\x18\x03 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18(R\aversion\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xfa\x01\n" +
-	"\x16WithdrawConsentRequest\x12K\n" +
-	"\x04name\x18\x01 \x01(\tB7\xe0A\x02\xfaA\x13\n" +
-	"\x11cairn.care/Member\xbaH\x1br\x192\x17^members/[0-9a-f-]{36}$R\x04name\x12J\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x96\x02\n" +
+	"\x16WithdrawConsentRequest\x12g\n" +
+	"\x04name\x18\x01 \x01(\tBS\xe0A\x02\xfaA\x13\n" +
+	"\x11cairn.care/Member\xbaH7r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12J\n" +
 	"\x04kind\x18\x02 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12\x1b\n" +
 	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xda\x02\n" +
-	"\x17CreateMembershipRequest\x12K\n" +
-	"\x05group\x18\x01 \x01(\tB5\xe0A\x02\xfaA\x12\n" +
-	"\x10cairn.care/Group\xbaH\x1ar\x182\x16^groups/[0-9a-f-]{36}$R\x05group\x12O\n" +
-	"\x06member\x18\x02 \x01(\tB7\xe0A\x02\xfaA\x13\n" +
-	"\x11cairn.care/Member\xbaH\x1br\x192\x17^members/[0-9a-f-]{36}$R\x06member\x12B\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x92\x03\n" +
+	"\x17CreateMembershipRequest\x12g\n" +
+	"\x05group\x18\x01 \x01(\tBQ\xe0A\x02\xfaA\x12\n" +
+	"\x10cairn.care/Group\xbaH6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05group\x12k\n" +
+	"\x06member\x18\x02 \x01(\tBS\xe0A\x02\xfaA\x13\n" +
+	"\x11cairn.care/Member\xbaH7r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06member\x12B\n" +
 	"\x04role\x18\x03 \x01(\x0e2$.cairn.membership.v1.Membership.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x121\n" +
 	"\x0foverride_reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x0eoverrideReason\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"k\n" +
-	"\x14GetMembershipRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\"\xaa\x02\n" +
-	"\x16ListMembershipsRequest\x12K\n" +
-	"\x05group\x18\x01 \x01(\tB5\xfaA\x12\n" +
-	"\x10cairn.care/Group\xbaH\x1d\xd8\x01\x01r\x182\x16^groups/[0-9a-f-]{36}$R\x05group\x12O\n" +
-	"\x06member\x18\x02 \x01(\tB7\xfaA\x13\n" +
-	"\x11cairn.care/Member\xbaH\x1e\xd8\x01\x01r\x192\x17^members/[0-9a-f-]{36}$R\x06member\x12'\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x87\x01\n" +
+	"\x14GetMembershipRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\xe2\x02\n" +
+	"\x16ListMembershipsRequest\x12g\n" +
+	"\x05group\x18\x01 \x01(\tBQ\xfaA\x12\n" +
+	"\x10cairn.care/Group\xbaH9\xd8\x01\x01r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05group\x12k\n" +
+	"\x06member\x18\x02 \x01(\tBS\xfaA\x13\n" +
+	"\x11cairn.care/Member\xbaH:\xd8\x01\x01r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06member\x12'\n" +
 	"\tpage_size\x18\x03 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
@@ -1521,43 +1521,43 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x06filter\"\x84\x01\n" +
 	"\x17ListMembershipsResponse\x12A\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x1f.cairn.membership.v1.MembershipR\vmemberships\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb8\x01\n" +
-	"\x18ApproveMembershipRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12\x1b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd4\x01\n" +
+	"\x18ApproveMembershipRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xac\x02\n" +
-	"\x18DeclineMembershipRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12T\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xc8\x02\n" +
+	"\x18DeclineMembershipRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12T\n" +
 	"\x06reason\x18\x02 \x01(\x0e2-.cairn.membership.v1.Membership.DeclineReasonB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04note\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xdf\x01\n" +
-	"\x1cAcknowledgeGuidelinesRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12!\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xfb\x01\n" +
+	"\x1cAcknowledgeGuidelinesRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12!\n" +
 	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aversion\x12\x1b\n" +
 	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xb1\x01\n" +
-	"\x11StartLeaveRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12\x1b\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xcd\x01\n" +
+	"\x11StartLeaveRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xaf\x01\n" +
-	"\x0fEndLeaveRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12\x1b\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xcb\x01\n" +
+	"\x0fEndLeaveRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xa8\x02\n" +
-	"\x14EndMembershipRequest\x12S\n" +
-	"\x04name\x18\x01 \x01(\tB?\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH\x1fr\x1d2\x1b^memberships/[0-9a-f-]{36}$R\x04name\x12T\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xc4\x02\n" +
+	"\x14EndMembershipRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12T\n" +
 	"\x06reason\x18\x02 \x01(\x0e2).cairn.membership.v1.Membership.EndReasonB\x11\xe0A\x02\xbaH\v\x82\x01\b\x10\x01 \x00 \x06 \tR\x06reason\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04note\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
@@ -1572,19 +1572,19 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x06system\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06system\x12 \n" +
 	"\x05value\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\"\xe6\x02\n" +
-	"\x14PlaceReferralRequest\x12W\n" +
-	"\breferral\x18\x01 \x01(\tB;\xe0A\x02\xfaA\x15\n" +
-	"\x13cairn.care/Referral\xbaH\x1dr\x1b2\x19^referrals/[0-9a-f-]{36}$R\breferral\x12K\n" +
-	"\x05group\x18\x02 \x01(\tB5\xe0A\x02\xfaA\x12\n" +
-	"\x10cairn.care/Group\xbaH\x1ar\x182\x16^groups/[0-9a-f-]{36}$R\x05group\x12I\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\"\x9e\x03\n" +
+	"\x14PlaceReferralRequest\x12s\n" +
+	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
+	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12g\n" +
+	"\x05group\x18\x02 \x01(\tBQ\xe0A\x02\xfaA\x12\n" +
+	"\x10cairn.care/Group\xbaH6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05group\x12I\n" +
 	"\asubject\x18\x03 \x01(\v2$.cairn.membership.v1.ReferralSubjectB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\asubject\x121\n" +
 	"\x0foverride_reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x0eoverrideReason\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x9d\x01\n" +
-	"\x16ReleaseReferralRequest\x12W\n" +
-	"\breferral\x18\x01 \x01(\tB;\xe0A\x02\xfaA\x15\n" +
-	"\x13cairn.care/Referral\xbaH\x1dr\x1b2\x19^referrals/[0-9a-f-]{36}$R\breferral\x12*\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xb9\x01\n" +
+	"\x16ReleaseReferralRequest\x12s\n" +
+	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
+	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12*\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"U\n" +
 	"\x17ReleaseReferralResponse\x12:\n" +

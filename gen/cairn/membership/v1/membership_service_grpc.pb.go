@@ -46,7 +46,7 @@ const (
 type MembershipServiceClient interface {
 	// Keeps a new person.
 	CreateMember(ctx context.Context, in *CreateMemberRequest, opts ...grpc.CallOption) (*Member, error)
-	// Returns one person with her personal fields. The reading is audited.
+	// Returns one person with her personal fields. Every reading is audited.
 	GetMember(ctx context.Context, in *GetMemberRequest, opts ...grpc.CallOption) (*Member, error)
 	// Lists people, newest first, without their personal fields.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
@@ -61,8 +61,7 @@ type MembershipServiceClient interface {
 	CreateMembership(ctx context.Context, in *CreateMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(ctx context.Context, in *GetMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
-	// Lists memberships, of one group, of one member, or of all, without their notes: newest first, and a waitlist in the
-	// order in which it is served when the filter says `state = WAITLISTED`.
+	// Lists memberships, of one group, of one member, or of all, newest first and without their notes.
 	ListMemberships(ctx context.Context, in *ListMembershipsRequest, opts ...grpc.CallOption) (*ListMembershipsResponse, error)
 	// Grants a request. It takes a seat, or a place on the waitlist when the group is full and keeps one; otherwise it fails
 	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested.
@@ -273,7 +272,7 @@ func (c *membershipServiceClient) ReleaseReferral(ctx context.Context, in *Relea
 type MembershipServiceServer interface {
 	// Keeps a new person.
 	CreateMember(context.Context, *CreateMemberRequest) (*Member, error)
-	// Returns one person with her personal fields. The reading is audited.
+	// Returns one person with her personal fields. Every reading is audited.
 	GetMember(context.Context, *GetMemberRequest) (*Member, error)
 	// Lists people, newest first, without their personal fields.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
@@ -288,8 +287,7 @@ type MembershipServiceServer interface {
 	CreateMembership(context.Context, *CreateMembershipRequest) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(context.Context, *GetMembershipRequest) (*Membership, error)
-	// Lists memberships, of one group, of one member, or of all, without their notes: newest first, and a waitlist in the
-	// order in which it is served when the filter says `state = WAITLISTED`.
+	// Lists memberships, of one group, of one member, or of all, newest first and without their notes.
 	ListMemberships(context.Context, *ListMembershipsRequest) (*ListMembershipsResponse, error)
 	// Grants a request. It takes a seat, or a place on the waitlist when the group is full and keeps one; otherwise it fails
 	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested.
