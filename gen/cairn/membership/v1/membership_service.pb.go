@@ -1591,7 +1591,7 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +
 	"\x15cairn.care/MembershipR\n" +
-	"membership2\x80\x17\n" +
+	"membership2\x8c\x17\n" +
 	"\x11MembershipService\x12\x95\x01\n" +
 	"\fCreateMember\x12(.cairn.membership.v1.CreateMemberRequest\x1a\x1b.cairn.membership.v1.Member\">\xdaA\x06member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x15:\x06member\"\v/v1/members\x12\x8d\x01\n" +
 	"\tGetMember\x12%.cairn.membership.v1.GetMemberRequest\x1a\x1b.cairn.membership.v1.Member\"<\xdaA\x04name\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=members/*}\x12\x91\x01\n" +
@@ -1599,8 +1599,9 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\fUpdateMember\x12(.cairn.membership.v1.UpdateMemberRequest\x1a\x1b.cairn.membership.v1.Member\"Z\xdaA\x12member,update_mask\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x06member2\x1b/v1/{member.name=members/*}\x12\xb1\x01\n" +
 	"\fGrantConsent\x12(.cairn.membership.v1.GrantConsentRequest\x1a\x1b.cairn.membership.v1.Member\"Z\xdaA\x11name,kind,version\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=members/*}:grantConsent\x12\xb2\x01\n" +
 	"\x0fWithdrawConsent\x12+.cairn.membership.v1.WithdrawConsentRequest\x1a\x1b.cairn.membership.v1.Member\"U\xdaA\tname,kind\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=members/*}:withdrawConsent\x12\xa6\x01\n" +
-	"\x10CreateMembership\x12,.cairn.membership.v1.CreateMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"C\xdaA\fgroup,member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/memberships\x12\x9d\x01\n" +
-	"\rGetMembership\x12).cairn.membership.v1.GetMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"@\xdaA\x04name\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=memberships/*}\x12\xa1\x01\n" +
+	"\x10CreateMembership\x12,.cairn.membership.v1.CreateMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"C\xdaA\fgroup,member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/memberships\x12\xa9\x01\n" +
+	"\rGetMembership\x12).cairn.membership.v1.GetMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"L\xdaA\x04name\x82\xce\x18!\x12\fmembers.read\x1a\x01\x01\"\n" +
+	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=memberships/*}\x12\xa1\x01\n" +
 	"\x0fListMemberships\x12+.cairn.membership.v1.ListMembershipsRequest\x1a,.cairn.membership.v1.ListMembershipsResponse\"3\xdaA\x00\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/memberships\x12\xb1\x01\n" +
 	"\x11ApproveMembership\x12-.cairn.membership.v1.ApproveMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"L\xdaA\x04name\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:approve\x12\xb8\x01\n" +
 	"\x11DeclineMembership\x12-.cairn.membership.v1.DeclineMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"S\xdaA\vname,reason\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:decline\x12\xcf\x01\n" +
