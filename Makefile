@@ -13,7 +13,7 @@ BUF := tools/node_modules/.bin/buf
 PLUGINS := google.golang.org/protobuf/cmd/protoc-gen-go \
   google.golang.org/grpc/cmd/protoc-gen-go-grpc \
   github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway \
-  github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2
+  ./protoc-gen-openapi
 GO_TOOLS := GOWORK=off go -C tools
 # The race detector needs a C compiler; `make setup` brings one where it can.
 RACE = $(shell command -v cc gcc clang >/dev/null && echo -race)
@@ -67,7 +67,7 @@ $(BUF): tools/package-lock.json
 	npm --prefix tools install --no-save --no-progress --ignore-scripts --loglevel=error
 	@touch $@
 
-$(TOOLS)/plugins: tools/go.mod
+$(TOOLS)/plugins: tools/go.mod $(wildcard tools/protoc-gen-openapi/*.go)
 	$(GO_TOOLS) build -o bin/ $(PLUGINS)
 	@touch $@
 
