@@ -1,0 +1,113 @@
+// Package audit records who saw or changed whose personal health data, in the transaction
+// that did. The log can be added to, never changed.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	policyv1 "cairn.care/gen/cairn/policy/v1"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/pg"
+)
+
+// operation is the call, job or event that the records of a context belong to.
+type operation struct {
+	method    string // full RPC method, or the job or event
+	access    string // READ or WRITE
+	requestID string
+	recorded  atomic.Int32
+}
+
+type operationKey struct{}
+
+// Operation returns a context for work outside RPCs, such as "job sweep_deadlines" or
+// "event care.cairn.…", whose records are changes made by it.
+func Operation(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, operationKey{}, &operation{method: name, access: "WRITE"})
+}
+
+// Queue records, in the batch that does it, that the present call discloses or changes the
+// resource. A call that lists resources names the collection: "members/-".
+func Queue(ctx context.Context, b *pgx.Batch, resource string) {
+	b.Queue(insertLog, row(ctx, resource))
+}
+
+// Insert is [Queue] for an explicit transaction.
+func Insert(ctx context.Context, tx pg.Querier, resource string) error {
+	if _, err := tx.Exec(ctx, insertLog, row(ctx, resource)); err != nil {
+		return fmt.Errorf("insert audit record: %w", err)
+	}
+	return nil
+}
+
+const insertLog = `
+INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)
+VALUES (@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant, @method, @resource, @access, @request_id, @trace_id)`
+
+func row(ctx context.Context, resource string) pgx.NamedArgs {
+	op, ok := ctx.Value(operationKey{}).(*operation)
+	if !ok {
+		op = &operation{method: "internal", access: "WRITE"}
+	}
+	op.recorded.Add(1)
+	p, t := auth.PrincipalFrom(ctx), auth.TenantFrom(ctx)
+	args := pgx.NamedArgs{
+		"caller_kind": p.Kind.String(), "caller": p.Subject, "organization": p.Organization, "service": p.Service,
+		"on_behalf_of": "", "tenant": nil, "method": op.method, "resource": resource, "access": op.access,
+		"request_id": op.requestID, "trace_id": "",
+	}
+	if p.OnBehalfOf != nil {
+		args["on_behalf_of"] = p.OnBehalfOf.Subject
+	}
+	if !t.All && t.Org != uuid.Nil {
+		args["tenant"] = t.Org
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		args["trace_id"] = sc.TraceID().String()
+	}
+	return args
+}
+
+// Interceptor refuses the answer of an RPC whose policy says that it discloses or changes
+// personal health data if it recorded nothing. That is a mistake of the handler's: the caller
+// gets INTERNAL and the log says which method it was. A denied call need not be recorded.
+func Interceptor(rules auth.Rules, log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		op := &operation{method: info.FullMethod, access: "READ"}
+		phi := rules[info.FullMethod].GetPhi()
+		if phi == policyv1.Phi_WRITES {
+			op.access = "WRITE"
+		}
+		if m, ok := req.(proto.Message); ok {
+			op.requestID = requestID(m)
+		}
+		resp, err := handler(context.WithValue(ctx, operationKey{}, op), req)
+		if err == nil && phi != policyv1.Phi_PHI_NONE && op.recorded.Load() == 0 {
+			log.ErrorContext(ctx, "answer refused: it was not recorded in the audit log", "method", info.FullMethod)
+			return nil, fmt.Errorf("%s: %w", info.FullMethod, errUnrecorded)
+		}
+		return resp, err
+	}
+}
+
+var errUnrecorded = errors.New("discloses or changes personal data but recorded nothing in the audit log")
+
+func requestID(m proto.Message) string {
+	r := m.ProtoReflect()
+	f := r.Descriptor().Fields().ByName("request_id")
+	if f == nil || f.Kind() != protoreflect.StringKind || f.IsList() {
+		return ""
+	}
+	return r.Get(f).String()
+}

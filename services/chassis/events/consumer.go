@@ -1,0 +1,137 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Times and bounds of consumers.
+const (
+	workers    = 4                      // events applied at once; each takes a connection of the pool
+	window     = 4096                   // events held at once, from the oldest that is not done
+	saveEvery  = 500 * time.Millisecond // the position, which is also the leadership's heartbeat
+	drainFor   = 10 * time.Second       // for events that are being applied when the process stops
+	tryFor     = 30 * time.Second       // one attempt
+	attempts   = 8                      // before an event goes aside
+	sweepEvery = 10 * time.Minute
+	inboxFor   = 7 * 24 * time.Hour
+)
+
+// Consumer applies the events of one subscription. Of the consumers of several processes one
+// works at a time.
+//
+// Where the subscription stands is kept in the service's own database, not in JetStream: a
+// database restored from a backup asks for what it lacks, and a new leader goes on at
+// once with exactly the first event that is not done. JetStream is read through a consumer
+// that lives as long as the leadership.
+type Consumer struct {
+	Config
+	sub Subscription
+}
+
+// NewConsumer returns the consumer of a subscription.
+func NewConsumer(c Config, s Subscription) (*Consumer, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	c.Log = c.Log.With("subscription", s.Name)
+	return &Consumer{Config: c, sub: s}, nil
+}
+
+// Run applies events until ctx ends, and then lets those finish that it has begun with.
+func (c *Consumer) Run(ctx context.Context) error {
+	js, err := jetstream.New(c.NATS, jetstream.WithDefaultTimeout(ackWait))
+	if err != nil {
+		return fmt.Errorf("consumer %s: %w", c.sub.Name, err)
+	}
+	lead(ctx, c.DB, "subscription "+c.sub.Name, c.Log, func(ctx context.Context, conn *pgx.Conn) error {
+		return c.consume(ctx, js, conn)
+	})
+	return nil
+}
+
+// consume is one leadership: it feeds events to the lanes, and saves the position that they
+// come to on the leader's connection.
+func (c *Consumer) consume(ctx context.Context, js jetstream.JetStream, conn *pgx.Conn) error {
+	for ctx.Err() == nil {
+		at, err := loadPosition(ctx, conn, c.sub.Name)
+		if err != nil {
+			return fmt.Errorf("load position: %w", err)
+		}
+		// Attempts outlive ctx, so that what is begun is finished, but not the leadership.
+		working, abandon := context.WithCancel(context.WithoutCancel(ctx))
+		feeding, stop := context.WithCancel(ctx)
+		l := newLanes(working, feeding, c, at)
+		var feeder sync.WaitGroup
+		feeder.Go(func() { c.feed(feeding, js, l) })
+
+		err = c.keepPosition(ctx, conn, l)
+
+		stop()
+		feeder.Wait()
+		if err != nil {
+			abandon()
+		}
+		timer := time.AfterFunc(drainFor, abandon)
+		l.drain()
+		timer.Stop()
+		abandon()
+		if err != nil {
+			return err
+		}
+		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
+		_, err = savePosition(saving, conn, c.sub.Name, l.position())
+		cancel()
+		if err != nil {
+			return fmt.Errorf("save position: %w", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// keepPosition saves the position until ctx ends or the subscription is made to start over;
+// its error is that the leadership is lost.
+func (c *Consumer) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes) error {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	var swept time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
+		current, err := savePosition(saving, conn, c.sub.Name, l.position())
+		if err == nil && time.Since(swept) > sweepEvery {
+			swept = time.Now()
+			err = c.sweepInbox(saving, conn)
+		}
+		cancel()
+		if err != nil {
+			return fmt.Errorf("save position: %w", err)
+		}
+		if !current {
+			c.Log.InfoContext(ctx, "starts over")
+			return nil
+		}
+	}
+}
+
+func (c *Consumer) sweepInbox(ctx context.Context, conn *pgx.Conn) error {
+	for range 20 { // the rest at the next sweep
+		n, err := deleteInbox(ctx, conn, c.sub.Name, time.Now().Add(-inboxFor), 5000)
+		if err != nil || n < 5000 {
+			return err
+		}
+	}
+	return nil
+}
