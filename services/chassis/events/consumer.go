@@ -22,45 +22,64 @@ const (
 	inboxFor   = 7 * 24 * time.Hour
 )
 
-// Consumer applies the events of one subscription. Of the consumers of several processes one
-// works at a time.
+// Consumer applies the events of a service's subscriptions. Of the consumers of several
+// processes one works at a time on each subscription.
 //
-// Where the subscription stands is kept in the service's own database, not in JetStream: a
+// Where a subscription stands is kept in the service's own database, not in JetStream: a
 // database restored from a backup asks for what it lacks, and a new leader goes on at
 // once with exactly the first event that is not done. JetStream is read through a consumer
 // that lives as long as the leadership.
-type Consumer struct {
-	Config
-	sub Subscription
-}
+type Consumer struct{ subscribers []*subscriber }
 
-// NewConsumer returns the consumer of a subscription.
-func NewConsumer(c Config, s Subscription) (*Consumer, error) {
+// NewConsumer returns the consumer of a service's subscriptions.
+func NewConsumer(c Config, subscriptions ...Subscription) (*Consumer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := s.check(); err != nil {
-		return nil, err
+	names := map[string]bool{}
+	all := new(Consumer)
+	for _, s := range subscriptions {
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if names[s.Name] {
+			return nil, fmt.Errorf("two subscriptions are named %q", s.Name)
+		}
+		names[s.Name] = true
+		own := c
+		own.Log = c.Log.With("subscription", s.Name)
+		all.subscribers = append(all.subscribers, &subscriber{Config: own, sub: s})
 	}
-	c.Log = c.Log.With("subscription", s.Name)
-	return &Consumer{Config: c, sub: s}, nil
+	return all, nil
 }
 
 // Run applies events until ctx ends, and then lets those finish that it has begun with.
 func (c *Consumer) Run(ctx context.Context) error {
-	js, err := jetstream.New(c.NATS, jetstream.WithDefaultTimeout(ackWait))
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", c.sub.Name, err)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, s := range c.subscribers {
+		js, err := jetstream.New(s.NATS, jetstream.WithDefaultTimeout(ackWait))
+		if err != nil {
+			return fmt.Errorf("consumer %s: %w", s.sub.Name, err)
+		}
+		running.Go(func() {
+			lead(ctx, s.DB, "subscription "+s.sub.Name, s.Log, func(ctx context.Context, conn *pgx.Conn) error {
+				return s.consume(ctx, js, conn)
+			})
+		})
 	}
-	lead(ctx, c.DB, "subscription "+c.sub.Name, c.Log, func(ctx context.Context, conn *pgx.Conn) error {
-		return c.consume(ctx, js, conn)
-	})
 	return nil
+}
+
+// subscriber applies the events of one subscription.
+type subscriber struct {
+	Config
+	sub Subscription
 }
 
 // consume is one leadership: it feeds events to the lanes, and saves the position that they
 // come to on the leader's connection.
-func (c *Consumer) consume(ctx context.Context, js jetstream.JetStream, conn *pgx.Conn) error {
+func (c *subscriber) consume(ctx context.Context, js jetstream.JetStream, conn *pgx.Conn) error {
 	for ctx.Err() == nil {
 		at, err := loadPosition(ctx, conn, c.sub.Name)
 		if err != nil {
@@ -99,7 +118,7 @@ func (c *Consumer) consume(ctx context.Context, js jetstream.JetStream, conn *pg
 
 // keepPosition saves the position until ctx ends or the subscription is made to start over;
 // its error is that the leadership is lost.
-func (c *Consumer) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes) error {
+func (c *subscriber) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes) error {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	var swept time.Time
@@ -126,7 +145,7 @@ func (c *Consumer) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes) e
 	}
 }
 
-func (c *Consumer) sweepInbox(ctx context.Context, conn *pgx.Conn) error {
+func (c *subscriber) sweepInbox(ctx context.Context, conn *pgx.Conn) error {
 	for range 20 { // the rest at the next sweep
 		n, err := deleteInbox(ctx, conn, c.sub.Name, time.Now().Add(-inboxFor), 5000)
 		if err != nil || n < 5000 {

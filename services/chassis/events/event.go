@@ -34,6 +34,9 @@ type Event struct {
 	Data     proto.Message // no personal data beyond resource names
 }
 
+// maxData bounds an event's data: what JetStream would refuse must not be committed.
+const maxData = 256 << 10
+
 // Queue adds the event to the batch of the change it tells of, after the change.
 func Queue(ctx context.Context, b *pgx.Batch, e Event) error {
 	args, err := outboxArgs(ctx, e)
@@ -75,6 +78,9 @@ func outboxArgs(ctx context.Context, e Event) (pgx.NamedArgs, error) {
 	data, err := protojson.Marshal(e.Data)
 	if err != nil {
 		return nil, fmt.Errorf("event %s of %s: %w", e.Type, e.Subject, err)
+	}
+	if len(data) > maxData {
+		return nil, fmt.Errorf("event %s of %s has %d bytes of data, at most %d are allowed", e.Type, e.Subject, len(data), maxData)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

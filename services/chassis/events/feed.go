@@ -10,7 +10,7 @@ import (
 )
 
 // feed gives the stream's messages to the lanes, in order and without gaps, until ctx ends.
-func (c *Consumer) feed(ctx context.Context, js jetstream.JetStream, l *lanes) {
+func (c *subscriber) feed(ctx context.Context, js jetstream.JetStream, l *lanes) {
 	retry := backoff{first: 20 * time.Millisecond, most: time.Second}
 	for ctx.Err() == nil {
 		fed, err := c.feedFrom(ctx, js, l)
@@ -26,7 +26,7 @@ func (c *Consumer) feed(ctx context.Context, js jetstream.JetStream, l *lanes) {
 }
 
 // feedFrom reads on behind the last message that the lanes got. It tells whether it read any.
-func (c *Consumer) feedFrom(ctx context.Context, js jetstream.JetStream, l *lanes) (fed bool, err error) {
+func (c *subscriber) feedFrom(ctx context.Context, js jetstream.JetStream, l *lanes) (fed bool, err error) {
 	stream, err := openStream(ctx, js, c.sub.Source, c.Replicas)
 	if err != nil {
 		return false, err
@@ -74,7 +74,7 @@ func (c *Consumer) feedFrom(ctx context.Context, js jetstream.JetStream, l *lane
 // startAt sets where to read on. If the stream is not the one that the last message came from
 // any more, because it lost its tail or was made anew, it starts far enough before the loss to
 // meet everything that was published again; the inbox knows what is done.
-func (c *Consumer) startAt(ctx context.Context, stream jetstream.Stream, l *lanes, cfg *jetstream.ConsumerConfig) error {
+func (c *subscriber) startAt(ctx context.Context, stream jetstream.Stream, l *lanes, cfg *jetstream.ConsumerConfig) error {
 	cfg.DeliverPolicy = jetstream.DeliverAllPolicy
 	last := l.last()
 	if last.Sequence == 0 {

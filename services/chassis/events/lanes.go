@@ -26,7 +26,7 @@ func newDelivery(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 // lanes applies deliveries: those of one subject one after another, those of different ones
 // side by side, so that an event that is tried again holds up its own subject only.
 type lanes struct {
-	*Consumer
+	*subscriber
 	working context.Context // of attempts
 	feeding context.Context // ends when no more attempts are to begin
 	started time.Time       // what JetStream stored before may have been applied already
@@ -40,9 +40,9 @@ type lanes struct {
 	newest position               // the last one added
 }
 
-func newLanes(working, feeding context.Context, c *Consumer, at position) *lanes {
+func newLanes(working, feeding context.Context, c *subscriber, at position) *lanes {
 	l := &lanes{
-		Consumer: c, working: working, feeding: feeding, started: time.Now(),
+		subscriber: c, working: working, feeding: feeding, started: time.Now(),
 		slots: make(chan struct{}, workers), open: map[string][]*delivery{}, done: at, newest: at,
 	}
 	l.change = sync.NewCond(&l.mu)

@@ -18,6 +18,7 @@ const (
 	calm       = 30 * time.Second
 	purgeEvery = 30 * time.Second
 	ackWait    = 5 * time.Second
+	opFor      = 10 * time.Second // one statement: a lost network ends the leadership
 	batch      = 1000
 )
 
@@ -122,14 +123,16 @@ func (s *relaying) wait(ctx context.Context, found time.Time) {
 
 // once publishes what it finds and tells how many that were.
 func (s *relaying) once(ctx context.Context) (int, error) {
-	rows, err := unpublished(ctx, s.conn, batch)
+	reading, cancel := context.WithTimeout(ctx, opFor)
+	defer cancel()
+	rows, err := unpublished(reading, s.conn, batch)
 	if err != nil || len(rows) == 0 {
 		return 0, s.broken(err)
 	}
 	ids, seqs, pubErr := s.publish(ctx, rows)
 	if len(ids) > 0 {
 		// What is acknowledged is marked also when the process is being stopped.
-		marking, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
+		marking, cancel := context.WithTimeout(context.WithoutCancel(ctx), opFor)
 		defer cancel()
 		if err := markPublished(marking, s.conn, ids, seqs); err != nil {
 			return 0, errors.Join(pubErr, s.broken(err))
@@ -165,7 +168,7 @@ func (s *relaying) publish(ctx context.Context, rows []outboxRow) (ids, seqs []i
 	}
 	for len(order) > 0 {
 		for _, l := range order {
-			if l.ack, l.err = s.js.PublishMsgAsync(message(s.Service, l.rows[0])); l.err != nil {
+			if l.ack, l.err = s.js.PublishMsgAsync(message(s.Service, l.rows[0]), jetstream.WithRetryAttempts(0)); l.err != nil {
 				err = l.err
 			}
 		}
@@ -232,6 +235,8 @@ func below(seq int64, ids, seqs []int64) (keptIDs, keptSeqs []int64) {
 
 // lost makes the events that were stored from seq on unpublished again.
 func (s *relaying) lost(ctx context.Context, seq int64) error {
+	ctx, cancel := context.WithTimeout(ctx, opFor)
+	defer cancel()
 	n, err := unmarkFrom(ctx, s.conn, seq)
 	if err != nil {
 		return s.broken(err)
@@ -244,6 +249,8 @@ func (s *relaying) lost(ctx context.Context, seq int64) error {
 // recover opens the stream and makes unpublished again what it has lost: a stream loses only
 // its tail, so the first event that is not where it was acknowledged is found by bisection.
 func (s *relaying) recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*opFor)
+	defer cancel()
 	stream, err := openStream(ctx, s.js, s.Service, s.Replicas)
 	if err != nil {
 		return err
@@ -293,6 +300,8 @@ func stored(ctx context.Context, stream jetstream.Stream, e kept) (bool, error) 
 
 // purge deletes what was published long ago.
 func (s *relaying) purge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*opFor)
+	defer cancel()
 	for {
 		n, err := deletePublished(ctx, s.conn, keep, 5*batch)
 		if err != nil || n < 5*batch {

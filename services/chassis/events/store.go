@@ -22,11 +22,12 @@ type outboxRow struct {
 	CreatedAt   time.Time
 }
 
-// unpublished returns the first events to publish, in id order.
+// unpublished returns the first events to publish, in id order. The order begins with
+// published_at, which is null, so that only the index of unpublished rows has it.
 func unpublished(ctx context.Context, q pg.Querier, limit int) ([]outboxRow, error) {
 	rows, err := q.Query(ctx, `
 		SELECT id, event_id, type, subject, revision, data, traceparent, created_at
-		FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1`, limit)
+		FROM outbox WHERE published_at IS NULL ORDER BY published_at, id LIMIT $1`, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +72,15 @@ func publishedKept(ctx context.Context, q pg.Querier) ([]kept, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[kept])
 }
 
-// deletePublished deletes the oldest rows if they were published that long ago, and tells how
-// many it looked at.
-func deletePublished(ctx context.Context, q pg.Querier, age time.Duration, limit int) (looked int, err error) {
+// deletePublished deletes those of the first rows that were published that long ago, and tells
+// how many it deleted.
+func deletePublished(ctx context.Context, q pg.Querier, age time.Duration, limit int) (n int, err error) {
 	err = q.QueryRow(ctx, `
 		WITH first AS (SELECT id, published_at FROM outbox ORDER BY id LIMIT @limit),
 		     gone AS (DELETE FROM outbox USING first
 		              WHERE outbox.id = first.id AND first.published_at < clock_timestamp() - @age::interval RETURNING 1)
-		SELECT count(*) FROM gone`, pgx.NamedArgs{"limit": limit, "age": age}).Scan(&looked)
-	return looked, err
+		SELECT count(*) FROM gone`, pgx.NamedArgs{"limit": limit, "age": age}).Scan(&n)
+	return n, err
 }
 
 // position is how far a subscription has come.

@@ -16,12 +16,20 @@ import (
 // lost can be published again.
 const keep = 10 * time.Minute
 
-// Connect connects to NATS for relays and consumers: it succeeds although the server may not
-// be there yet, never stops reconnecting, and buffers nothing while disconnected (a publish
-// fails at once, and the relay decides what to publish again). An empty url is that of an
-// in-process server given in opts.
+// Connect connects to NATS for relays and consumers, with [Options].
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect(url, append([]nats.Option{
+	nc, err := nats.Connect(url, append(Options(name, log), opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// Options are the options of the connection that relays and consumers use: connecting succeeds
+// although the server may not be there yet, reconnecting never stops, and nothing is buffered
+// while disconnected (a publish fails at once, and the relay decides what to publish again).
+func Options(name string, log *slog.Logger) []nats.Option {
+	return []nats.Option{
 		nats.Name(name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -39,11 +47,7 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("NATS connected again", "server", nc.ConnectedServerName()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", "error", err) }),
-	}, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	return nc, nil
 }
 
 // openStream returns the stream of a service's events, which it creates if there is none. An

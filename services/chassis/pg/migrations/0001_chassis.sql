@@ -19,7 +19,7 @@ CREATE TABLE outbox (
     published_at  timestamptz,          -- when JetStream acknowledged it
     published_seq bigint                -- its sequence in the service's stream
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
-CREATE INDEX outbox_unpublished ON outbox (id) WHERE published_at IS NULL;
+CREATE INDEX outbox_unpublished ON outbox (published_at, id) WHERE published_at IS NULL;
 
 -- Events that a subscription has applied, written in the transaction that applied them.
 -- Ids are UUIDv7, so old rows are a range of the key. Kept for a week.
