@@ -245,7 +245,7 @@ type Member struct {
 	LegalName string `protobuf:"bytes,12,opt,name=legal_name,json=legalName,proto3" json:"legal_name,omitempty"`
 	// Her e-mail address. Personal: encrypted, left out of lists.
 	Email string `protobuf:"bytes,13,opt,name=email,proto3" json:"email,omitempty"`
-	// Her telephone number, E.164, e.g. "+14155550100". Personal: encrypted, left out of lists.
+	// Her telephone number, E.164 where known, e.g. "+14155550100". Personal: encrypted, left out of lists.
 	Phone string `protobuf:"bytes,14,opt,name=phone,proto3" json:"phone,omitempty"`
 	// What to mind when contacting her, e.g. "no voice messages". Personal: encrypted, left out of lists.
 	ContactNote string `protobuf:"bytes,15,opt,name=contact_note,json=contactNote,proto3" json:"contact_note,omitempty"`
@@ -566,7 +566,7 @@ var File_cairn_membership_v1_member_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x0f\n" +
+	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x0f\n" +
 	"\x06Member\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -579,7 +579,7 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\x18\x01\"-r+\x18#2'^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,4}$R\tlanguages\x124\n" +
 	"\x04area\x18\a \x01(\v2 .cairn.membership.v1.Member.AreaR\x04area\x12F\n" +
 	"\fcancer_types\x18\b \x03(\tB#\xbaH \x92\x01\x1d\x10\n" +
-	"\x18\x01\"\x17r\x15\x18@2\x11^[a-z][a-z0-9_]*$R\vcancerTypes\x12J\n" +
+	"\x18\x01\"\x17r\x15\x18@2\x11^[a-z][a-z0-9-]*$R\vcancerTypes\x12J\n" +
 	"\x0esuitable_times\x18\t \x03(\v2\x19.cairn.type.v1.TimeOfWeekB\b\xbaH\x05\x92\x01\x02\x10\x15R\rsuitableTimes\x12a\n" +
 	"\x11preferred_channel\x18\n" +
 	" \x01(\x0e2*.cairn.membership.v1.Member.ContactChannelB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10preferredChannel\x12$\n" +
@@ -587,10 +587,10 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
 	"legal_name\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tlegalName\x12#\n" +
 	"\x05email\x18\r \x01(\tB\r\xbaH\n" +
-	"\xd8\x01\x01r\x05\x18\xfe\x01`\x01R\x05email\x124\n" +
-	"\x05phone\x18\x0e \x01(\tB\x1e\xbaH\x1b\xd8\x01\x01r\x162\x14^\\+[1-9][0-9]{5,14}$R\x05phone\x12+\n" +
-	"\fcontact_note\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vcontactNote\x12I\n" +
-	"\bconsents\x18\x10 \x03(\v2#.cairn.membership.v1.Member.ConsentB\b\xbaH\x05\x92\x01\x02\x102R\bconsents\x12@\n" +
+	"\xd8\x01\x01r\x05\x18\xfe\x01`\x01R\x05email\x12*\n" +
+	"\x05phone\x18\x0e \x01(\tB\x14\xbaH\x11r\x0f\x18(2\v^[^\\p{C}]*$R\x05phone\x12+\n" +
+	"\fcontact_note\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vcontactNote\x12J\n" +
+	"\bconsents\x18\x10 \x03(\v2#.cairn.membership.v1.Member.ConsentB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\bconsents\x12@\n" +
 	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +

@@ -1166,8 +1166,9 @@ type ReferralSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifiers by which the same person is found again within the organization.
 	Identifiers []*ReferralSubject_Identifier `protobuf:"bytes,1,rep,name=identifiers,proto3" json:"identifiers,omitempty"`
-	// The person; organization is taken from the group, and the fields the server sets are ignored. Used to make her record;
-	// one that exists already keeps its fields, and takes on do_not_contact when set here.
+	// The person; organization is taken from the group, and the fields the server sets are ignored. Without an alias she is
+	// "New member" until one is chosen. Used to make her record; one that exists already keeps its fields, and takes on
+	// do_not_contact when set here.
 	Member        *Member `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

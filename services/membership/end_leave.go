@@ -1,0 +1,15 @@
+package membership
+
+import (
+	"context"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+)
+
+// EndLeave implements MembershipService.
+func (s *server) EndLeave(ctx context.Context, req *membershipv1.EndLeaveRequest) (*membershipv1.Membership, error) {
+	return s.apply(ctx, change{
+		name: req.GetName(), etag: req.GetEtag(),
+		decide: func(*membershipRow, *groupRow) (action, error) { return endLeave, nil },
+	})
+}

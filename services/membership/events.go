@@ -1,0 +1,83 @@
+package membership
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/events"
+)
+
+const (
+	memberEvent     = "care.cairn.membership.member."     // + created or updated + .v1
+	membershipEvent = "care.cairn.membership.membership." // + action + .v1
+	seatsEvent      = "care.cairn.membership.seats.changed.v1"
+)
+
+func queueMemberChanged(ctx context.Context, b *pgx.Batch, r *memberRow, what string) error {
+	return events.Queue(ctx, b, events.Event{
+		Type: memberEvent + what + ".v1", Subject: r.name(), Revision: r.Revision,
+		Data: &membershipv1.MemberChanged{
+			Member: r.name(), Organization: aip.Name("organizations", r.OrgID), DoNotContact: r.DoNotContact,
+		},
+	})
+}
+
+func queueMembershipChanged(ctx context.Context, b *pgx.Batch, r *membershipRow, does action) error {
+	return events.Queue(ctx, b, events.Event{
+		Type: membershipEvent + string(does) + ".v1", Subject: r.name(), Revision: r.Revision,
+		Data: &membershipv1.MembershipChanged{
+			Membership: r.name(), Group: aip.Name("groups", r.GroupID), Organization: aip.Name("organizations", r.OrgID),
+			Member: aip.Name("members", r.MemberID), Referral: r.referral(), State: r.State,
+			EndReason:     membershipv1.Membership_EndReason(r.EndReason),
+			DeclineReason: membershipv1.Membership_DeclineReason(r.DeclineReason),
+		},
+	})
+}
+
+func queueSeatsChanged(ctx context.Context, b *pgx.Batch, g *groupRow) error {
+	return events.Queue(ctx, b, events.Event{Type: seatsEvent, Subject: g.name(), Revision: g.Revision, Data: g.seatsChanged()})
+}
+
+// do lets an action happen to a row, which the transaction has locked or is about to insert, and returns false if it may
+// not happen in the row's state. It sets the times and the revision; the reason of an ending is the caller's to set.
+func (r *membershipRow) do(a action, now time.Time) bool {
+	to, ok := next(r.State, a)
+	if !ok {
+		return false
+	}
+	switch {
+	case a == seat:
+		r.ApproveTime = &now
+	case a == acknowledge:
+		r.ActivateTime = &now
+	case !isOpen(to):
+		r.CloseTime = &now
+	}
+	r.State = to
+	r.Revision++
+	r.UpdateTime = now
+	return true
+}
+
+// count takes a membership's change of state over into the numbers of its group, whose row is locked, and tells whether
+// they have changed.
+func (g *groupRow) count(from, to membershipv1.Membership_State) bool {
+	before := [2]int32{g.Taken, g.Waiting}
+	if holdsSeat(from) {
+		g.Taken--
+	}
+	if holdsSeat(to) {
+		g.Taken++
+	}
+	if from == waitlisted {
+		g.Waiting--
+	}
+	if to == waitlisted {
+		g.Waiting++
+	}
+	return before != [2]int32{g.Taken, g.Waiting}
+}

@@ -1,0 +1,69 @@
+package membership
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/page"
+)
+
+func memberFields() aip.Fields {
+	return aip.Fields{
+		"organization":   aip.Ref("org_id", "organizations"),
+		"role":           aip.Enum("role", membershipv1.Member_Role_value),
+		"birth_year":     aip.Int("birth_year"),
+		"do_not_contact": aip.Bool("do_not_contact"),
+		"create_time":    aip.Instant("create_time"),
+		"update_time":    aip.Instant("update_time"),
+	}
+}
+
+// ListMembers implements MembershipService.
+func (s *server) ListMembers(ctx context.Context, req *membershipv1.ListMembersRequest) (*membershipv1.ListMembersResponse, error) {
+	tenant := auth.TenantFrom(ctx)
+	size := page.Size(req.GetPageSize())
+	args := pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "limit": size + 1}
+	where, err := aip.Filter(req.GetFilter(), memberFields(), args)
+	if err != nil {
+		return nil, err
+	}
+	query := []any{"ListMembers", tenant, req.GetFilter()}
+	after, ok, err := page.Decode[uuid.UUID](req.GetPageToken(), query...)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		args["after"] = after
+		where += " AND id < @after"
+	}
+	var rows []*memberRow
+	b := s.db.Batch(ctx)
+	b.Queue(`SELECT `+memberColumns+` FROM members WHERE (@all OR org_id = @org) AND `+where+
+		` ORDER BY id DESC LIMIT @limit`, args).Query(all(&rows))
+	audit.Queue(ctx, b, "members/-")
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("list members: %w", err)
+	}
+	resp := new(membershipv1.ListMembersResponse)
+	if len(rows) > size {
+		rows = rows[:size]
+		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, query...); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range rows {
+		m, err := r.toProto()
+		if err != nil {
+			return nil, err
+		}
+		resp.Members = append(resp.Members, m)
+	}
+	return resp, nil
+}

@@ -1,0 +1,40 @@
+// Package membership is the service that knows people and the places they hold in groups. It seats nobody where there is
+// no seat, serves waitlists in order, and keeps what names or reaches a person encrypted under a key of her own.
+package membership
+
+import (
+	"context"
+	"embed"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/pg"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Component returns the membership service for the chassis to host.
+func Component() chassis.Component {
+	return chassis.Component{Name: "membership", Migrations: migrations, Start: start}
+}
+
+func start(_ context.Context, h *chassis.Host) error {
+	s := &server{db: h.DB, clock: h.Clock, keys: h.Crypt, groups: groupsv1.NewGroupsServiceClient(h.Peer("groups"))}
+	membershipv1.RegisterMembershipServiceServer(h, s)
+	h.Subscribe(s.subscription())
+	return nil
+}
+
+// server implements MembershipService.
+type server struct {
+	membershipv1.UnimplementedMembershipServiceServer
+
+	db     *pg.DB
+	clock  clock.Clock
+	keys   *crypt.Keyset
+	groups groupsv1.GroupsServiceClient
+}

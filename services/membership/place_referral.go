@@ -1,0 +1,277 @@
+package membership
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+	"google.golang.org/protobuf/proto"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/pg"
+)
+
+// attempts is how often a placement is tried when others record the same person at the same time.
+const attempts = 3
+
+// placement is one PlaceReferral call, with its names read.
+type placement struct {
+	referral uuid.UUID
+	group    *groupRow
+	subject  *membershipv1.Member
+	digests  [][]byte
+	override string
+}
+
+// PlaceReferral implements MembershipService.
+func (s *server) PlaceReferral(ctx context.Context, req *membershipv1.PlaceReferralRequest) (*membershipv1.Membership, error) {
+	referral, err := aip.ParseName("referral", "referrals", req.GetReferral())
+	if err != nil {
+		return nil, err
+	}
+	groupID, err := aip.ParseName("group", "groups", req.GetGroup())
+	if err != nil {
+		return nil, err
+	}
+	p := placement{referral: referral, override: req.GetOverrideReason()}
+	p.subject = proto.CloneOf(req.GetSubject().GetMember())
+	p.subject.Alias = cmp.Or(strings.TrimSpace(p.subject.GetAlias()), "New member")
+	s.grantAll(p.subject)
+	if err := s.checkMember("subject.member.", p.subject); err != nil {
+		return nil, err
+	}
+	if answer, err := s.placedAlready(ctx, referral, groupID); answer != nil || err != nil {
+		return answer, err
+	}
+	if p.group, err = s.groupNow(ctx, groupID); err != nil {
+		return nil, err
+	}
+	if err := notAccepting(p.group); err != nil {
+		return nil, err
+	}
+	if p.group.closed() { // no need to wait for those who are just taking the last seats
+		return nil, groupFull(p.group)
+	}
+	p.digests = s.digests(p.group.OrgID, req.GetSubject().GetIdentifiers())
+
+	for attempt := 1; ; attempt++ {
+		answer, err := s.place(ctx, p)
+		switch pg.Constraint(err) {
+		case "member_identifiers_pkey": // somebody has just recorded the same person: find her
+			if attempt < attempts {
+				continue
+			}
+		case "memberships_open":
+			return nil, alreadyMember("subject.member")
+		}
+		return answer, err
+	}
+}
+
+func (s *server) place(ctx context.Context, p placement) (answer *membershipv1.Membership, err error) {
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		now := s.clock.Now()
+		done, err := lockPlacement(ctx, tx, p.referral)
+		if err != nil {
+			return err
+		}
+		b := new(pgx.Batch)
+		var row *membershipRow
+		switch {
+		case done.ReleaseTime != nil:
+			return released(p.referral)
+		case done.MembershipID != nil: // the other copy of this call was faster
+			row, err = s.placedIn(ctx, tx, *done.MembershipID, p.referral, p.group.GroupID)
+		default:
+			row, err = s.seatSubject(ctx, tx, b, p, now)
+		}
+		if err != nil {
+			return err
+		}
+		if answer, err = row.toFullProto(s.keys); err != nil {
+			return err
+		}
+		audit.Queue(ctx, b, row.name())
+		if err := idem.Save(ctx, b, answer); err != nil {
+			return err
+		}
+		return send(ctx, tx, b)
+	})
+	return answer, err
+}
+
+// seatSubject finds or makes the member and gives her a seat or a place on the waitlist.
+func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p placement, now time.Time) (*membershipRow, error) {
+	member, err := findMember(ctx, tx, p.group.OrgID, p.digests)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("find member: %w", err)
+	case member == nil:
+		if member, err = newMember(s.keys, p.group.OrgID, p.subject, now); err != nil {
+			return nil, err
+		}
+		insertMember(b, member)
+		identifyMember(b, member, p.digests, true)
+		if err := queueMemberChanged(ctx, b, member, "created"); err != nil {
+			return nil, err
+		}
+		audit.Queue(ctx, b, member.name())
+	default:
+		if p.subject.GetDoNotContact() && !member.DoNotContact {
+			if _, err := s.rewriteMember(ctx, b, member, func(m *membershipv1.Member) error {
+				m.DoNotContact = true
+				return nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		identifyMember(b, member, p.digests, false)
+	}
+
+	g, err := findGroup(ctx, tx, p.group.GroupID, lockToTake)
+	if err != nil {
+		return nil, fmt.Errorf("lock group: %w", err)
+	}
+	if g == nil {
+		return nil, fault.NotFound(p.group.name())
+	}
+	does, err := decideAdmission(g)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.eligible(g, member, p.override); err != nil {
+		return nil, err
+	}
+	row, err := s.newMembership(g, member, membershipv1.Membership_PARTICIPANT, &p.referral, does, p.override)
+	if err != nil {
+		return nil, err
+	}
+	g.count(0, row.State)
+	if row.State == waitlisted {
+		g.LastTicket++
+		row.Ticket, row.WaitlistPosition = g.LastTicket, g.Waiting
+	}
+	insertMembership(b, row)
+	savePlacement(b, p.referral, row)
+	if err := queueMembershipChanged(ctx, b, row, does); err != nil {
+		return nil, err
+	}
+	return row, saveSeats(ctx, b, g)
+}
+
+// placedAlready answers a call for a referral that has been placed or released before; nil if neither.
+func (s *server) placedAlready(ctx context.Context, referral, group uuid.UUID) (answer *membershipv1.Membership, err error) {
+	var done *placementRow
+	b := s.db.Batch(ctx)
+	b.Queue(selectPlacement, pgx.NamedArgs{"referral": referral}).Query(atMostOne(&done))
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("find placement: %w", err)
+	}
+	switch {
+	case done == nil:
+		return nil, nil
+	case done.ReleaseTime != nil:
+		return nil, released(referral)
+	}
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		row, err := s.placedIn(ctx, tx, *done.MembershipID, referral, group)
+		if err != nil {
+			return err
+		}
+		if answer, err = row.toFullProto(s.keys); err != nil {
+			return err
+		}
+		b := new(pgx.Batch)
+		audit.Queue(ctx, b, row.name())
+		if err := idem.Save(ctx, b, answer); err != nil {
+			return err
+		}
+		return send(ctx, tx, b)
+	})
+	return answer, err
+}
+
+// placedIn returns the membership that a referral has been given, if it is in the group that is asked for now.
+func (s *server) placedIn(ctx context.Context, tx pgx.Tx, id, referral, group uuid.UUID) (*membershipRow, error) {
+	rows, err := tx.Query(ctx, selectMembership, pgx.NamedArgs{"id": id, "all": true, "org": uuid.Nil})
+	if err != nil {
+		return nil, fmt.Errorf("find membership: %w", err)
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[membershipRow])
+	if err != nil {
+		return nil, fmt.Errorf("find membership: %w", err)
+	}
+	if row.GroupID != group {
+		return nil, fault.Precondition("REFERRAL_PLACED", aip.Name("referrals", referral), "the referral has been placed in %s", aip.Name("groups", row.GroupID))
+	}
+	return row, nil
+}
+
+func released(referral uuid.UUID) error {
+	return fault.Precondition("REFERRAL_RELEASED", aip.Name("referrals", referral), "the referral has been released: nothing is placed for it any more")
+}
+
+// digests returns the blind indexes of a person's identifiers within an organization. Case, spaces and compatible forms of
+// letters do not matter.
+func (s *server) digests(org uuid.UUID, identifiers []*membershipv1.ReferralSubject_Identifier) [][]byte {
+	fold := cases.Fold()
+	normal := func(v string) string { return fold.String(norm.NFKC.String(strings.Join(strings.Fields(v), ""))) }
+	var digests [][]byte
+	for _, id := range identifiers {
+		purpose := "member identifier " + org.String() + " " + normal(id.GetSystem())
+		digests = append(digests, s.keys.BlindIndex(purpose, normal(id.GetValue())))
+	}
+	return distinct(digests)
+}
+
+func distinct(digests [][]byte) [][]byte {
+	seen := make(map[string]bool, len(digests))
+	var out [][]byte
+	for _, d := range digests {
+		if !seen[string(d)] {
+			seen[string(d)] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// placementRow is a row of referral_placements.
+type placementRow struct {
+	MembershipID *uuid.UUID
+	ReleaseTime  *time.Time
+}
+
+const selectPlacement = `SELECT membership_id, release_time FROM referral_placements WHERE referral_id = @referral`
+
+// lockPlacement returns what became of a referral, locked until the transaction ends; it makes the row if there is none.
+func lockPlacement(ctx context.Context, tx pgx.Tx, referral uuid.UUID) (*placementRow, error) {
+	var row *placementRow
+	b := new(pgx.Batch)
+	b.Queue(`INSERT INTO referral_placements (referral_id) VALUES (@referral) ON CONFLICT DO NOTHING`, pgx.NamedArgs{"referral": referral})
+	b.Queue(selectPlacement+` FOR UPDATE`, pgx.NamedArgs{"referral": referral}).Query(one(&row))
+	if err := send(ctx, tx, b); err != nil {
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, fmt.Errorf("placement of %s is not visible after it was inserted", aip.Name("referrals", referral))
+		}
+		return nil, fmt.Errorf("lock placement: %w", err)
+	}
+	return row, nil
+}
+
+// savePlacement queues what a referral has been given.
+func savePlacement(b *pgx.Batch, referral uuid.UUID, r *membershipRow) {
+	b.Queue(`UPDATE referral_placements SET org_id = @org, membership_id = @id WHERE referral_id = @referral`,
+		pgx.NamedArgs{"org": r.OrgID, "id": r.ID, "referral": referral})
+}

@@ -1,0 +1,15 @@
+package membership
+
+import (
+	"context"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+)
+
+// StartLeave implements MembershipService.
+func (s *server) StartLeave(ctx context.Context, req *membershipv1.StartLeaveRequest) (*membershipv1.Membership, error) {
+	return s.apply(ctx, change{
+		name: req.GetName(), etag: req.GetEtag(),
+		decide: func(*membershipRow, *groupRow) (action, error) { return startLeave, nil },
+	})
+}

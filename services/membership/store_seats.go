@@ -1,0 +1,193 @@
+package membership
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/pg"
+)
+
+// groupRow is a row of group_seats: what is known of a group, and how its seats stand.
+type groupRow struct {
+	GroupID           uuid.UUID
+	OrgID             uuid.UUID
+	GroupRevision     int64
+	Archived          bool
+	AcceptsIntake     bool
+	Capacity          int32 // 0: unlimited
+	Waitlist          bool
+	GuidelinesVersion int32
+	Audiences         []int32
+	MinYears          int32
+	MaxYears          int32
+	StrictAge         bool
+	Taken             int32
+	Waiting           int32
+	LastTicket        int64
+	Revision          int64
+}
+
+const selectGroup = `SELECT group_id, org_id, group_revision, archived, accepts_intake, capacity, waitlist, guidelines_version,
+	audiences, min_years, max_years, strict_age, taken, waiting, last_ticket, revision FROM group_seats`
+
+func (g *groupRow) name() string { return aip.Name("groups", g.GroupID) }
+
+// full tells whether nobody more can be seated.
+func (g *groupRow) full() bool { return g.Capacity != 0 && g.Taken >= g.Capacity }
+
+// closed tells whether an approval now can only be refused: no seat, and no waitlist.
+func (g *groupRow) closed() bool { return (g.full() || g.Waiting > 0) && !g.Waitlist }
+
+// promotable returns how many of the waitlist can be seated now.
+func (g *groupRow) promotable() int32 {
+	switch {
+	case !g.AcceptsIntake || g.full():
+		return 0
+	case g.Capacity == 0:
+		return g.Waiting
+	}
+	return min(g.Waiting, g.Capacity-g.Taken)
+}
+
+// admit decides what an approval gets: a seat when one is free and nobody waits for it, else a place on the waitlist.
+// ok is false when the group is full and keeps none.
+func (g *groupRow) admit() (does action, ok bool) {
+	if !g.full() && g.Waiting == 0 {
+		return seat, true
+	}
+	return wait, g.Waitlist
+}
+
+func (g *groupRow) seatsChanged() *membershipv1.SeatsChanged {
+	return &membershipv1.SeatsChanged{
+		Group: g.name(), Seats: g.Capacity, Taken: g.Taken, OpenSeats: max(0, g.Capacity-g.Taken),
+		WaitlistLength: g.Waiting, Revision: g.Revision,
+	}
+}
+
+// findGroup returns a group's row, nil if it is not known yet.
+func findGroup(ctx context.Context, q pg.Querier, id uuid.UUID, lock string) (*groupRow, error) {
+	rows, err := q.Query(ctx, selectGroup+` WHERE group_id = @id `+lock, pgx.NamedArgs{"id": id})
+	if err != nil {
+		return nil, err
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[groupRow])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return row, err
+}
+
+// Locks on a group's row. Taking seats excludes other takers and changes of the group; requests exclude the latter only.
+const (
+	lockToChange  = `FOR UPDATE`
+	lockToTake    = `FOR NO KEY UPDATE`
+	lockToRequest = `FOR KEY SHARE`
+)
+
+// lockGroupOf queues the query of the group of one of the tenant's memberships, locked to take seats.
+func lockGroupOf(b *pgx.Batch, t auth.Tenant, membership uuid.UUID) *pgx.QueuedQuery {
+	return b.Queue(selectGroup+` WHERE group_id = (SELECT group_id FROM memberships WHERE id = @id AND (@all OR org_id = @org)) `+lockToTake,
+		pgx.NamedArgs{"id": membership, "all": t.All, "org": t.Org})
+}
+
+// insertGroup makes the row of a group that is not known yet, with revision 0: everything is newer.
+func insertGroup(ctx context.Context, tx pg.Querier, id, org uuid.UUID) error {
+	_, err := tx.Exec(ctx, `INSERT INTO group_seats (group_id, org_id, group_revision, archived, accepts_intake, capacity,
+			waitlist, guidelines_version, audiences, min_years, max_years, strict_age, taken, waiting, last_ticket, revision)
+		VALUES (@id, @org, 0, false, false, 0, false, 0, '{}', 0, 0, false, 0, 0, 0, 0)
+		ON CONFLICT DO NOTHING`, pgx.NamedArgs{"id": id, "org": org})
+	return err
+}
+
+func updateGroup(b *pgx.Batch, g *groupRow) {
+	b.Queue(`UPDATE group_seats SET group_revision = @group_revision, archived = @archived, accepts_intake = @accepts,
+			capacity = @capacity, waitlist = @waitlist, guidelines_version = @guidelines, audiences = @audiences,
+			min_years = @min_years, max_years = @max_years, strict_age = @strict_age, taken = @taken, waiting = @waiting,
+			last_ticket = @last_ticket, revision = @revision
+		WHERE group_id = @id`, pgx.NamedArgs{
+		"id": g.GroupID, "group_revision": g.GroupRevision, "archived": g.Archived, "accepts": g.AcceptsIntake,
+		"capacity": g.Capacity, "waitlist": g.Waitlist, "guidelines": g.GuidelinesVersion, "audiences": g.Audiences,
+		"min_years": g.MinYears, "max_years": g.MaxYears, "strict_age": g.StrictAge, "taken": g.Taken, "waiting": g.Waiting,
+		"last_ticket": g.LastTicket, "revision": g.Revision,
+	})
+}
+
+// saveSeats queues the group's new numbers and the event that tells of them.
+func saveSeats(ctx context.Context, b *pgx.Batch, g *groupRow) error {
+	g.Revision++
+	updateGroup(b, g)
+	return queueSeatsChanged(ctx, b, g)
+}
+
+// promote seats as many of the waitlist as there is room for, in order. The group's row is locked; its numbers are
+// brought up to date and still to be saved.
+func promote(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now time.Time) error {
+	n := g.promotable()
+	if n == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `WITH first AS (
+			SELECT id FROM memberships WHERE group_id = @group AND state = 2 ORDER BY ticket LIMIT @n FOR NO KEY UPDATE
+		), promoted AS (
+			UPDATE memberships SET state = 3, approve_time = @now, update_time = @now, revision = revision + 1
+			WHERE id IN (SELECT id FROM first) RETURNING *
+		)
+		SELECT `+membershipColumns+` FROM promoted x JOIN members m ON m.id = x.member_id`,
+		pgx.NamedArgs{"group": g.GroupID, "n": n, "now": now})
+	if err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	promoted, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
+	if err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	slices.SortFunc(promoted, func(a, b *membershipRow) int { return cmp.Compare(a.Ticket, b.Ticket) })
+	for _, p := range promoted {
+		if err := queueMembershipChanged(ctx, b, p, seat); err != nil {
+			return err
+		}
+		audit.Queue(ctx, b, p.name())
+	}
+	seated := int32(len(promoted)) //nolint:gosec // at most n
+	g.Taken += seated
+	g.Waiting -= seated
+	return nil
+}
+
+// closeAll ends every open membership of an archived group. The group's row is locked; its numbers are brought up to
+// date and still to be saved.
+func closeAll(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now time.Time) error {
+	rows, err := tx.Query(ctx, `WITH closed AS (
+			UPDATE memberships SET state = 6, end_reason = @reason, close_time = @now, update_time = @now, revision = revision + 1
+			WHERE group_id = @group AND state NOT IN (6, 7) RETURNING *
+		)
+		SELECT `+membershipColumns+` FROM closed x JOIN members m ON m.id = x.member_id ORDER BY x.id`,
+		pgx.NamedArgs{"group": g.GroupID, "now": now, "reason": int32(membershipv1.Membership_GROUP_ARCHIVED)})
+	if err != nil {
+		return fmt.Errorf("end memberships: %w", err)
+	}
+	closed, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
+	if err != nil {
+		return fmt.Errorf("end memberships: %w", err)
+	}
+	for _, c := range closed {
+		if err := queueMembershipChanged(ctx, b, c, end); err != nil {
+			return err
+		}
+		audit.Queue(ctx, b, c.name())
+	}
+	g.Taken, g.Waiting = 0, 0
+	return nil
+}

@@ -1,0 +1,91 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+)
+
+// mutableMember lists the fields of a member that UpdateMember may change.
+func mutableMember() []string {
+	return []string{
+		"alias", "role", "birth_year", "languages", "area", "cancer_types", "suitable_times", "preferred_channel",
+		"do_not_contact", "legal_name", "email", "phone", "contact_note",
+	}
+}
+
+// UpdateMember implements MembershipService.
+func (s *server) UpdateMember(ctx context.Context, req *membershipv1.UpdateMemberRequest) (*membershipv1.Member, error) {
+	return s.changeMember(ctx, "member.name", req.GetMember().GetName(), req.GetMember().GetEtag(), func(m *membershipv1.Member) error {
+		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetMember(), mutableMember()...); err != nil {
+			return err
+		}
+		return s.checkMember("member.", m)
+	})
+}
+
+// changeMember makes a change to one member of the tenant, in one transaction with its event, audit and kept answer. field
+// is the request field that holds her name.
+func (s *server) changeMember(ctx context.Context, field, name, etag string, edit func(*membershipv1.Member) error) (*membershipv1.Member, error) {
+	id, err := aip.ParseName(field, "members", name)
+	if err != nil {
+		return nil, err
+	}
+	var answer *membershipv1.Member
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		row, err := lockMember(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil {
+			return fmt.Errorf("lock member: %w", err)
+		}
+		if err := aip.CheckETag(etag, row.Revision); err != nil {
+			return err
+		}
+		b := new(pgx.Batch)
+		if answer, err = s.rewriteMember(ctx, b, row, edit); err != nil {
+			return err
+		}
+		if err := idem.Save(ctx, b, answer); err != nil {
+			return err
+		}
+		return send(ctx, tx, b)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fault.NotFound(name)
+	}
+	return answer, err
+}
+
+// rewriteMember edits a locked member and queues the writes.
+func (s *server) rewriteMember(ctx context.Context, b *pgx.Batch, row *memberRow, edit func(*membershipv1.Member) error) (*membershipv1.Member, error) {
+	m, err := row.toFullProto(s.keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := edit(m); err != nil {
+		return nil, err
+	}
+	key, err := s.keys.OpenDataKey(row.DataKey)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", row.name(), err)
+	}
+	row.Revision++
+	row.UpdateTime = s.clock.Now()
+	if err := row.set(m, key); err != nil {
+		return nil, err
+	}
+	updateMember(b, row)
+	if err := queueMemberChanged(ctx, b, row, "updated"); err != nil {
+		return nil, err
+	}
+	audit.Queue(ctx, b, row.name())
+	return row.toFullProto(s.keys)
+}
