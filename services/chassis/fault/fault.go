@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -186,23 +187,41 @@ func fromPeer(err error) (*status.Status, bool) {
 	return st, true
 }
 
-// Unreachable tells whether err says that PostgreSQL or a network peer cannot be
-// reached or serve for now, so that the same call may succeed later.
+// Unreachable tells whether err means that PostgreSQL or a network peer cannot be reached
+// or cannot serve at present, so that the same work may succeed later: refused and broken
+// connections, a server that starts or stops, too many connections, a standby, a lost
+// serialization. A write whose connection broke may have been committed or not. Wrong
+// credentials, a missing database and a caller that gave up are not unreachable.
 func Unreachable(err error) bool {
-	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch pe.Code[:2] {
-		case "08", "53", "57": // connection, insufficient resources, operator intervention
-			return pe.Code != "57014" // query_canceled: our own timeout
-		}
-		return pe.Code == "25006" || pe.Code == "40001" || pe.Code == "40P01" || pe.Code == "55P03" // read-only, serialization, deadlock, lock
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return unreachableCode(e.Code)
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
 	}
-	if _, ok := errors.AsType[net.Error](err); ok {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) {
 		return true
 	}
-	return pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF")
+	_, ok := errors.AsType[net.Error](err)
+	return ok
+}
+
+// unreachableCode tells whether an SQLSTATE stands for a server that is away for a while.
+func unreachableCode(code string) bool {
+	switch code {
+	case "57P01", "57P02", "57P03", // admin_shutdown, crash_shutdown, cannot_connect_now
+		"53300",                   // too_many_connections
+		"25006",                   // read_only_sql_transaction: a primary that became a standby
+		"40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
+		return true
+	}
+	return strings.HasPrefix(code, "08") // connection_exception
 }
 
 // Transient tells whether repeating the work behind err may help: reachability and deadlines.

@@ -1,0 +1,97 @@
+// Package chassis is what every Cairn service stands on: it hosts one service or several
+// in a process, with their database, events, jobs, listeners and telemetry.
+package chassis
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"google.golang.org/grpc"
+
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/pg"
+)
+
+// Component is one service as the chassis hosts it.
+type Component struct {
+	Name       string // "groups": its database and role are cairn_groups, its peers call it that
+	Migrations fs.FS  // goose files; nil: the service has no database
+
+	// Start builds the server and registers it. Nothing is served, consumed or worked on
+	// before every component's Start has returned.
+	Start func(ctx context.Context, h *Host) error
+}
+
+// Host is what the chassis gives a component.
+type Host struct {
+	Name   string
+	Config *Config
+	DB     *pg.DB // nil if the component has no migrations
+	Clock  clock.Clock
+	Log    *slog.Logger
+	Crypt  *crypt.Keyset
+
+	// Workers and Periodic are the service's jobs; fill them in Start.
+	Workers  *river.Workers
+	Periodic []*river.PeriodicJob
+
+	process       *Process
+	channel       *inprocgrpc.Channel
+	services      []*grpc.ServiceDesc
+	impls         []any
+	rules         auth.Rules
+	subscriptions []events.Subscription
+	waker         *events.Waker
+	ready         []func(context.Context) error
+	jobs          *river.Client[pgx.Tx]
+	errs          []error
+}
+
+// RegisterService registers a gRPC service; Host is a [grpc.ServiceRegistrar].
+func (h *Host) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	rules, err := auth.RulesOf(desc)
+	if err != nil {
+		h.errs = append(h.errs, err)
+		return
+	}
+	if len(desc.Streams) > 0 {
+		h.errs = append(h.errs, fmt.Errorf("%s streams: no interceptor guards a stream", desc.ServiceName))
+		return
+	}
+	h.rules.Merge(rules)
+	h.channel.RegisterService(desc, impl)
+	h.services, h.impls = append(h.services, desc), append(h.impls, impl)
+}
+
+// Subscribe has the service consume a peer's events.
+func (h *Host) Subscribe(s events.Subscription) { h.subscriptions = append(h.subscriptions, s) }
+
+// ReadyWhen adds a condition for /readyz: check returns why the service cannot serve.
+func (h *Host) ReadyWhen(check func(context.Context) error) { h.ready = append(h.ready, check) }
+
+// HandleHTTP adds a handler to the process's HTTP listener.
+func (h *Host) HandleHTTP(pattern string, handler http.Handler) {
+	h.process.mux.Handle(pattern, handler)
+}
+
+// Jobs returns the client that enqueues jobs; it is there once the process has started.
+func (h *Host) Jobs() *river.Client[pgx.Tx] { return h.jobs }
+
+// Peer returns a connection to another service, in this process or at its address. It
+// passes the context's caller on; call with [auth.System] to act for this service itself.
+func (h *Host) Peer(name string) grpc.ClientConnInterface {
+	conn, err := h.process.dial(h.Name, name)
+	if err != nil {
+		h.errs = append(h.errs, err)
+	}
+	return conn
+}

@@ -1,0 +1,276 @@
+package chassis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/telemetry"
+)
+
+// RequestIDHeader is the metadata key of the id by which a caller quotes a request.
+const RequestIDHeader = "x-request-id"
+
+const maxRequestID = 128 // bytes
+
+// TokenVerifier tells who a bearer token is.
+type TokenVerifier interface {
+	Verify(ctx context.Context, token string) (auth.Principal, error)
+}
+
+// recoverPanics turns a panic into an error: without it one bad request would end the process.
+func recoverPanics(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				log.ErrorContext(ctx, "panic", "method", info.FullMethod, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+				resp, err = nil, fault.From(errors.New("panic")).Err()
+			}
+		}()
+		return next(ctx, req)
+	}
+}
+
+// observe traces, meters and logs a request, and gives it an id.
+func observe(tel *telemetry.Telemetry, service string) (grpc.UnaryServerInterceptor, error) {
+	tracer := tel.Tracer.Tracer("cairn.care/services/chassis")
+	durations, err := tel.Meter.Meter("cairn.care/services/chassis").Float64Histogram("rpc.server.duration",
+		metric.WithUnit("s"), metric.WithDescription("Time from a request's arrival to its answer."),
+		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
+	if err != nil {
+		return nil, fmt.Errorf("histogram: %w", err)
+	}
+	log := tel.Log.With("service", service)
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		start := time.Now()
+		md, _ := metadata.FromIncomingContext(ctx)
+		ctx = telemetry.Propagation().Extract(ctx, carrier(md))
+		ctx, span := tracer.Start(ctx, strings.TrimPrefix(info.FullMethod, "/"), trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		ctx = context.WithValue(ctx, requestIDKey{}, requestID(md, span))
+
+		resp, err := next(ctx, req)
+
+		code, took := status.Code(err), time.Since(start)
+		durations.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("rpc.method", info.FullMethod), attribute.String("rpc.code", code.String()))))
+		level := slog.LevelDebug
+		switch code {
+		case codes.OK:
+		case codes.Internal, codes.Unknown, codes.DataLoss:
+			level = slog.LevelError
+			span.SetStatus(otelcodes.Error, code.String())
+		default:
+			level = slog.LevelInfo
+		}
+		if log.Enabled(ctx, level) {
+			log.LogAttrs(ctx, level, "request", slog.String("method", info.FullMethod), slog.String("code", code.String()),
+				slog.Duration("took", took), slog.String("request_id", RequestID(ctx)))
+		}
+		return resp, err
+	}, nil
+}
+
+type requestIDKey struct{}
+
+// RequestID returns the id of the request under way, "" outside of one.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+func requestID(md metadata.MD, span trace.Span) string {
+	if v := md.Get(RequestIDHeader); len(v) == 1 && v[0] != "" && len(v[0]) <= maxRequestID {
+		return v[0]
+	}
+	if sc := span.SpanContext(); sc.HasTraceID() {
+		return sc.TraceID().String()
+	}
+	return uuid.NewString()
+}
+
+// carrier lets the trace propagator read and write metadata.
+type carrier metadata.MD
+
+func (c carrier) Get(key string) string {
+	if v := metadata.MD(c).Get(key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+func (c carrier) Set(key, value string) { metadata.MD(c).Set(key, value) }
+func (c carrier) Keys() []string {
+	keys := make([]string, 0, len(c))
+	for k := range c {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// deadline bounds every request, and asks of its callees to answer a little earlier, so
+// that the answer still arrives.
+func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
+	const shave = 10 * time.Millisecond
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		end := time.Now().Add(limit)
+		if d, ok := ctx.Deadline(); ok && d.Add(-shave).Before(end) {
+			end = d.Add(-shave)
+		}
+		ctx, cancel := context.WithDeadline(ctx, end)
+		defer cancel()
+		return next(ctx, req)
+	}
+}
+
+// mapErrors is the one place where an error becomes a status. It logs the cause of what
+// the caller may not know.
+func mapErrors(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		resp, err := next(ctx, req)
+		if err == nil {
+			return resp, nil
+		}
+		st := fault.From(err)
+		switch st.Code() {
+		case codes.Internal, codes.Unavailable, codes.Unknown:
+			log.ErrorContext(ctx, "request failed", "method", info.FullMethod, "request_id", RequestID(ctx), "err", err)
+		}
+		if with, err := st.WithDetails(&errdetails.RequestInfo{RequestId: RequestID(ctx)}); err == nil && !hasRequestInfo(st) {
+			st = with
+		}
+		return nil, st.Err()
+	}
+}
+
+func hasRequestInfo(st *status.Status) bool {
+	for _, d := range st.Details() {
+		if _, ok := d.(*errdetails.RequestInfo); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// authenticate finds out who calls: a peer by the identity that it signed, else a
+// client or a user by the bearer token, else nobody.
+func authenticate(service string, identities *auth.Identities, tokens TokenVerifier, plaintext bool) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		md, _ := metadata.FromIncomingContext(ctx)
+		if id := md.Get(auth.IdentityHeader); len(id) > 0 {
+			if len(id) > 1 || !trustedPeer(ctx, plaintext) {
+				return nil, fault.Unauthenticated("BAD_IDENTITY", "%s is for Cairn's own services, over mutual TLS", auth.IdentityHeader)
+			}
+			p, err := identities.Verify(id[0], service)
+			if err != nil {
+				return nil, &fault.Error{Code: codes.Unauthenticated, Reason: "BAD_IDENTITY", Message: "the calling service's identity is not valid", Cause: err}
+			}
+			return next(auth.WithPrincipal(ctx, p), req)
+		}
+		bearer := md.Get("authorization")
+		if len(bearer) == 0 {
+			return next(ctx, req)
+		}
+		scheme, token, _ := strings.Cut(bearer[0], " ")
+		if len(bearer) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return nil, fault.Unauthenticated("BAD_TOKEN", "authorization must be one header of the form: Bearer <token>")
+		}
+		p, err := tokens.Verify(ctx, strings.TrimSpace(token))
+		if err != nil {
+			return nil, err
+		}
+		return next(auth.WithPrincipal(ctx, p), req)
+	}
+}
+
+// trustedPeer tells whether the transport belongs to one of our own services: this
+// process, a client certificate of our authority, or a loopback listener without TLS.
+func trustedPeer(ctx context.Context, plaintext bool) bool {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return false
+	}
+	if p.Addr != nil && p.Addr.Network() == "inproc" {
+		return true
+	}
+	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+		return len(info.State.VerifiedChains) > 0
+	}
+	return plaintext
+}
+
+// authorize applies the method's policy and bounds the request to its tenant.
+func authorize(rules auth.Rules) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		ctx, err := auth.Authorize(ctx, rules[info.FullMethod])
+		if err != nil {
+			return nil, err
+		}
+		return next(ctx, req)
+	}
+}
+
+// validate applies the request's protovalidate rules.
+func validate(v protovalidate.Validator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		msg, ok := req.(proto.Message)
+		if !ok {
+			return nil, fmt.Errorf("request is a %T", req)
+		}
+		err := v.Validate(msg)
+		if err == nil {
+			return next(ctx, req)
+		}
+		invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
+		if !ok {
+			return nil, fmt.Errorf("validate %T: %w", req, err)
+		}
+		violations := make([]*fault.Violation, len(invalid.Violations))
+		for i, x := range invalid.Violations {
+			violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", x.Proto.GetMessage())
+		}
+		return nil, fault.Invalid(violations...)
+	}
+}
+
+// wake has the relay look for events once a request that queued some has ended.
+func wake(w *events.Waker) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		ctx, done := w.Track(ctx)
+		defer done()
+		return next(ctx, req)
+	}
+}
+
+// chain makes one interceptor of several; the first is outermost.
+func chain(interceptors []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		next := handler
+		for i := len(interceptors) - 1; i >= 0; i-- {
+			interceptor, inner := interceptors[i], next
+			next = func(ctx context.Context, req any) (any, error) { return interceptor(ctx, req, info, inner) }
+		}
+		return next(ctx, req)
+	}
+}

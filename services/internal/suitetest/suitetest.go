@@ -1,0 +1,107 @@
+// Package suitetest runs Cairn's services in the test's process over a real PostgreSQL and
+// a real JetStream, as the program cairn does.
+package suitetest
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/pg"
+	"cairn.care/services/internal/pgtest"
+)
+
+// Suite is a running set of services.
+type Suite struct {
+	*chassis.Process
+	Config *chassis.Config
+	Clock  *clock.Fake       // stands at the real time of the start
+	DBs    map[string]*pg.DB // by service
+
+	t testing.TB
+}
+
+// Option changes the configuration before the start.
+type Option func(*chassis.Config)
+
+// Start starts the components; they stop when the test ends. TestMain must be pgtest.Run.
+func Start(t testing.TB, components []chassis.Component, options ...Option) *Suite {
+	t.Helper()
+	dir := t.TempDir()
+	config := chassis.DefaultConfig()
+	config.DataDir = dir
+	config.HTTP, config.GRPC = "127.0.0.1:0", "127.0.0.1:0"
+	config.PublicURL = "http://cairn.test"
+	config.LogLevel = "error"
+	config.EncryptionKeysFile = filepath.Join(dir, "encryption.json")
+	config.AllowPrivateOutbound = true
+	if os.Getenv("CAIRN_TEST_LOG") != "" {
+		config.LogLevel = os.Getenv("CAIRN_TEST_LOG")
+	}
+	for _, o := range options {
+		o(config)
+	}
+	if _, err := crypt.LoadOrGenerate(config.EncryptionKeysFile); err != nil {
+		t.Fatal(err)
+	}
+	s := &Suite{Config: config, Clock: clock.NewFake(time.Now()), DBs: map[string]*pg.DB{}, t: t}
+	p, err := chassis.Start(t.Context(), config, chassis.Options{
+		Name: "suite", Embedded: true, Clock: s.Clock,
+		OpenDB: func(_ context.Context, service string, migrations fs.FS) (*pg.DB, error) {
+			s.DBs[service] = pgtest.New(t, service, migrations)
+			return s.DBs[service], nil
+		},
+	}, components...)
+	if err != nil {
+		t.Fatalf("start the suite: %v", err)
+	}
+	s.Process = p
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			t.Errorf("stop the suite: %v", err)
+		}
+	})
+	return s
+}
+
+// Conn returns a connection to a service, for callers made by [Client], [Platform] and [User].
+func (s *Suite) Conn(service string) grpc.ClientConnInterface { return s.ConnAs("suitetest", service) }
+
+// ConnAs returns the connection that the service self has to its peer.
+func (s *Suite) ConnAs(self, service string) grpc.ClientConnInterface {
+	s.t.Helper()
+	conn, err := s.Peer(self, service)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return conn
+}
+
+// Client returns a context in which a client of the organization calls.
+func Client(ctx context.Context, organization string, scopes ...string) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{Kind: auth.Client, Subject: "apiClients/test", Organization: organization, Scopes: scopes})
+}
+
+// Platform returns a context in which an internal app calls.
+func Platform(ctx context.Context, scopes ...string) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{
+		Kind: auth.Client, Subject: "apiClients/internal-app", Platform: true, Scopes: scopes,
+		Organization: "organizations/0192d7a5-0000-7000-8000-00000000ffff",
+	})
+}
+
+// User returns a context in which a person with the roles calls.
+func User(ctx context.Context, organization string, roles ...string) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{Kind: auth.User, Subject: "person", Organization: organization, Roles: roles})
+}
