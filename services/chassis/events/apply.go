@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -27,7 +26,7 @@ func (l *lanes) apply(d *delivery) bool {
 		d.event.ID = uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "%s/%d", Source(l.sub.Source), d.sequence))
 		return l.setAside(d, fmt.Errorf("no event of ours: %w", d.bad), 1)
 	}
-	retry := backoff{first: 50 * time.Millisecond, most: 5 * time.Second}
+	retry := l.retry
 	for failed := 0; ; {
 		select {
 		case l.slots <- struct{}{}:
@@ -118,7 +117,7 @@ var errSeen = errors.New("event has been applied already")
 func (l *lanes) setAside(d *delivery, reason error, failed int) bool {
 	e := d.event
 	l.Log.ErrorContext(l.working, "event is set aside", "event", e.ID, "type", e.Type, "subject", e.Subject, "attempts", failed, "error", reason)
-	retry := backoff{first: 50 * time.Millisecond, most: 5 * time.Second}
+	retry := l.retry
 	for {
 		b := new(pgx.Batch)
 		b.Queue(insertAside, pgx.NamedArgs{

@@ -48,7 +48,7 @@ func NewConsumer(c Config, subscriptions ...Subscription) (*Consumer, error) {
 		names[s.Name] = true
 		own := c
 		own.Log = c.Log.With("subscription", s.Name)
-		all.subscribers = append(all.subscribers, &subscriber{Config: own, sub: s})
+		all.subscribers = append(all.subscribers, &subscriber{Config: own, sub: s, retry: backoff{first: 50 * time.Millisecond, most: 5 * time.Second}})
 	}
 	return all, nil
 }
@@ -74,7 +74,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 // subscriber applies the events of one subscription.
 type subscriber struct {
 	Config
-	sub Subscription
+	sub   Subscription
+	retry backoff // between attempts
 }
 
 // consume is one leadership: it feeds events to the lanes, and saves the position that they
