@@ -1,0 +1,222 @@
+// Package match ranks groups for one person's needs and says why, criterion by criterion. It is pure: no I/O, no state,
+// the same question gets the same answer.
+//
+// Hard criteria decide whether a group is recommended at all; soft ones decide in which order. With distress at the
+// threshold, groups led by professionals come before all others. Where too few groups meet every hard criterion, those
+// that fail least are shown as near misses.
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+)
+
+const (
+	// DefaultThreshold is the distress from which professional help comes first, as NCCN advises.
+	DefaultThreshold = 4
+	// CrisisDistress is the distress from which crisis lines are shown, and peers alone no longer suit.
+	CrisisDistress = 8
+	// DefaultTravelKM is how far people travel unless they say otherwise.
+	DefaultTravelKM = 50
+
+	enough = 3 // recommendations, below which near misses are shown
+)
+
+// Query is a person's needs and what decides how they are read.
+type Query struct {
+	Needs     *referralv1.Needs // nil means none stated
+	Distress  *int32            // NCCN thermometer, 0 to 10; nil when not known
+	SelfHarm  bool              // a clinician sees a risk of self-harm
+	Threshold int               // the referring organization's; 0 means DefaultThreshold
+	Now       time.Time
+}
+
+// Candidate is a group to look at.
+type Candidate struct {
+	Group      *groupsv1.Group
+	DistanceKM *float64 // from the person's place; nil when one of the two is not known
+}
+
+// Result is the answer to a Query.
+type Result struct {
+	Recommendations []*referralv1.Recommendation
+	NearMisses      []*referralv1.Recommendation
+	Notes           []string
+	Crisis          []*referralv1.CrisisResource
+	Threshold       int
+}
+
+// DistressAtThreshold tells whether professional help comes first for the query.
+func (q Query) DistressAtThreshold() bool {
+	return q.SelfHarm || q.Distress != nil && int(*q.Distress) >= q.threshold()
+}
+
+// InCrisis tells whether crisis lines are shown for the query.
+func (q Query) InCrisis() bool {
+	return q.SelfHarm || q.Distress != nil && *q.Distress >= CrisisDistress
+}
+
+// TravelKM is how far the person can travel.
+func (q Query) TravelKM() float64 {
+	if km := q.Needs.GetTravelLimitKm(); km > 0 {
+		return float64(km)
+	}
+	return DefaultTravelKM
+}
+
+func (q Query) threshold() int {
+	if q.Threshold > 0 {
+		return q.Threshold
+	}
+	return DefaultThreshold
+}
+
+// judged is a candidate with its findings.
+type judged struct {
+	rec    *referralv1.Recommendation
+	tier   int // 0 professionally led, 1 co-led, 2 others; 0 for all below the threshold
+	failed int // hard criteria unmet
+}
+
+// Rank returns at most limit recommendations out of the candidates, and near misses where there are too few.
+func Rank(q Query, candidates []Candidate, w Weights, limit int) Result {
+	if q.Needs == nil {
+		q.Needs = &referralv1.Needs{}
+	}
+	res := Result{Threshold: q.threshold()}
+	all := make([]judged, 0, len(candidates))
+	for _, c := range candidates {
+		all = append(all, judge(q, c, w))
+	}
+	slices.SortFunc(all, func(a, b judged) int { return order(q, a, b) })
+	for _, j := range all {
+		switch {
+		case j.failed == 0 && len(res.Recommendations) < limit:
+			res.Recommendations = append(res.Recommendations, j.rec)
+		case j.failed > 0 && len(res.Recommendations) < enough && len(res.NearMisses) < limit-len(res.Recommendations):
+			res.NearMisses = append(res.NearMisses, j.rec)
+		}
+	}
+	if q.InCrisis() {
+		res.Crisis = CrisisLines(q.Needs.GetCountry())
+	}
+	res.Notes = notes(q, res)
+	return res
+}
+
+// order puts what suits first; equal ones by distance, then session, then name, so that it never wavers.
+func order(q Query, a, b judged) int {
+	if c := cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(a.tier, b.tier), cmp.Compare(b.rec.GetScore(), a.rec.GetScore())); c != 0 {
+		return c
+	}
+	if a.rec.DistanceKm != nil && b.rec.DistanceKm != nil && a.rec.GetDistanceKm() != b.rec.GetDistanceKm() {
+		return cmp.Compare(a.rec.GetDistanceKm(), b.rec.GetDistanceKm())
+	}
+	if (a.rec.DistanceKm == nil) != (b.rec.DistanceKm == nil) {
+		return map[bool]int{true: -1, false: 1}[a.rec.DistanceKm != nil]
+	}
+	sa, sb := nextSession(q, a.rec.GetGroup()), nextSession(q, b.rec.GetGroup())
+	switch {
+	case sa != nil && sb != nil && !sa.Equal(*sb):
+		return sa.Compare(*sb)
+	case (sa == nil) != (sb == nil):
+		return map[bool]int{true: -1, false: 1}[sa != nil]
+	}
+	return cmp.Compare(a.rec.GetGroup().GetName(), b.rec.GetGroup().GetName())
+}
+
+func judge(q Query, c Candidate, w Weights) judged {
+	j := judged{rec: &referralv1.Recommendation{
+		Group:               c.Group,
+		DistanceKm:          c.DistanceKM,
+		DistanceApproximate: c.DistanceKM != nil && c.Group.GetVenue().GetPrecision() == groupsv1.Group_Venue_APPROXIMATE,
+	}}
+	for _, f := range hardFindings(q, c) {
+		if f == nil {
+			continue
+		}
+		if f.verdict() == unmet {
+			j.failed++
+		}
+		j.rec.Criteria = append(j.rec.Criteria, &referralv1.Criterion{
+			Code: f.code, Strength: referralv1.Criterion_HARD, Verdict: f.verdict(), Explanation: f.words,
+		})
+	}
+	soft, sum := softFindings(q, c), 0.0
+	for _, f := range soft {
+		if f != nil {
+			sum += w.of(f.code)
+		}
+	}
+	var criteria []*referralv1.Criterion
+	for _, f := range soft {
+		if f == nil || sum == 0 {
+			continue
+		}
+		share := w.of(f.code) / sum
+		criteria = append(criteria, &referralv1.Criterion{
+			Code: f.code, Strength: referralv1.Criterion_SOFT, Verdict: f.verdict(), Weight: share, Points: share * f.value, Explanation: f.words,
+		})
+		j.rec.Score += share * f.value
+	}
+	j.rec.Score = min(j.rec.GetScore(), 1) // the shares' sum may pass 1 by a rounding
+	slices.SortStableFunc(criteria, func(a, b *referralv1.Criterion) int { return cmp.Compare(b.GetWeight(), a.GetWeight()) })
+	j.rec.Criteria = append(j.rec.Criteria, criteria...)
+	if q.DistressAtThreshold() {
+		j.tier = 2 - int(2*professional(c.Group))
+	}
+	return j
+}
+
+// professional says how far a professional leads: 1 alone, 0.5 together with a peer, 0 not.
+func professional(g *groupsv1.Group) float64 {
+	switch {
+	case g.GetFacilitation() == groupsv1.Group_PROFESSIONALLY_LED, g.GetKind() == groupsv1.Group_GROUP_THERAPY:
+		return 1
+	case g.GetFacilitation() == groupsv1.Group_CO_FACILITATED:
+		return 0.5
+	}
+	return 0
+}
+
+func notes(q Query, res Result) []string {
+	var n []string
+	if q.InCrisis() {
+		n = append(n, "Talk with her today: the crisis lines below are open to her and to you. A group is not enough by itself.")
+	}
+	if q.DistressAtThreshold() {
+		switch {
+		case q.SelfHarm:
+			n = append(n, "With a risk of self-harm, groups led by professionals come first.")
+		default:
+			n = append(n, fmt.Sprintf("Distress %d is at or above the threshold of %d: groups led by professionals come first.", *q.Distress, q.threshold()))
+		}
+		if !slices.ContainsFunc(res.Recommendations, func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) == 1 }) {
+			n = append(n, "No group led by a professional meets every need: consider individual care as well.")
+		}
+	}
+	switch {
+	case len(res.Recommendations) == 0 && len(res.NearMisses) == 0:
+		n = append(n, "The directory has no group that takes new people near these needs yet: widen the travel limit, the formats or the languages, or send the referral without a group, so that any nonprofit can claim it.")
+	case len(res.Recommendations) == 0:
+		n = append(n, "No group meets every need. The nearest misses say what they fail; a referral without a group can be claimed by any nonprofit.")
+	case len(res.NearMisses) > 0:
+		n = append(n, "Few groups meet every need. The nearest misses say what they fail.")
+	}
+	return n
+}
+
+// nextSession returns the first session after the query's time that is known.
+func nextSession(q Query, g *groupsv1.Group) *time.Time {
+	for _, s := range g.GetAvailability().GetNextSessions() {
+		if t := s.AsTime(); t.After(q.Now) {
+			return &t
+		}
+	}
+	return nil
+}
