@@ -51,6 +51,11 @@ func Instant(column string) Field {
 	}}
 }
 
+// Date is a date column; values are calendar dates.
+func Date(column string) Field {
+	return Field{column: column, ordered: true, want: `a date such as "2026-01-31"`, parse: func(s string) (any, error) { return time.Parse(time.DateOnly, s) }}
+}
+
 // Int is an integer column.
 func Int(column string) Field {
 	return Field{column: column, ordered: true, want: "a whole number", parse: func(s string) (any, error) { return strconv.ParseInt(s, 10, 64) }}

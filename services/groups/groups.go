@@ -1,0 +1,76 @@
+// Package groups keeps the directory: groups, the people who lead them, and search over both.
+package groups
+
+import (
+	"context"
+	"embed"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/riverqueue/river"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/pg"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Component returns the groups service.
+func Component() chassis.Component {
+	return chassis.Component{Name: "groups", Migrations: migrations, Start: start}
+}
+
+func start(_ context.Context, h *chassis.Host) error {
+	s := &server{db: h.DB, clock: h.Clock}
+	groupsv1.RegisterGroupsServiceServer(h, s)
+	groupsv1.RegisterDirectoryServiceServer(h, s)
+	h.Subscribe(s.fromMembership())
+	h.Subscribe(s.fromScheduling())
+	h.Periodic = append(h.Periodic, licenceSweep())
+	return river.AddWorkerSafely(h.Workers, &licenceWorker{server: s, log: h.Log})
+}
+
+// server answers GroupsService and DirectoryService.
+type server struct {
+	groupsv1.UnimplementedGroupsServiceServer
+	groupsv1.UnimplementedDirectoryServiceServer
+	db    *pg.DB
+	clock clock.Clock
+}
+
+// insider returns the tenant whose unpublished groups and private fields the caller may see: that of the context, but
+// nobody's for a client or user of the organization that was not given access to groups.
+func insider(ctx context.Context) auth.Tenant {
+	t, p := auth.TenantFrom(ctx), auth.PrincipalFrom(ctx)
+	switch {
+	case p.Service != "" && t.All, // a service for itself or for its caller
+		p.HasScope("groups.read"), p.HasScope("groups.write"), slices.Contains(p.Roles, "COORDINATOR"):
+		return t
+	}
+	return auth.Tenant{}
+}
+
+// ownerFor returns the organization that a new resource belongs to: the caller's own, or for the platform the one named.
+func ownerFor(ctx context.Context, field, organization string) (uuid.UUID, error) {
+	t := auth.TenantFrom(ctx)
+	own := auth.PrincipalFrom(ctx).OrganizationID()
+	if organization == "" {
+		if own == uuid.Nil {
+			return uuid.Nil, fault.Invalid(fault.Field(field, "is needed, since you belong to no organization"))
+		}
+		return own, nil
+	}
+	id, err := parseOrganization(field, organization)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if !t.All && id != t.Org {
+		return uuid.Nil, fault.Invalid(fault.Field(field, "must be your own organization, or empty"))
+	}
+	return id, nil
+}

@@ -1,0 +1,29 @@
+package groups
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+)
+
+// PublishGroup makes a group public, or opens it again, if it keeps every rule.
+func (s *server) PublishGroup(ctx context.Context, req *groupsv1.PublishGroupRequest) (*groupsv1.Group, error) {
+	id, err := aip.ParseName("name", "groups", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return s.change(ctx, id, req.GetEtag(), publish, func(ctx context.Context, tx pgx.Tx, r *groupRow, g *groupsv1.Group) (string, error) {
+		leads, err := leadsOf(ctx, tx, r.OrgID, g.GetFacilitators(), s.clock.Now())
+		if err != nil {
+			return "", err
+		}
+		if broken := publishable(g, leads); len(broken) > 0 {
+			return "", fault.Preconditions("NOT_PUBLISHABLE", broken...)
+		}
+		return "published", nil
+	})
+}
