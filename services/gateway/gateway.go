@@ -1,0 +1,111 @@
+// Package gateway is the REST face of Cairn: every RPC under /v1 as its contract's route says,
+// its OpenAPI description, the reference page, and the OAuth endpoints.
+//
+// It has no data. Requests go to the services over gRPC, in this process or over TCP, with all
+// of their interceptors; what is decided here is what only HTTP knows.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+)
+
+// Options are what a Gateway needs.
+type Options struct {
+	Peer         func(service string) grpc.ClientConnInterface // connection to a service
+	MaxBodyBytes int64                                         // largest request body
+	CORSOrigins  []string                                      // origins whose browser apps may call; "*" is all
+	Log          *slog.Logger
+	Tracer       trace.Tracer
+	Meter        metric.Meter
+}
+
+// Gateway serves the REST API. It is an [http.Handler].
+type Gateway struct {
+	options  Options
+	routes   *routes
+	mux      *runtime.ServeMux
+	handler  http.Handler
+	duration metric.Float64Histogram
+}
+
+// service is one gRPC service and where it is.
+type service struct {
+	peer     string // name of the component that serves it
+	register func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error
+	name     string // full name, for its descriptor
+}
+
+func services() []service {
+	return []service{
+		{"groups", clientOf(groupsv1.RegisterDirectoryServiceHandlerClient, groupsv1.NewDirectoryServiceClient), groupsv1.DirectoryService_ServiceDesc.ServiceName},
+		{"groups", clientOf(groupsv1.RegisterGroupsServiceHandlerClient, groupsv1.NewGroupsServiceClient), groupsv1.GroupsService_ServiceDesc.ServiceName},
+		{"membership", clientOf(membershipv1.RegisterMembershipServiceHandlerClient, membershipv1.NewMembershipServiceClient), membershipv1.MembershipService_ServiceDesc.ServiceName},
+		{"scheduling", clientOf(schedulingv1.RegisterSchedulingServiceHandlerClient, schedulingv1.NewSchedulingServiceClient), schedulingv1.SchedulingService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
+		{"partners", clientOf(partnersv1.RegisterPartnersServiceHandlerClient, partnersv1.NewPartnersServiceClient), partnersv1.PartnersService_ServiceDesc.ServiceName},
+		{"partners", clientOf(partnersv1.RegisterTokenServiceHandlerClient, partnersv1.NewTokenServiceClient), partnersv1.TokenService_ServiceDesc.ServiceName},
+	}
+}
+
+func clientOf[C any](register func(context.Context, *runtime.ServeMux, C) error, client func(grpc.ClientConnInterface) C) func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error {
+	return func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return register(ctx, mux, client(conn))
+	}
+}
+
+// New returns the gateway over the services that o.Peer reaches.
+func New(ctx context.Context, o Options) (*Gateway, error) {
+	g := &Gateway{options: o}
+	var err error
+	if g.duration, err = o.Meter.Float64Histogram("http.server.request.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time from a request's arrival to its answer."),
+		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)); err != nil {
+		return nil, fmt.Errorf("histogram: %w", err)
+	}
+	if g.routes, err = routesOf(services()); err != nil {
+		return nil, err
+	}
+	g.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
+		runtime.WithIncomingHeaderMatcher(incomingHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMetadata(requestMetadata),
+		runtime.WithErrorHandler(g.handleError),
+		runtime.WithRoutingErrorHandler(g.handleRoutingError),
+		runtime.WithStreamErrorHandler(streamError),
+		runtime.WithForwardResponseOption(rememberETag),
+		runtime.WithMiddlewares(g.routed),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithWriteContentLength(),
+	)
+	for _, s := range services() {
+		if err := s.register(ctx, g.mux, conn{o.Peer(s.peer)}); err != nil {
+			return nil, fmt.Errorf("register %s: %w", s.name, err)
+		}
+	}
+	static, err := g.static()
+	if err != nil {
+		return nil, err
+	}
+	g.handler = g.recovered(g.observed(g.shared(static)))
+	return g, nil
+}
+
+// ServeHTTP answers one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
