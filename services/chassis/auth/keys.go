@@ -39,7 +39,7 @@ func PartnersKeys(client partnersv1.TokenServiceClient, c clock.Clock) KeySource
 		}
 		set, _, err := jwks.Parse(raw)
 		return set, keysAge, err
-	}, c, jwks.Limits{MaxAge: keysAge, MaxStale: keysStale})
+	}, c, jwks.Limits{MinInterval: time.Second, MaxAge: keysAge, MaxStale: keysStale})
 }
 
 // RemoteKeys is the key source of an OIDC issuer: its key set's URL, or if that is empty

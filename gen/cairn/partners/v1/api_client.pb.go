@@ -197,9 +197,9 @@ var File_cairn_partners_v1_api_client_proto protoreflect.FileDescriptor
 
 const file_cairn_partners_v1_api_client_proto_rawDesc = "" +
 	"\n" +
-	"\"cairn/partners/v1/api_client.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\a\n" +
-	"\tApiClient\x12G\n" +
-	"\x04name\x18\x01 \x01(\tB3\xe0A\b\xbaH-\xd8\x01\x01r(2&^apiClients/[a-z0-9][a-z0-9._-]{1,62}$R\x04name\x12\x86\x01\n" +
+	"\"cairn/partners/v1/api_client.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\a\n" +
+	"\tApiClient\x12F\n" +
+	"\x04name\x18\x01 \x01(\tB2\xe0A\b\xbaH,\xd8\x01\x01r'2%^apiClients/[a-z0-9][a-z0-9_-]{1,62}$R\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
 	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12.\n" +
 	"\fdisplay_name\x18\x03 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12-\n" +

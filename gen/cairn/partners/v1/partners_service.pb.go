@@ -323,7 +323,7 @@ type CreateApiClientRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The client; its name follows from api_client_id.
 	ApiClient *ApiClient `protobuf:"bytes,1,opt,name=api_client,json=apiClient,proto3" json:"api_client,omitempty"`
-	// The OAuth 2.0 client id, 2 to 63 of a-z, 0-9, ".", "_" and "-". Empty means a new UUID.
+	// The OAuth 2.0 client id, 2 to 63 of a-z, 0-9, "_" and "-". Only the platform chooses it; empty means a new UUID.
 	ApiClientId string `protobuf:"bytes,2,opt,name=api_client_id,json=apiClientId,proto3" json:"api_client_id,omitempty"`
 	// A UUID that makes the call repeatable: the same id gets the same answer for 24 hours.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -638,16 +638,16 @@ const file_cairn_partners_v1_partners_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xd7\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xd6\x01\n" +
 	"\x16CreateApiClientRequest\x12F\n" +
 	"\n" +
-	"api_client\x18\x01 \x01(\v2\x1c.cairn.partners.v1.ApiClientB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tapiClient\x12I\n" +
-	"\rapi_client_id\x18\x02 \x01(\tB%\xbaH\"\xd8\x01\x01r\x1d2\x1b^[a-z0-9][a-z0-9._-]{1,62}$R\vapiClientId\x12*\n" +
+	"api_client\x18\x01 \x01(\v2\x1c.cairn.partners.v1.ApiClientB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tapiClient\x12H\n" +
+	"\rapi_client_id\x18\x02 \x01(\tB$\xbaH!\xd8\x01\x01r\x1c2\x1a^[a-z0-9][a-z0-9_-]{1,62}$R\vapiClientId\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"t\n" +
-	"\x13GetApiClientRequest\x12]\n" +
-	"\x04name\x18\x01 \x01(\tBI\xe0A\x02\xfaA\x16\n" +
-	"\x14cairn.care/ApiClient\xbaH*r(2&^apiClients/[a-z0-9][a-z0-9._-]{1,62}$R\x04name\"\x8b\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"s\n" +
+	"\x13GetApiClientRequest\x12\\\n" +
+	"\x04name\x18\x01 \x01(\tBH\xe0A\x02\xfaA\x16\n" +
+	"\x14cairn.care/ApiClient\xbaH)r'2%^apiClients/[a-z0-9][a-z0-9_-]{1,62}$R\x04name\"\x8b\x01\n" +
 	"\x15ListApiClientsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +

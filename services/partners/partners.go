@@ -1,0 +1,90 @@
+// Package partners is the service that knows who takes part and which systems call for
+// them, and that issues access tokens to those systems.
+package partners
+
+import (
+	"context"
+	"crypto/x509"
+	"embed"
+	"fmt"
+	"log/slog"
+
+	"github.com/riverqueue/river"
+
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/jwks"
+	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/chassis/pg"
+)
+
+// Name is the service's name.
+const Name = "partners"
+
+// TokenPath is where the token endpoint is under the public URL.
+const TokenPath = "/oauth2/token"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Component returns the service for the chassis to host.
+func Component() chassis.Component { return component(nil) }
+
+// component trusts roots, or the system's authorities if nil, where clients publish their keys.
+func component(roots *x509.CertPool) chassis.Component {
+	return chassis.Component{
+		Name:       Name,
+		Migrations: migrations,
+		Start: func(ctx context.Context, h *chassis.Host) error {
+			s := &service{
+				db: h.DB, clock: h.Clock, log: h.Log, crypt: h.Crypt, url: h.Config.PublicURL,
+				clientKeys: newClientKeys(outbound.New(outbound.Options{
+					AllowPrivate: h.Config.AllowPrivateOutbound, RootCAs: roots, MaxBytes: jwks.MaxBytes,
+				}), h.Clock),
+			}
+			ctx = auth.System(ctx, Name)
+			if err := s.ensureSigningKeys(ctx); err != nil {
+				return err
+			}
+			if h.Config.BootstrapFile != "" {
+				b, err := ReadBootstrap(h.Config.BootstrapFile)
+				if err != nil {
+					return err
+				}
+				if err := s.bootstrap(ctx, b); err != nil {
+					return fmt.Errorf("bootstrap %s: %w", h.Config.BootstrapFile, err)
+				}
+			}
+			partnersv1.RegisterPartnersServiceServer(h, &partnersServer{service: s})
+			partnersv1.RegisterTokenServiceServer(h, &tokenServer{service: s})
+			river.AddWorker(h.Workers, &rotateWorker{service: s})
+			river.AddWorker(h.Workers, &sweepWorker{service: s})
+			h.Periodic = append(h.Periodic, periodicJobs()...)
+			return nil
+		},
+	}
+}
+
+// service is what both servers stand on.
+type service struct {
+	db         *pg.DB
+	clock      clock.Clock
+	log        *slog.Logger
+	crypt      *crypt.Keyset
+	url        string // public URL: iss and aud of access tokens
+	clientKeys *clientKeys
+	signer     signer
+}
+
+type partnersServer struct {
+	partnersv1.UnimplementedPartnersServiceServer
+	*service
+}
+
+type tokenServer struct {
+	partnersv1.UnimplementedTokenServiceServer
+	*service
+}
