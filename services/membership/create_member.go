@@ -64,7 +64,7 @@ func (s *server) checkMember(prefix string, m *membershipv1.Member) error {
 	if m.GetRole() == membershipv1.Member_ROLE_UNSPECIFIED {
 		bad = append(bad, fault.Field(prefix+"role", "is needed: PATIENT, SURVIVOR, CAREGIVER, FAMILY or BEREAVED"))
 	}
-	if year := int32(s.clock.Now().Year()); m.GetBirthYear() > year { //nolint:gosec // a calendar year
+	if year := int32(s.clock.Now().Year()); m.GetBirthYear() > year {
 		bad = append(bad, fault.Field(prefix+"birth_year", "is in the future"))
 	}
 	for i, code := range m.GetCancerTypes() {

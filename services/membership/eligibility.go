@@ -23,7 +23,7 @@ func ineligible(g *groupRow, role membershipv1.Member_Role, birthYear int32, yea
 	if birthYear == 0 {
 		return append(why, "the group has strict age limits, and the member's birth_year is not known")
 	}
-	oldest := int32(year) - birthYear //nolint:gosec // a calendar year
+	oldest := int32(year) - birthYear
 	youngest := oldest - 1
 	switch {
 	case oldest < g.MinYears:

@@ -160,7 +160,7 @@ func promote(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now time
 		}
 		audit.Queue(ctx, b, p.name())
 	}
-	seated := int32(len(promoted)) //nolint:gosec // at most n
+	seated := int32(len(promoted))
 	g.Taken += seated
 	g.Waiting -= seated
 	return nil
