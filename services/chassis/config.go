@@ -263,6 +263,12 @@ func (c *Config) check() error {
 	if c.DemoClients && (!Loopback(c.HTTP) || !Loopback(c.GRPC)) {
 		refuse("demo clients are on, but http (%s) and grpc (%s) are not both loopback addresses: pass --demo-clients=false", c.HTTP, c.GRPC)
 	}
+	if c.DemoClients && c.TLSCertFile != "" {
+		refuse("demo clients are on, but they speak plaintext: leave tls_cert_file unset, or pass --demo-clients=false")
+	}
+	if c.DemoClients && c.BootstrapFile != "" {
+		refuse("demo clients are on, and they have a bootstrap_file of their own: pass --demo-clients=false")
+	}
 	if c.MaxBodyBytes <= 0 || c.MaxBodyBytes > 1<<30 {
 		refuse("max_body_bytes: %d is not between 1 and 1 GiB", c.MaxBodyBytes)
 	}

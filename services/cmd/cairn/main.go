@@ -1,0 +1,65 @@
+// Command cairn runs all of Cairn in one process, on a PostgreSQL and a JetStream of its
+// own, and has the tools around it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"cairn.care/services/chassis"
+	"cairn.care/services/gateway"
+	"cairn.care/services/groups"
+	"cairn.care/services/membership"
+	"cairn.care/services/partners"
+	"cairn.care/services/referral"
+	"cairn.care/services/scheduling"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := rootCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "cairn: %v\n", err)
+		os.Exit(1) //nolint:gocritic // stop only unregisters the signals of a process that ends
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cairn",
+		Short: "Peer support after cancer: groups, membership, scheduling and referral behind one API",
+		Long: `Cairn connects people living after cancer with the groups that help them.
+
+  cairn demo     start everything, load a sample directory and walk one referral round its loop
+  cairn serve    start everything, without the walk
+  cairn token    print an access token of a demo client
+  cairn import   take a partner's group directory in
+
+Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
+of the configuration file (data_dir); the flag wins over the environment over the file.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	chassis.AddFlags(root.PersistentFlags())
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand())
+	return root
+}
+
+// components are the services of one process.
+func components() []chassis.Component {
+	return []chassis.Component{
+		partners.Component(), groups.Component(), membership.Component(),
+		scheduling.Component(), referral.Component(), gateway.Component(),
+	}
+}
+
+// loadConfig reads the configuration of a subcommand; demo clients are on unless switched off.
+func loadConfig(cmd *cobra.Command) (*chassis.Config, error) {
+	base := chassis.DefaultConfig()
+	base.DemoClients = true
+	return chassis.LoadConfig(base, cmd.Flags(), os.Environ())
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"cairn.care/services/chassis"
+	"cairn.care/services/demo"
+)
+
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Start all services, PostgreSQL and JetStream in one process",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd, func(context.Context, *chassis.Process, *chassis.Config) error { return nil })
+		},
+	}
+}
+
+// serve runs everything until the command's context ends. With demo clients on it loads the
+// sample directory. It calls started once everything serves.
+func serve(cmd *cobra.Command, started func(context.Context, *chassis.Process, *chassis.Config) error) error {
+	config, err := loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	if config.DemoClients {
+		if config.BootstrapFile, err = demo.EnsureClients(config.Path("demo")); err != nil {
+			return err
+		}
+	}
+	return chassis.Serve(cmd.Context(), config, chassis.Options{Name: "cairn", Embedded: true}, func(ctx context.Context, p *chassis.Process) error {
+		if config.DemoClients {
+			if err := loadSamples(ctx, cmd, server(config, p)); err != nil {
+				return err
+			}
+		}
+		return started(ctx, p, config)
+	}, components()...)
+}
+
+// server is the running Cairn as the demo's callers reach it.
+func server(config *chassis.Config, p *chassis.Process) demo.Server {
+	return demo.Server{HTTP: "http://" + p.HTTPAddr, GRPC: p.GRPCAddr, Dir: config.Path("demo")}
+}
+
+func loadSamples(ctx context.Context, cmd *cobra.Command, s demo.Server) error {
+	app, err := s.App(ctx)
+	if err != nil {
+		return err
+	}
+	defer app.Close() //nolint:errcheck // nothing is under way
+	added, err := demo.Load(ctx, app)
+	if err != nil {
+		return err
+	}
+	if added > 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "Loaded %d groups of 8 organizations into the sample directory.\n", added)
+	}
+	return err
+}

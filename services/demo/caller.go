@@ -1,0 +1,152 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+const maxAnswer = 8 << 20 // bytes
+
+// Token gets an access token for a demo client whose private key is in dir, from the Cairn
+// at baseURL: SMART Backend Services, as a hospital does it.
+func Token(ctx context.Context, dir, baseURL, client string) (string, error) {
+	key, err := privateKey(dir, client)
+	if err != nil {
+		return "", err
+	}
+	endpoint, err := tokenEndpoint(ctx, baseURL)
+	if err != nil {
+		return "", err
+	}
+	assertion, err := sign(key, client, endpoint)
+	if err != nil {
+		return "", err
+	}
+	form := url.Values{
+		"grant_type":            {"client_credentials"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"client_assertion":      {assertion},
+		"scope":                 {strings.Join(scopes[client], " ")},
+	}
+	var answer struct {
+		AccessToken      string `json:"access_token"`
+		Error            string `json:"error"`
+		ErrorDescription string `json:"error_description"`
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+"/oauth2/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", fmt.Errorf("token of %s: %w", client, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := do(req, &answer); err != nil {
+		return "", fmt.Errorf("token of %s: %w", client, err)
+	}
+	if answer.AccessToken == "" {
+		return "", fmt.Errorf("token of %s: %s: %s", client, answer.Error, answer.ErrorDescription)
+	}
+	return answer.AccessToken, nil
+}
+
+// tokenEndpoint asks the server for its token endpoint, as SMART clients do.
+func tokenEndpoint(ctx context.Context, baseURL string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, baseURL+"/.well-known/smart-configuration", nil)
+	if err != nil {
+		return "", fmt.Errorf("smart-configuration: %w", err)
+	}
+	var smart struct {
+		TokenEndpoint string `json:"token_endpoint"`
+	}
+	if err := do(req, &smart); err != nil {
+		return "", fmt.Errorf("is Cairn running at %s? %w", baseURL, err)
+	}
+	return smart.TokenEndpoint, nil
+}
+
+// sign returns a client assertion (RFC 7523) that is good for a minute.
+func sign(key jose.JSONWebKey, client, endpoint string) (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES384, Key: key.Key.(*ecdsa.PrivateKey)},
+		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", key.KeyID))
+	if err != nil {
+		return "", fmt.Errorf("sign for %s: %w", client, err)
+	}
+	now := time.Now()
+	return jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: client, Subject: client, Audience: jwt.Audience{endpoint}, ID: uuid.NewString(),
+		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
+	}).Serialize()
+}
+
+// do sends the request and reads a JSON answer of any status.
+func do(req *http.Request, answer any) error {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, answer); err != nil {
+		return fmt.Errorf("%s answered %s with something else than JSON", req.URL, resp.Status)
+	}
+	return nil
+}
+
+// caller speaks REST for one client.
+type caller struct {
+	baseURL, token string
+}
+
+// call sends body, if there is one, and reads the answer into out.
+func (c *caller) call(ctx context.Context, method, path string, body, out proto.Message) error {
+	var content io.Reader
+	if body != nil {
+		b, err := protojson.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		content = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.baseURL+path, content)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if method != http.MethodGet {
+		req.Header.Set("Idempotency-Key", uuid.NewString())
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, b)
+	}
+	if err := protojson.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
+}
