@@ -1,0 +1,76 @@
+package scheduling
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/page"
+)
+
+func sessionFields() aip.Fields {
+	return aip.Fields{
+		"group":        aip.Ref("s.group_id", "groups"),
+		"series":       aip.Ref("s.series_id", "series"),
+		"organization": aip.Ref("s.org_id", "organizations"),
+		"state":        aip.Enum("s.state", schedulingv1.Session_State_value),
+		"start_time":   aip.Instant("s.start_time"),
+		"end_time":     aip.Instant("s.end_time"),
+		"update_time":  aip.Instant("s.update_time"),
+	}
+}
+
+// sessionCursor is the last session of a page.
+type sessionCursor struct {
+	Start time.Time `json:"s"`
+	ID    uuid.UUID `json:"i"`
+}
+
+// ListSessions lists sessions, soonest start first.
+func (s *server) ListSessions(ctx context.Context, req *schedulingv1.ListSessionsRequest) (*schedulingv1.ListSessionsResponse, error) {
+	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
+	query := []any{"ListSessions", tenant, req.GetFilter()}
+	after, more, err := page.Decode[sessionCursor](req.GetPageToken(), query...)
+	if err != nil {
+		return nil, err
+	}
+	args := pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "start": after.Start, "id": after.ID, "limit": size + 1}
+	where, err := aip.Filter(req.GetFilter(), sessionFields(), args)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		where += ` AND (s.start_time, s.id) > (@start, @id)`
+	}
+	var found []sessionRow
+	b := s.db.Batch(ctx)
+	b.Queue(`SELECT `+sessionColumns+` FROM sessions s WHERE (@all OR s.org_id = @org) AND `+where+`
+		ORDER BY s.start_time, s.id LIMIT @limit`, args).Query(func(rows pgx.Rows) (err error) {
+		found, err = pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow])
+		return err
+	})
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	resp := &schedulingv1.ListSessionsResponse{}
+	if len(found) > size {
+		found = found[:size]
+		if resp.NextPageToken, err = page.Encode(sessionCursor{found[size-1].StartTime, found[size-1].ID}, query...); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range found {
+		session, err := row.toProto()
+		if err != nil {
+			return nil, err
+		}
+		resp.Sessions = append(resp.Sessions, session)
+	}
+	return resp, nil
+}

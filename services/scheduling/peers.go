@@ -1,0 +1,108 @@
+package scheduling
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+)
+
+// atOnce is how many questions one call has under way with its peers.
+const atOnce = 8
+
+// group is what a series needs to know of its group.
+type group struct {
+	id, org  uuid.UUID
+	revision int64
+	archived bool
+}
+
+// findGroup asks the groups service for a group of the caller's tenant.
+func (s *server) findGroup(ctx context.Context, name string) (group, error) {
+	g, err := s.groups.GetGroup(auth.System(ctx, service), &groupsv1.GetGroupRequest{Name: name})
+	if status.Code(err) == codes.NotFound {
+		return group{}, fault.NotFound(name)
+	}
+	if err != nil {
+		return group{}, fmt.Errorf("get group: %w", err)
+	}
+	id, err := aip.ParseName("series.group", "groups", g.GetName())
+	if err != nil {
+		return group{}, err
+	}
+	org, err := aip.ParseName("organization", "organizations", g.GetOrganization())
+	if err != nil {
+		return group{}, err
+	}
+	if t := auth.TenantFrom(ctx); g.GetDeleteTime() != nil || !t.All && t.Org != org {
+		return group{}, fault.NotFound(name)
+	}
+	revision, err := aip.Revision(g.GetEtag())
+	if err != nil {
+		return group{}, fmt.Errorf("get group: %w", err)
+	}
+	return group{id: id, org: org, revision: revision, archived: g.GetState() == groupsv1.Group_ARCHIVED}, nil
+}
+
+// checkFacilitators refuses facilitators who are not of the organization.
+func (s *server) checkFacilitators(ctx context.Context, org uuid.UUID, names []string) error {
+	return each(ctx, names, func(ctx context.Context, i int, name string) (*fault.Violation, error) {
+		f, err := s.groups.GetFacilitator(auth.System(ctx, service), &groupsv1.GetFacilitatorRequest{Name: name})
+		if status.Code(err) == codes.NotFound || err == nil && f.GetOrganization() != aip.Name("organizations", org) {
+			return fault.Field(fmt.Sprintf("series.facilitators[%d]", i), "%s is no facilitator of the group's organization", name), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get facilitator: %w", err)
+		}
+		return nil, nil
+	})
+}
+
+// checkMemberships refuses memberships that are not of the session's group.
+func (s *server) checkMemberships(ctx context.Context, r sessionRow, names []string) error {
+	return each(ctx, names, func(ctx context.Context, i int, name string) (*fault.Violation, error) {
+		m, err := s.members.GetMembership(auth.System(ctx, service), &membershipv1.GetMembershipRequest{Name: name})
+		if status.Code(err) == codes.NotFound || err == nil && m.GetGroup() != aip.Name("groups", r.GroupID) {
+			return fault.Field(fmt.Sprintf("entries[%d].membership", i), "%s is no membership of %s", name, aip.Name("groups", r.GroupID)), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get membership: %w", err)
+		}
+		return nil, nil
+	})
+}
+
+// each asks about every name, several at once, and returns all violations as one error.
+func each(ctx context.Context, names []string, ask func(context.Context, int, string) (*fault.Violation, error)) error {
+	found := make([]*fault.Violation, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i, n := range names {
+		g.Go(func() (err error) {
+			found[i], err = ask(ctx, i, n)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var bad []*fault.Violation
+	for _, v := range found {
+		if v != nil {
+			bad = append(bad, v)
+		}
+	}
+	if bad != nil {
+		return fault.Invalid(bad...)
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package scheduling
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/scheduling/recurrence"
+)
+
+// droppedReason is told of a session whose occurrence its series has lost.
+const droppedReason = "The series no longer has a session here."
+
+// closedReason is told of a session whose group was archived or deleted.
+const closedReason = "The group no longer meets."
+
+// change is a session as it is to be, and what happened to it.
+type change struct {
+	row      sessionRow
+	lost     bool      // it took place and now does not
+	previous time.Time // its start before, if it starts or ends at another time now
+}
+
+// parse reads when a series takes place. Its errors name the series' field.
+func (r seriesRow) parse() (*recurrence.Set, error) {
+	spec := recurrence.Spec{RRule: r.Rrule, TimeZone: r.TimeZone, Start: recurrence.FormatLocal(r.LocalStart)}
+	for _, at := range r.Rdates {
+		spec.RDates = append(spec.RDates, recurrence.FormatLocal(at))
+	}
+	for _, at := range r.Exdates {
+		spec.ExDates = append(spec.ExDates, recurrence.FormatLocal(at))
+	}
+	set, err := recurrence.Parse(spec)
+	return set, invalid(err)
+}
+
+// invalid turns an error of package recurrence into the caller's.
+func invalid(err error) error {
+	if e, ok := errors.AsType[*recurrence.Error](err); ok {
+		return fault.Invalid(fault.Field("series."+e.Field, "%s", e))
+	}
+	return err
+}
+
+// occurrences returns the series' occurrences from since to the horizon, and sets its
+// horizon and last end. A closed series has none. Those from a later instant on are
+// bounded by maxSessions.
+func (r *seriesRow) occurrences(since, from, horizon time.Time) ([]recurrence.Occurrence, error) {
+	set, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	list, ended, err := set.Between(since, horizon, 3*maxSessions)
+	if err != nil && !errors.Is(err, recurrence.ErrTooMany) {
+		return nil, invalid(err)
+	}
+	coming := 0
+	for _, o := range list {
+		if !o.Start.Before(from) {
+			coming++
+		}
+	}
+	if err != nil || coming > maxSessions {
+		return nil, fault.Invalid(fault.Field("series.rrule", "makes more than %d sessions in 54 weeks; use a rarer rule", maxSessions))
+	}
+	for i := 1; i < len(list); i++ {
+		if list[i].Start.Before(list[i-1].Start.Add(r.duration())) {
+			return nil, fault.Invalid(fault.Field("series.duration", "makes the sessions of %s and %s overlap; each must end before the next begins",
+				recurrence.FormatLocal(list[i-1].Local), recurrence.FormatLocal(list[i].Local)))
+		}
+	}
+	r.Horizon, r.LastEnd = horizon, nil
+	if ended {
+		last := since
+		if n := len(list); n > 0 {
+			last = list[n-1].Start.Add(r.duration())
+		}
+		r.LastEnd = &last
+	}
+	if r.Closed {
+		return nil, nil
+	}
+	return list, nil
+}
+
+// plan returns what must change for the series to have a session for each occurrence.
+// Sessions that have begun or were held stay as they are. Of the others each keeps its
+// name where the series has an occurrence at its original start, or, where neither has
+// another partner, on the same date; where it was moved or cancelled it stays so. What
+// is left over is dropped: cancelled, and kept in case its occurrence comes back.
+// Occurrences before from get no new session. All of it is pure.
+func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, from, now time.Time, reason string) []change {
+	byStart := make(map[time.Time]int, len(have))
+	for i, row := range have {
+		byStart[row.OriginalStart.UTC()] = i
+	}
+	matched := make([]bool, len(have))
+	var changes []change
+	var rest []recurrence.Occurrence
+	for _, o := range want {
+		i, ok := byStart[o.Local]
+		if !ok {
+			rest = append(rest, o)
+			continue
+		}
+		matched[i] = true
+		if c, ok := keep(series, have[i], o, now); ok {
+			changes = append(changes, c)
+		}
+	}
+	// One left on either side of a date: the session takes the new time of day.
+	left := map[string][]int{}
+	for i, row := range have {
+		if !matched[i] && row.DroppedState == nil {
+			left[day(row.OriginalStart)] = append(left[day(row.OriginalStart)], i)
+		}
+	}
+	perDay := map[string]int{}
+	for _, o := range rest {
+		perDay[day(o.Local)]++
+	}
+	for _, o := range rest {
+		if on := left[day(o.Local)]; len(on) == 1 && perDay[day(o.Local)] == 1 {
+			matched[on[0]] = true
+			if c, ok := keep(series, have[on[0]], o, now); ok {
+				changes = append(changes, c)
+			}
+			continue
+		}
+		if !o.Start.Before(from) {
+			changes = append(changes, change{row: newSession(series, o, now)})
+		}
+	}
+	for i, row := range have {
+		if matched[i] || row.DroppedState != nil || row.State == held || row.begun(now) {
+			continue
+		}
+		changes = append(changes, drop(row, now, reason))
+	}
+	return changes
+}
+
+func day(local time.Time) string { return local.UTC().Format(time.DateOnly) }
+
+func newSession(series seriesRow, o recurrence.Occurrence, now time.Time) sessionRow {
+	return sessionRow{
+		ID: aip.NewID(), OrgID: series.OrgID, SeriesID: series.ID, GroupID: series.GroupID, OriginalStart: o.Local, State: scheduled,
+		StartTime: o.Start, EndTime: o.Start.Add(series.duration()), TimeZone: series.TimeZone,
+		Format: series.Format, Place: series.Place, Topic: series.topic(o.Index), Facilitators: series.Facilitators,
+		Revision: 1, CreateTime: now, UpdateTime: now,
+	}
+}
+
+// topic returns the topic of the session with that place in the series.
+func (r seriesRow) topic(index int) string {
+	if index < len(r.Topics) {
+		return r.Topics[index]
+	}
+	return ""
+}
+
+// keep returns the session as its occurrence has it now, and whether that is a change.
+func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Time) (change, bool) {
+	if row.State == held || row.begun(now) || !o.Start.After(now) {
+		return change{}, false
+	}
+	c := change{row: row}
+	r := &c.row
+	r.OriginalStart = o.Local
+	if r.DroppedState != nil {
+		if r.State = *r.DroppedState; r.State != cancelled {
+			r.CancelReason = ""
+		}
+		r.DroppedState = nil
+	}
+	r.Format, r.Place, r.Topic, r.Facilitators = series.Format, series.Place, series.topic(o.Index), series.Facilitators
+	if r.State == scheduled {
+		r.StartTime, r.EndTime, r.TimeZone = o.Start, o.Start.Add(series.duration()), series.TimeZone
+	}
+	if r.State == cancelled {
+		r.Facilitators = nil
+	}
+	if same(*r, row) {
+		return change{}, false
+	}
+	if row.takesPlace() && (!r.StartTime.Equal(row.StartTime) || !r.EndTime.Equal(row.EndTime)) {
+		c.previous = row.StartTime
+	}
+	r.Revision, r.UpdateTime = row.Revision+1, now
+	return c, true
+}
+
+// same tells whether two versions of a session differ in nothing that a series decides.
+func same(a, b sessionRow) bool {
+	return a.OriginalStart.Equal(b.OriginalStart) && a.State == b.State && (a.DroppedState == nil) == (b.DroppedState == nil) &&
+		a.StartTime.Equal(b.StartTime) && a.EndTime.Equal(b.EndTime) && a.TimeZone == b.TimeZone &&
+		a.Format == b.Format && a.Place == b.Place && a.Topic == b.Topic && sameIDs(a.Facilitators, b.Facilitators)
+}
+
+func drop(row sessionRow, now time.Time, reason string) change {
+	c := change{row: row, lost: row.takesPlace()}
+	was := row.State
+	c.row.DroppedState, c.row.State = &was, cancelled
+	if c.lost {
+		c.row.CancelReason = reason
+	}
+	c.row.Facilitators = nil
+	c.row.Revision, c.row.UpdateTime = row.Revision+1, now
+	return c
+}
+
+// sameIDs tells whether two lists hold the same ids.
+func sameIDs(a, b []uuid.UUID) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uuid.UUID) bool { return !slices.Contains(b, id) })
+}
+
+func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }

@@ -1,0 +1,94 @@
+package scheduling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"buf.build/go/protovalidate"
+	"github.com/jackc/pgx/v5"
+
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+)
+
+// mutable are the fields of a series that a caller may change.
+func mutable() []string {
+	return []string{"title", "rrule", "rdates", "exdates", "time_zone", "local_start", "duration", "format", "place", "topics", "facilitators"}
+}
+
+// UpdateSeries changes a series and its sessions that have not begun.
+func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSeriesRequest) (*schedulingv1.Series, error) {
+	if req.GetSeries() == nil {
+		return nil, fault.Invalid(fault.Field("series", "is required"))
+	}
+	id, err := aip.ParseName("series.name", "series", req.GetSeries().GetName())
+	if err != nil {
+		return nil, err
+	}
+	now := s.clock.Now()
+	var seen seriesRow
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		seen, err = oneSeries(ctx, tx, id, "")
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	next := seen
+	if err := s.merge(&next, req); err != nil {
+		return nil, err
+	}
+	if !slices.Equal(next.Facilitators, seen.Facilitators) {
+		if err := s.checkFacilitators(ctx, seen.OrgID, req.GetSeries().GetFacilitators()); err != nil {
+			return nil, err
+		}
+	}
+	var series *schedulingv1.Series
+	err = s.write(ctx, func(tx pgx.Tx) error {
+		if _, err := lockCalendar(ctx, tx, seen.GroupID, seen.OrgID); err != nil {
+			return err
+		}
+		row, err := oneSeries(ctx, tx, id, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if err := aip.CheckETag(req.GetSeries().GetEtag(), row.Revision); err != nil {
+			return err
+		}
+		if err := s.merge(&row, req); err != nil {
+			return err
+		}
+		row.Revision++
+		row.UpdateTime = now
+		if err := reconcile(ctx, tx, &row, now, aim{reason: droppedReason}); err != nil {
+			return err
+		}
+		series = row.toProto(now)
+		return idem.SaveTx(ctx, tx, series)
+	})
+	return series, err
+}
+
+// merge applies the request's masked fields to the row, and checks what comes out.
+func (s *server) merge(row *seriesRow, req *schedulingv1.UpdateSeriesRequest) error {
+	merged := row.toProto(row.UpdateTime)
+	if _, err := aip.Masked(req.GetUpdateMask(), merged, req.GetSeries(), mutable()...); err != nil {
+		return err
+	}
+	err := s.validator.Validate(merged)
+	if e, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
+		var bad []*fault.Violation
+		for _, v := range e.Violations {
+			bad = append(bad, fault.Field("series."+protovalidate.FieldPathString(v.Proto.GetField()), "%s", v.Proto.GetMessage()))
+		}
+		return fault.Invalid(bad...)
+	}
+	if err != nil {
+		return fmt.Errorf("validate series: %w", err)
+	}
+	_, err = row.take(merged)
+	return err
+}
