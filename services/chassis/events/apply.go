@@ -41,6 +41,7 @@ func (l *lanes) apply(d *delivery) bool {
 		<-l.slots
 		switch {
 		case err == nil:
+			l.metrics.wasApplied(l.working, l.sub.Name, d.event, "applied")
 			return true
 		case l.working.Err() != nil:
 			return false
@@ -64,7 +65,7 @@ func (l *lanes) attempt(d *delivery) (err error) {
 	ctx, cancel := context.WithTimeout(l.working, tryFor)
 	defer cancel()
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceparent: e.traceparent})
-	ctx, span := otel.Tracer("cairn.care/services/chassis/events").Start(ctx, "consume "+e.Type,
+	ctx, span := otel.Tracer(scope).Start(ctx, "consume "+e.Type,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "nats"),
@@ -129,6 +130,7 @@ func (l *lanes) setAside(d *delivery, reason error, failed int) bool {
 		err := l.DB.Send(ctx, b)
 		cancel()
 		if err == nil {
+			l.metrics.wasApplied(l.working, l.sub.Name, e, "aside")
 			return true
 		}
 		l.Log.WarnContext(l.working, "cannot set event aside", "event", e.ID, "error", err)

@@ -36,6 +36,10 @@ func NewConsumer(c Config, subscriptions ...Subscription) (*Consumer, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	m, err := newMetrics()
+	if err != nil {
+		return nil, fmt.Errorf("consumer of %s: %w", c.Service, err)
+	}
 	names := map[string]bool{}
 	all := new(Consumer)
 	for _, s := range subscriptions {
@@ -48,7 +52,7 @@ func NewConsumer(c Config, subscriptions ...Subscription) (*Consumer, error) {
 		names[s.Name] = true
 		own := c
 		own.Log = c.Log.With("subscription", s.Name)
-		all.subscribers = append(all.subscribers, &subscriber{Config: own, sub: s, retry: backoff{first: 50 * time.Millisecond, most: 5 * time.Second}})
+		all.subscribers = append(all.subscribers, &subscriber{Config: own, sub: s, metrics: m, retry: backoff{first: 50 * time.Millisecond, most: 5 * time.Second}})
 	}
 	return all, nil
 }
@@ -74,8 +78,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 // subscriber applies the events of one subscription.
 type subscriber struct {
 	Config
-	sub   Subscription
-	retry backoff // between attempts
+	sub     Subscription
+	metrics *metrics
+	retry   backoff // between attempts
 }
 
 // consume is one leadership: it feeds events to the lanes, and saves the position that they

@@ -64,6 +64,7 @@ func (c *subscriber) feedFrom(ctx context.Context, js jetstream.JetStream, l *la
 		if meta.Sequence.Consumer != next {
 			return fed, fmt.Errorf("message %d of this consumer came, want %d", meta.Sequence.Consumer, next)
 		}
+		c.metrics.wasRead(ctx, c.sub.Name, meta.NumPending)
 		if !l.add(newDelivery(msg, meta)) {
 			return fed, ctx.Err()
 		}

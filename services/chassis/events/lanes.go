@@ -14,13 +14,12 @@ type delivery struct {
 	bad      error // why it is no event of ours
 	sequence uint64
 	stored   time.Time // by JetStream
-	pending  uint64    // messages behind it
 	done     bool
 }
 
 func newDelivery(msg jetstream.Msg, meta *jetstream.MsgMetadata) *delivery {
 	e, err := parse(msg.Headers(), msg.Data())
-	return &delivery{event: e, bad: err, sequence: meta.Sequence.Stream, stored: meta.Timestamp, pending: meta.NumPending}
+	return &delivery{event: e, bad: err, sequence: meta.Sequence.Stream, stored: meta.Timestamp}
 }
 
 // lanes applies deliveries: those of one subject one after another, those of different ones

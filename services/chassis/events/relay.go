@@ -29,14 +29,21 @@ const (
 // leaves when the one before it is acknowledged. JetStream drops what arrives twice within two
 // minutes; consumers drop the rest. If JetStream has lost acknowledged events, because its
 // machine crashed before they were on disk, they are published again.
-type Relay struct{ Config }
+type Relay struct {
+	Config
+	metrics *metrics
+}
 
 // NewRelay returns the service's relay.
 func NewRelay(c Config) (*Relay, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return &Relay{c}, nil
+	m, err := newMetrics()
+	if err != nil {
+		return nil, fmt.Errorf("relay of %s: %w", c.Service, err)
+	}
+	return &Relay{c, m}, nil
 }
 
 // Run publishes until ctx ends.
@@ -189,6 +196,7 @@ func (s *relaying) publish(ctx context.Context, rows []outboxRow) (ids, seqs []i
 			}
 			s.high = max(s.high, seq)
 			ids, seqs = append(ids, l.rows[0].ID), append(seqs, seq)
+			s.metrics.wasPublished(ctx, s.Service, l.rows[0])
 			if l.rows = l.rows[1:]; len(l.rows) > 0 {
 				again = append(again, l)
 			}

@@ -124,5 +124,5 @@ func (s *sweeper) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 func sweep() *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(10*time.Minute), func() (river.JobArgs, *river.InsertOpts) {
 		return sweepArgs{}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: 5 * time.Minute}}
-	}, nil)
+	}, &river.PeriodicJobOpts{RunOnStart: true})
 }

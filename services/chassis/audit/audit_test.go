@@ -1,0 +1,135 @@
+package audit_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	policyv1 "cairn.care/gen/cairn/policy/v1"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/pg"
+	"cairn.care/services/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Run(m) }
+
+const (
+	read   = "/test.v1.Members/GetMember"
+	write  = "/test.v1.Members/UpdateMember"
+	public = "/test.v1.Members/Count"
+)
+
+func interceptor() grpc.UnaryServerInterceptor {
+	return audit.Interceptor(auth.Rules{
+		read:   {Phi: policyv1.Phi_READS},
+		write:  {Phi: policyv1.Phi_WRITES},
+		public: {Phi: policyv1.Phi_PHI_NONE},
+	}, slog.New(slog.DiscardHandler))
+}
+
+// entry is a row of the log.
+type entry struct {
+	Kind, Caller, Organization, Service, OnBehalfOf string
+	Tenant                                          *uuid.UUID
+	Method, Resource, Access, RequestID, TraceID    string
+}
+
+func entries(t *testing.T, db *pg.DB) []entry {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `SELECT caller_kind, caller, organization, service, on_behalf_of,
+		tenant, method, resource, access, request_id, trace_id FROM audit_log ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[entry])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestAnAccessIsRecordedInItsOwnTransaction(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	org := uuid.New()
+	hospital := auth.Principal{Kind: auth.Client, Subject: "apiClients/h", Organization: "organizations/" + org.String()}
+	ctx := auth.WithTenant(auth.WithPrincipal(t.Context(), hospital), auth.Tenant{Org: org})
+	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}}))
+	_, err := interceptor()(ctx, wrapperspb.String("request"), &grpc.UnaryServerInfo{FullMethod: read}, func(ctx context.Context, _ any) (any, error) {
+		b := db.Batch(ctx)
+		audit.Queue(ctx, b, "members/1")
+		return wrapperspb.String("answer"), db.Send(ctx, b)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = interceptor()(auth.System(ctx, "referral"), wrapperspb.String("request"), &grpc.UnaryServerInfo{FullMethod: write}, func(ctx context.Context, _ any) (any, error) {
+		return wrapperspb.String("answer"), db.Tx(ctx, func(tx pgx.Tx) error { return audit.Insert(ctx, tx, "members/2") })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := audit.Insert(audit.Operation(auth.System(t.Context(), "audit"), "job erase"), db, "members/3"); err != nil {
+		t.Fatal(err)
+	}
+	got := entries(t, db)
+	traceID := "00000000000000000000000000000001"
+	want := []entry{
+		{"client", "apiClients/h", "organizations/" + org.String(), "", "", &org, read, "members/1", "READ", "", traceID},
+		{"service", "referral", "", "referral", "apiClients/h", nil, write, "members/2", "WRITE", "", traceID},
+		{"service", "audit", "", "audit", "", nil, "job erase", "members/3", "WRITE", "", ""},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %d records, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if (got[i].Tenant == nil) != (want[i].Tenant == nil) || got[i].Tenant != nil && *got[i].Tenant != *want[i].Tenant {
+			t.Errorf("record %d: tenant %v, want %v", i, got[i].Tenant, want[i].Tenant)
+		}
+		got[i].Tenant = want[i].Tenant
+		if got[i] != want[i] {
+			t.Errorf("record %d = %+v, want %+v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestAnUnrecordedAnswerIsRefused(t *testing.T) {
+	t.Parallel()
+	silent := func(context.Context, any) (any, error) { return wrapperspb.String("personal"), nil }
+	for method, want := range map[string]codes.Code{read: codes.Internal, write: codes.Internal, public: codes.OK} {
+		resp, err := interceptor()(t.Context(), wrapperspb.String(""), &grpc.UnaryServerInfo{FullMethod: method}, silent)
+		if got := fault.From(err).Code(); got != want || (want != codes.OK && resp != nil) {
+			t.Errorf("%s: %v %v, want %v", method, resp, err, want)
+		}
+	}
+	denied := func(context.Context, any) (any, error) { return nil, fault.NotFound("members/1") }
+	if _, err := interceptor()(t.Context(), wrapperspb.String(""), &grpc.UnaryServerInfo{FullMethod: read}, denied); fault.From(err).Code() != codes.NotFound {
+		t.Errorf("an error that discloses nothing: %v, want NOT_FOUND", err)
+	}
+}
+
+func TestTheLogCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	ctx := auth.System(t.Context(), "audit")
+	if err := audit.Insert(ctx, db, "members/1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{`UPDATE audit_log SET resource = ''`, `DELETE FROM audit_log`, `TRUNCATE audit_log`} {
+		if _, err := db.Exec(ctx, sql); err == nil {
+			t.Errorf("%s succeeded", sql)
+		}
+	}
+	if n := len(entries(t, db)); n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}
