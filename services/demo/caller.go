@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,14 +22,25 @@ import (
 
 const maxAnswer = 8 << 20 // bytes
 
-// Token gets an access token for a demo client whose private key is in dir, from the Cairn
-// at baseURL: SMART Backend Services, as a hospital does it.
-func Token(ctx context.Context, dir, baseURL, client string) (string, error) {
-	key, err := privateKey(dir, client)
+// Server is a running Cairn, as demo clients reach it.
+type Server struct {
+	HTTP string                      // base URL of REST
+	GRPC func(service string) string // address of a service
+	Dir  string                      // with the demo clients' keys
+	TLS  *tls.Config                 // nil: plaintext
+}
+
+func (s Server) http() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLS}, Timeout: time.Minute}
+}
+
+// Token gets an access token for a demo client: SMART Backend Services, as a hospital does it.
+func (s Server) Token(ctx context.Context, client string) (string, error) {
+	key, err := privateKey(s.Dir, client)
 	if err != nil {
 		return "", err
 	}
-	endpoint, err := tokenEndpoint(ctx, baseURL)
+	endpoint, err := s.tokenEndpoint(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -47,12 +59,12 @@ func Token(ctx context.Context, dir, baseURL, client string) (string, error) {
 		Error            string `json:"error"`
 		ErrorDescription string `json:"error_description"`
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+"/oauth2/token", strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTP+"/oauth2/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", fmt.Errorf("token of %s: %w", client, err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if err := do(req, &answer); err != nil {
+	if err := s.do(req, &answer); err != nil {
 		return "", fmt.Errorf("token of %s: %w", client, err)
 	}
 	if answer.AccessToken == "" {
@@ -62,16 +74,16 @@ func Token(ctx context.Context, dir, baseURL, client string) (string, error) {
 }
 
 // tokenEndpoint asks the server for its token endpoint, as SMART clients do.
-func tokenEndpoint(ctx context.Context, baseURL string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, baseURL+"/.well-known/smart-configuration", nil)
+func (s Server) tokenEndpoint(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.HTTP+"/.well-known/smart-configuration", nil)
 	if err != nil {
 		return "", fmt.Errorf("smart-configuration: %w", err)
 	}
 	var smart struct {
 		TokenEndpoint string `json:"token_endpoint"`
 	}
-	if err := do(req, &smart); err != nil {
-		return "", fmt.Errorf("is Cairn running at %s? %w", baseURL, err)
+	if err := s.do(req, &smart); err != nil {
+		return "", fmt.Errorf("is Cairn running at %s? %w", s.HTTP, err)
 	}
 	return smart.TokenEndpoint, nil
 }
@@ -91,8 +103,10 @@ func sign(key jose.JSONWebKey, client, endpoint string) (string, error) {
 }
 
 // do sends the request and reads a JSON answer of any status.
-func do(req *http.Request, answer any) error {
-	resp, err := http.DefaultClient.Do(req)
+func (s Server) do(req *http.Request, answer any) error {
+	client := s.http()
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -107,13 +121,20 @@ func do(req *http.Request, answer any) error {
 	return nil
 }
 
-// caller speaks REST for one client.
-type caller struct {
+// Caller speaks REST for one client.
+type Caller struct {
 	baseURL, token string
+	http           *http.Client
 }
 
-// call sends body, if there is one, and reads the answer into out.
-func (c *caller) call(ctx context.Context, method, path string, body, out proto.Message) error {
+// Caller gets a token for a demo client and returns what calls with it.
+func (s Server) Caller(ctx context.Context, client string) (*Caller, error) {
+	token, err := s.Token(ctx, client)
+	return &Caller{baseURL: s.HTTP, token: token, http: s.http()}, err
+}
+
+// Call sends body, if there is one, and reads the answer into out.
+func (c *Caller) Call(ctx context.Context, method, path string, body, out proto.Message) error {
 	var content io.Reader
 	if body != nil {
 		b, err := protojson.Marshal(body)
@@ -133,7 +154,7 @@ func (c *caller) call(ctx context.Context, method, path string, body, out proto.
 	if method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", uuid.NewString())
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/latlng"
 	"google.golang.org/genproto/googleapis/type/money"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"gopkg.in/yaml.v3"
 
@@ -118,16 +117,26 @@ type loader struct {
 	now          time.Time
 }
 
-// Load loads the sample directory over the connection, whose calls carry the token of the
-// demo app. What is there already stays as it is. It returns how many groups are new.
-func Load(ctx context.Context, conn grpc.ClientConnInterface) (int, error) {
+// Load loads the sample directory as the demo app. What is there already stays as it is. It
+// returns how many groups are new.
+func Load(ctx context.Context, s Server) (int, error) {
 	d, err := readDirectory()
 	if err != nil {
 		return 0, err
 	}
+	groups, err := s.App(ctx, "groups")
+	if err != nil {
+		return 0, err
+	}
+	defer groups.Close() //nolint:errcheck // nothing is under way
+	scheduling, err := s.App(ctx, "scheduling")
+	if err != nil {
+		return 0, err
+	}
+	defer scheduling.Close() //nolint:errcheck // nothing is under way
 	l := &loader{
 		directory: d, facilitators: map[string]string{}, now: time.Now(),
-		groups: groupsv1.NewGroupsServiceClient(conn), series: schedulingv1.NewSchedulingServiceClient(conn),
+		groups: groupsv1.NewGroupsServiceClient(groups), series: schedulingv1.NewSchedulingServiceClient(scheduling),
 	}
 	if err := l.loadFacilitators(ctx); err != nil {
 		return 0, err

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/latlng"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -33,25 +34,22 @@ const (
 	glance      = 50 * time.Millisecond
 )
 
-// Server is a running Cairn, as the walk's callers reach it.
-type Server struct {
-	HTTP string // base URL of REST
-	GRPC string // address, plaintext
-	Dir  string // with the demo clients' keys
-}
-
-// App returns a gRPC connection as the demo app; its calls carry the app's token.
-func (s Server) App(ctx context.Context) (*grpc.ClientConn, error) {
-	token, err := Token(ctx, s.Dir, s.HTTP, App)
+// App returns a gRPC connection to a service as the demo app; its calls carry the app's token.
+func (s Server) App(ctx context.Context, service string) (*grpc.ClientConn, error) {
+	token, err := s.Token(ctx, App)
 	if err != nil {
 		return nil, err
 	}
 	withToken := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply, cc, opts...)
 	}
-	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(withToken))
+	creds := insecure.NewCredentials()
+	if s.TLS != nil {
+		creds = credentials.NewTLS(s.TLS)
+	}
+	conn, err := grpc.NewClient(s.GRPC(service), grpc.WithTransportCredentials(creds), grpc.WithUnaryInterceptor(withToken))
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", s.GRPC, err)
+		return nil, fmt.Errorf("connect to %s: %w", service, err)
 	}
 	return conn, nil
 }
@@ -60,8 +58,8 @@ func (s Server) App(ctx context.Context) (*grpc.ClientConn, error) {
 type walk struct {
 	out       io.Writer
 	server    Server
-	hospital  *caller
-	nonprofit *caller
+	hospital  *Caller
+	nonprofit *Caller
 	members   membershipv1.MembershipServiceClient
 	step      int
 
@@ -73,7 +71,7 @@ type walk struct {
 // Walk walks one referral round its loop and prints every step to out. It fails if the loop
 // does not close.
 func Walk(ctx context.Context, out io.Writer, s Server) error {
-	app, err := s.App(ctx)
+	app, err := s.App(ctx, "membership")
 	if err != nil {
 		return err
 	}
@@ -100,12 +98,11 @@ func (w *walk) detail(format string, a ...any) {
 
 func (w *walk) tokens(ctx context.Context) error {
 	w.say("The hospital", "proves who it is with its private key and gets a token for five minutes.", "POST /oauth2/token   (SMART Backend Services, private_key_jwt, ES384)")
-	w.hospital, w.nonprofit = &caller{baseURL: w.server.HTTP}, &caller{baseURL: w.server.HTTP}
 	var err error
-	if w.hospital.token, err = Token(ctx, w.server.Dir, w.server.HTTP, Hospital); err != nil {
+	if w.hospital, err = w.server.Caller(ctx, Hospital); err != nil {
 		return err
 	}
-	w.nonprofit.token, err = Token(ctx, w.server.Dir, w.server.HTTP, Nonprofit)
+	w.nonprofit, err = w.server.Caller(ctx, Nonprofit)
 	return err
 }
 
@@ -115,16 +112,16 @@ func (w *walk) openCircle(ctx context.Context) error {
 	w.say("The nonprofit", "opens a small circle with one seat, led by its psychologist.", "POST /v1/groups, POST /v1/series, POST /v1/groups/…:publish")
 	var old groupsv1.ListGroupsResponse
 	filter := url.QueryEscape(`source_system = "` + walkSystem + `" AND state = PUBLISHED`)
-	if err := w.nonprofit.call(ctx, "GET", "/v1/groups?filter="+filter, nil, &old); err != nil {
+	if err := w.nonprofit.Call(ctx, "GET", "/v1/groups?filter="+filter, nil, &old); err != nil {
 		return err
 	}
 	for _, g := range old.GetGroups() {
-		if err := w.nonprofit.call(ctx, "POST", "/v1/"+g.GetName()+":archive", &groupsv1.ArchiveGroupRequest{}, &groupsv1.Group{}); err != nil {
+		if err := w.nonprofit.Call(ctx, "POST", "/v1/"+g.GetName()+":archive", &groupsv1.ArchiveGroupRequest{}, &groupsv1.Group{}); err != nil {
 			return err
 		}
 	}
 	var leaders groupsv1.ListFacilitatorsResponse
-	if err := w.nonprofit.call(ctx, "GET", "/v1/facilitators?pageSize=50", nil, &leaders); err != nil {
+	if err := w.nonprofit.Call(ctx, "GET", "/v1/facilitators?pageSize=50", nil, &leaders); err != nil {
 		return err
 	}
 	lead := ""
@@ -135,7 +132,7 @@ func (w *walk) openCircle(ctx context.Context) error {
 	}
 	now := time.Now()
 	w.circle = &groupsv1.Group{}
-	if err := w.nonprofit.call(ctx, "POST", "/v1/groups", &groupsv1.Group{
+	if err := w.nonprofit.Call(ctx, "POST", "/v1/groups", &groupsv1.Group{
 		Title: "Círculo de linfedema", Summary: "Grupo terapéutico pequeño para vivir con linfedema y con lo que pesa después del cáncer de mama.",
 		Kind: groupsv1.Group_GROUP_THERAPY, Facilitation: groupsv1.Group_PROFESSIONALLY_LED, Format: groupsv1.Group_IN_PERSON,
 		Languages: []string{"es"}, CancerTypes: []string{"breast"}, Phases: []groupsv1.Group_Phase{groupsv1.Group_AFTER_TREATMENT},
@@ -160,20 +157,20 @@ func (w *walk) openCircle(ctx context.Context) error {
 		return fmt.Errorf("zone: %w", err)
 	}
 	w.series = &schedulingv1.Series{}
-	if err := w.nonprofit.call(ctx, "POST", "/v1/series", &schedulingv1.Series{
+	if err := w.nonprofit.Call(ctx, "POST", "/v1/series", &schedulingv1.Series{
 		Group: w.circle.GetName(), Rrule: "FREQ=WEEKLY;COUNT=8", TimeZone: "America/Chicago", Format: schedulingv1.Series_IN_PERSON,
 		LocalStart: now.Add(sessionSoon).In(zone).Format("2006-01-02T15:04:05"), Duration: durationpb.New(90 * time.Minute), Place: "Casa Puentes",
 	}, w.series); err != nil {
 		return err
 	}
-	if err := w.nonprofit.call(ctx, "POST", "/v1/"+w.circle.GetName()+":publish", &groupsv1.PublishGroupRequest{}, w.circle); err != nil {
+	if err := w.nonprofit.Call(ctx, "POST", "/v1/"+w.circle.GetName()+":publish", &groupsv1.PublishGroupRequest{}, w.circle); err != nil {
 		return err
 	}
 	w.detail("%s  %q", w.circle.GetName(), w.circle.GetTitle())
 	// The calendar reaches the directory by an event.
 	return w.until(ctx, "the directory knows the circle's sessions", func() (bool, error) {
 		var g groupsv1.Group
-		err := w.hospital.call(ctx, "GET", "/v1/"+w.circle.GetName(), nil, &g)
+		err := w.hospital.Call(ctx, "GET", "/v1/"+w.circle.GetName(), nil, &g)
 		return len(g.GetAvailability().GetNextSessions()) > 0, err
 	})
 }
@@ -190,7 +187,7 @@ func (w *walk) recommend(ctx context.Context) error {
 	w.say("The hospital", "asks which groups suit a Spanish-speaking breast cancer survivor near Pasadena, Texas, who lives with lymphoedema; her distress is 5.", "POST /v1/referrals:recommend")
 	distress := int32(5)
 	var found referralv1.RecommendGroupsResponse
-	if err := w.hospital.call(ctx, "POST", "/v1/referrals:recommend", &referralv1.RecommendGroupsRequest{Needs: needs(), Distress: &distress, MaxResults: 5}, &found); err != nil {
+	if err := w.hospital.Call(ctx, "POST", "/v1/referrals:recommend", &referralv1.RecommendGroupsRequest{Needs: needs(), Distress: &distress, MaxResults: 5}, &found); err != nil {
 		return err
 	}
 	if len(found.GetRecommendations()) == 0 {
@@ -217,7 +214,7 @@ func (w *walk) send(ctx context.Context) error {
 	w.say("The hospital", "refers her to the circle.", "POST /v1/referrals")
 	distress := int32(5)
 	w.referral = &referralv1.Referral{}
-	if err := w.hospital.call(ctx, "POST", "/v1/referrals", &referralv1.Referral{
+	if err := w.hospital.Call(ctx, "POST", "/v1/referrals", &referralv1.Referral{
 		Author: "Survivorship clinic, nurse navigator", PlacerNumber: "DEMO-" + time.Now().UTC().Format("150405.000"),
 		Subject: &referralv1.Referral_Subject{
 			GivenName: "Rosa", FamilyName: "Example", BirthDate: &date.Date{Year: 1971, Month: 5, Day: 2}, Phone: "+17135550142",
@@ -246,7 +243,7 @@ func (w *walk) send(ctx context.Context) error {
 func (w *walk) accept(ctx context.Context) error {
 	w.say("The nonprofit", "finds the referral among those that wait for it, and accepts; Cairn takes the seat in the same step.", "GET /v1/referrals?filter=state = SENT, POST /v1/referrals/…:accept")
 	var list referralv1.ListReferralsResponse
-	if err := w.nonprofit.call(ctx, "GET", "/v1/referrals?pageSize=200&filter="+url.QueryEscape("state = SENT"), nil, &list); err != nil {
+	if err := w.nonprofit.Call(ctx, "GET", "/v1/referrals?pageSize=200&filter="+url.QueryEscape("state = SENT"), nil, &list); err != nil {
 		return err
 	}
 	seen := false
@@ -259,7 +256,7 @@ func (w *walk) accept(ctx context.Context) error {
 	if !seen {
 		return errors.New("the nonprofit does not see the referral")
 	}
-	if err := w.nonprofit.call(ctx, "POST", "/v1/"+w.referral.GetName()+":accept", &referralv1.AcceptReferralRequest{Note: "We will call her today."}, w.referral); err != nil {
+	if err := w.nonprofit.Call(ctx, "POST", "/v1/"+w.referral.GetName()+":accept", &referralv1.AcceptReferralRequest{Note: "We will call her today."}, w.referral); err != nil {
 		return err
 	}
 	w.detail("%s; her seat is %s", w.referral.GetState(), w.referral.GetMembership())
@@ -327,7 +324,7 @@ func (w *walk) attend(ctx context.Context) error {
 	case <-wait.C:
 	}
 	var held schedulingv1.RecordAttendanceResponse
-	if err := w.nonprofit.call(ctx, "POST", "/v1/"+session+":recordAttendance", &schedulingv1.RecordAttendanceRequest{
+	if err := w.nonprofit.Call(ctx, "POST", "/v1/"+session+":recordAttendance", &schedulingv1.RecordAttendanceRequest{
 		Entries:  []*schedulingv1.RecordAttendanceRequest_Entry{{Membership: w.referral.GetMembership(), Status: schedulingv1.Attendance_PRESENT}},
 		MarkHeld: true,
 	}, &held); err != nil {
@@ -343,7 +340,7 @@ func (w *walk) attend(ctx context.Context) error {
 func (w *walk) complete(ctx context.Context) error {
 	w.say("The nonprofit", "reports the outcome.", "POST /v1/referrals/…:complete")
 	after := int32(2)
-	return w.nonprofit.call(ctx, "POST", "/v1/"+w.referral.GetName()+":complete", &referralv1.CompleteReferralRequest{
+	return w.nonprofit.Call(ctx, "POST", "/v1/"+w.referral.GetName()+":complete", &referralv1.CompleteReferralRequest{
 		Outcome: &referralv1.Referral_Outcome{DistressAfter: &after, Helped: referralv1.Referral_Outcome_YES, Note: "She will come again next week."},
 	}, w.referral)
 }
@@ -360,7 +357,7 @@ func (w *walk) timeline(ctx context.Context) error {
 		return errors.New("the outcome is not what happened")
 	}
 	var events referralv1.ListReferralEventsResponse
-	if err := w.hospital.call(ctx, "GET", "/v1/"+w.referral.GetName()+"/events", nil, &events); err != nil {
+	if err := w.hospital.Call(ctx, "GET", "/v1/"+w.referral.GetName()+"/events", nil, &events); err != nil {
 		return err
 	}
 	for _, e := range events.GetReferralEvents() {
@@ -372,7 +369,7 @@ func (w *walk) timeline(ctx context.Context) error {
 // becomes reads the referral, as the hospital, until it is in the state.
 func (w *walk) becomes(ctx context.Context, state referralv1.Referral_State) error {
 	return w.until(ctx, "the referral is "+state.String(), func() (bool, error) {
-		err := w.hospital.call(ctx, "GET", "/v1/"+w.referral.GetName(), nil, w.referral)
+		err := w.hospital.Call(ctx, "GET", "/v1/"+w.referral.GetName(), nil, w.referral)
 		return w.referral.GetState() == state, err
 	})
 }

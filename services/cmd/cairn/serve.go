@@ -45,16 +45,11 @@ func serve(cmd *cobra.Command, started func(context.Context, *chassis.Process, *
 
 // server is the running Cairn as the demo's callers reach it.
 func server(config *chassis.Config, p *chassis.Process) demo.Server {
-	return demo.Server{HTTP: "http://" + p.HTTPAddr, GRPC: p.GRPCAddr, Dir: config.Path("demo")}
+	return demo.Server{HTTP: "http://" + p.HTTPAddr, GRPC: func(string) string { return p.GRPCAddr }, Dir: config.Path("demo")}
 }
 
 func loadSamples(ctx context.Context, cmd *cobra.Command, s demo.Server) error {
-	app, err := s.App(ctx)
-	if err != nil {
-		return err
-	}
-	defer app.Close() //nolint:errcheck // nothing is under way
-	added, err := demo.Load(ctx, app)
+	added, err := demo.Load(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cairn.care/services/chassis"
 	"cairn.care/services/demo"
 )
 
@@ -21,7 +20,7 @@ func tokenCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := demo.Token(cmd.Context(), config.Path("demo"), baseURL(config), client)
+			token, err := demo.Server{HTTP: "http://" + config.HTTP, Dir: config.Path("demo")}.Token(cmd.Context(), client)
 			if err != nil {
 				return err
 			}
@@ -35,6 +34,3 @@ func tokenCommand() *cobra.Command {
 	}
 	return cmd
 }
-
-// baseURL is where callers on this machine reach the Cairn of the configuration.
-func baseURL(config *chassis.Config) string { return "http://" + config.HTTP }
