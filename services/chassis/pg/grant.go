@@ -16,7 +16,10 @@ SELECT t.relname AS name,
             WHEN coalesce(obj_description(coalesce(pg_partition_root(t.oid), t.oid), 'pg_class'), '') LIKE 'append-only%' THEN '{SELECT,INSERT}'
             ELSE '{SELECT,INSERT,UPDATE,DELETE}' END AS want,
        ARRAY(SELECT a.privilege_type FROM aclexplode(t.relacl) a JOIN pg_roles r ON r.oid = a.grantee WHERE r.rolname = @role) AS have,
-       t.relkind = 'v' AND NOT coalesce((SELECT o.option_value::bool FROM pg_options_to_table(t.reloptions) o WHERE o.option_name = 'security_invoker'), false) AS owners_view
+       t.relkind = 'v' AND NOT coalesce((SELECT o.option_value::bool FROM pg_options_to_table(t.reloptions) o WHERE o.option_name = 'security_invoker'), false) AS owners_view,
+       t.relkind <> 'v' AND NOT (t.relrowsecurity AND t.relforcerowsecurity)
+         AND NOT coalesce(obj_description(t.oid, 'pg_class'), '') LIKE 'public%'
+         AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attname = 'org_id' AND NOT a.attisdropped) AS unguarded
 FROM pg_class t
 WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p', 'v')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = t.oid AND d.deptype = 'e')
@@ -34,10 +37,13 @@ type table struct {
 	Name       string
 	Want, Have []string
 	OwnersView bool // a view that reads with its owner's rights, past row-level security
+	Unguarded  bool // a tenant table without forced row-level security
 }
 
 // grant gives the role what it needs on every table and sequence and takes away what it does
 // not. It changes nothing where that is so already.
+//
+// It refuses tables and views through which a tenant's rows could leak.
 func grant(ctx context.Context, conn *pgx.Conn, role string) error {
 	rows, err := conn.Query(ctx, wanted, pgx.NamedArgs{"role": role, "versions": []string{chassisVersions, serviceVersions, "river_migration"}})
 	if err != nil {
@@ -57,10 +63,20 @@ func grant(ctx context.Context, conn *pgx.Conn, role string) error {
 	}
 
 	id := pgx.Identifier{role}.Sanitize()
-	stmts := []string{`GRANT USAGE ON SCHEMA public TO ` + id}
+	var stmts []string
+	var usage bool
+	if err := conn.QueryRow(ctx, `SELECT has_schema_privilege($1, 'public', 'USAGE')`, role).Scan(&usage); err != nil {
+		return err
+	}
+	if !usage {
+		stmts = append(stmts, `GRANT USAGE ON SCHEMA public TO `+id)
+	}
 	for _, t := range tables {
 		if t.OwnersView {
 			return fmt.Errorf("view %s reads past row-level security; create it WITH (security_invoker = true)", t.Name)
+		}
+		if t.Unguarded {
+			return fmt.Errorf("table %s has a column org_id: force row-level security on it, or begin its comment with \"public\"", t.Name)
 		}
 		name := pgx.Identifier{"public", t.Name}.Sanitize()
 		if extra := without(t.Have, t.Want); len(extra) > 0 {
@@ -72,6 +88,9 @@ func grant(ctx context.Context, conn *pgx.Conn, role string) error {
 	}
 	for _, s := range seqs {
 		stmts = append(stmts, fmt.Sprintf(`GRANT USAGE, SELECT ON SEQUENCE %s TO %s`, pgx.Identifier{"public", s}.Sanitize(), id))
+	}
+	if len(stmts) == 0 {
+		return nil
 	}
 	_, err = conn.Exec(ctx, strings.Join(stmts, ";\n")) // one implicit transaction
 	return err

@@ -87,6 +87,9 @@ func up(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS, versions string, lo
 		return err
 	}
 	results, err := p.Up(ctx)
+	if e, ok := errors.AsType[*goose.PartialError](err); ok {
+		results, err = e.Applied, fmt.Errorf("%s: %w", e.Failed.Source.Path, e.Err)
+	}
 	for _, r := range results {
 		log.InfoContext(ctx, "migrated", "database", pool.Config().ConnConfig.Database, "file", r.Source.Path, "took", r.Duration)
 	}
