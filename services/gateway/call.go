@@ -80,6 +80,9 @@ func (c *call) complete(m protoreflect.Message) error {
 		}
 	}
 	if c.ifMatch != "" {
+		if c.route != nil && len(c.route.bound) == 0 {
+			return fault.Invalid(fault.Field("If-Match", "this call changes nothing that is there; leave the header out"))
+		}
 		at := m
 		if m.Descriptor().Fields().ByName("etag") == nil && c.route != nil && c.route.body != "" && c.route.body != "*" {
 			at = m.Mutable(m.Descriptor().Fields().ByName(protoreflect.Name(c.route.body))).Message()

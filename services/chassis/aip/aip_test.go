@@ -115,6 +115,7 @@ func TestMasked(t *testing.T) {
 	}{
 		"no mask takes what is populated": {nil, &money.Money{Units: 9}, &money.Money{CurrencyCode: "EUR", Units: 9, Nanos: 7}},
 		"star replaces all mutable":       {[]string{"*"}, &money.Money{Units: 9}, &money.Money{CurrencyCode: "EUR", Units: 9}},
+		"the same, sent back":             {[]string{"units", "currency_code"}, &money.Money{CurrencyCode: "EUR", Units: 9}, &money.Money{CurrencyCode: "EUR", Units: 9, Nanos: 7}},
 		"named and empty clears":          {[]string{"nanos"}, &money.Money{Units: 9}, &money.Money{CurrencyCode: "EUR", Units: 5}},
 	} {
 		got := stored()

@@ -14,7 +14,8 @@ import (
 // Masked applies src onto dst as an update mask asks (AIP-134) and returns the top-level
 // fields that the mask covers. mutable lists the top-level fields a caller may change.
 // Without a mask, the mutable fields that src has populated are taken; "*" takes all of
-// them. A path that does not exist or may not be changed is INVALID_ARGUMENT.
+// them. A path that does not exist or may not be changed is INVALID_ARGUMENT, unless src says
+// there what dst, the resource as it is, says already: callers may send back what they read.
 // Nested paths ("venue.address") replace that sub-field only.
 func Masked(mask *fieldmaskpb.FieldMask, dst, src proto.Message, mutable ...string) ([]string, error) {
 	var paths []string
@@ -36,14 +37,15 @@ func Masked(mask *fieldmaskpb.FieldMask, dst, src proto.Message, mutable ...stri
 			switch {
 			case !resolves(src.ProtoReflect().Descriptor(), path):
 				bad = append(bad, fault.Field("update_mask", "%q is not a field of the resource", clip(path)))
-			case !slices.Contains(mutable, top):
+			case slices.Contains(mutable, top):
+				paths = append(paths, path)
+			case !sameAt(dst.ProtoReflect(), src.ProtoReflect(), top):
 				bad = append(bad, fault.Field("update_mask", "%q cannot be changed: only %s can", clip(path), strings.Join(mutable, ", ")))
 			}
 		}
 		if bad != nil {
 			return nil, fault.Invalid(bad...)
 		}
-		paths = p
 	}
 	for _, path := range paths {
 		copyPath(dst.ProtoReflect(), src.ProtoReflect(), strings.Split(path, "."))
@@ -56,6 +58,12 @@ func Masked(mask *fieldmaskpb.FieldMask, dst, src proto.Message, mutable ...stri
 		}
 	}
 	return tops, nil
+}
+
+// sameAt tells whether both messages have the same value, or none, in a top-level field.
+func sameAt(a, b protoreflect.Message, field string) bool {
+	fd := a.Descriptor().Fields().ByName(protoreflect.Name(field))
+	return a.Has(fd) == b.Has(fd) && a.Get(fd).Equal(b.Get(fd))
 }
 
 func resolves(md protoreflect.MessageDescriptor, path string) bool {
