@@ -81,7 +81,7 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 		return send(ctx, tx, b)
 	})
 	if pg.Constraint(err) == "memberships_open" {
-		return nil, alreadyMember(req.GetMember())
+		return nil, alreadyMember(groupID)
 	}
 	return answer, err
 }
@@ -116,6 +116,6 @@ func (s *server) eligible(g *groupRow, m *memberRow, override string) error {
 	return fault.Preconditions("NOT_ELIGIBLE", violations...)
 }
 
-func alreadyMember(member string) error {
-	return fault.Precondition("ALREADY_MEMBER", member, "the member already has a membership in this group that is neither ended nor declined")
+func alreadyMember(group uuid.UUID) error {
+	return fault.Precondition("ALREADY_MEMBER", aip.Name("groups", group), "the member already has a membership in this group that is neither ended nor declined")
 }

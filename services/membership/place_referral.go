@@ -73,7 +73,7 @@ func (s *server) PlaceReferral(ctx context.Context, req *membershipv1.PlaceRefer
 				continue
 			}
 		case "memberships_open":
-			return nil, alreadyMember("subject.member")
+			return nil, alreadyMember(groupID)
 		}
 		return answer, err
 	}

@@ -244,6 +244,12 @@ func TestBadInput(t *testing.T) {
 		"year 20":           {f.ctx(), member(func(m *membershipv1.Member) { m.BirthYear = 20 }), codes.InvalidArgument, "member.birth_year"},
 		"no language":       {f.ctx(), member(func(m *membershipv1.Member) { m.Languages = []string{"en", "?"} }), codes.InvalidArgument, "member.languages[1]"},
 		"country":           {f.ctx(), member(func(m *membershipv1.Member) { m.Area = &membershipv1.Member_Area{Country: "usa"} }), codes.InvalidArgument, "member.area.country"},
+		"NUL in a place":    {f.ctx(), member(func(m *membershipv1.Member) { m.Area = &membershipv1.Member_Area{Locality: "\x00"} }), codes.InvalidArgument, "member.area.locality"},
+		"NUL in a version": {f.ctx(), func(ctx context.Context) error {
+			_, err := f.members.GrantConsent(ctx, &membershipv1.GrantConsentRequest{Name: m.GetName(), Kind: 1, Version: "\x00"})
+			return err
+		}, codes.InvalidArgument, "version"},
+		"letters of any script": {f.ctx(), member(func(m *membershipv1.Member) { m.Alias = "می‌خواهم 👩‍🦰" }), codes.OK, ""},
 		"consent of no kind": {f.ctx(), member(func(m *membershipv1.Member) {
 			m.Consents = []*membershipv1.Member_Consent{{Version: "1"}}
 		}), codes.InvalidArgument, "member.consents[0].kind"},

@@ -566,12 +566,12 @@ var File_cairn_membership_v1_member_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x0f\n" +
+	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x0f\n" +
 	"\x06Member\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
-	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12-\n" +
-	"\x05alias\x18\x03 \x01(\tB\x17\xe0A\x02\xbaH\x11r\x0f\x18<2\v^[^\\p{C}]*$R\x05alias\x12A\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12.\n" +
+	"\x05alias\x18\x03 \x01(\tB\x18\xe0A\x02\xbaH\x12r\x10\x18<2\f^[^\\p{Cc}]*$R\x05alias\x12A\n" +
 	"\x04role\x18\x04 \x01(\x0e2 .cairn.membership.v1.Member.RoleB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12-\n" +
 	"\n" +
 	"birth_year\x18\x05 \x01(\x05B\x0e\xbaH\v\xd8\x01\x01\x1a\x06\x18\xb4\x10(\xec\x0eR\tbirthYear\x12W\n" +
@@ -587,23 +587,23 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
 	"legal_name\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tlegalName\x12#\n" +
 	"\x05email\x18\r \x01(\tB\r\xbaH\n" +
-	"\xd8\x01\x01r\x05\x18\xfe\x01`\x01R\x05email\x12*\n" +
-	"\x05phone\x18\x0e \x01(\tB\x14\xbaH\x11r\x0f\x18(2\v^[^\\p{C}]*$R\x05phone\x12+\n" +
+	"\xd8\x01\x01r\x05\x18\xfe\x01`\x01R\x05email\x12+\n" +
+	"\x05phone\x18\x0e \x01(\tB\x15\xbaH\x12r\x10\x18(2\f^[^\\p{Cc}]*$R\x05phone\x12+\n" +
 	"\fcontact_note\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vcontactNote\x12J\n" +
 	"\bconsents\x18\x10 \x03(\v2#.cairn.membership.v1.Member.ConsentB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\bconsents\x12@\n" +
 	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x1a\x89\x02\n" +
+	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x1a\x97\x02\n" +
 	"\aConsent\x12J\n" +
-	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
-	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18(R\aversion\x12B\n" +
+	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x124\n" +
+	"\aversion\x18\x02 \x01(\tB\x1a\xe0A\x02\xbaH\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\aversion\x12B\n" +
 	"\fgranted_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vgrantedTime\x12F\n" +
-	"\x0ewithdrawn_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rwithdrawnTime\x1a\x95\x01\n" +
-	"\x04Area\x12#\n" +
-	"\blocality\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18xR\blocality\x128\n" +
-	"\x13administrative_area\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18xR\x12administrativeArea\x12.\n" +
+	"\x0ewithdrawn_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rwithdrawnTime\x1a\xb1\x01\n" +
+	"\x04Area\x121\n" +
+	"\blocality\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18x2\f^[^\\p{Cc}]*$R\blocality\x12F\n" +
+	"\x13administrative_area\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x18x2\f^[^\\p{Cc}]*$R\x12administrativeArea\x12.\n" +
 	"\acountry\x18\x03 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
 	"^[A-Z]{2}$R\acountry\"`\n" +
 	"\x04Role\x12\x14\n" +

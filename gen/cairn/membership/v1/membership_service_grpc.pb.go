@@ -78,7 +78,7 @@ type MembershipServiceClient interface {
 	// Ends a membership with its reason. A seat that becomes free goes to the first of the waitlist at once.
 	EndMembership(ctx context.Context, in *EndMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Places the subject of an accepted referral: finds or makes the member and gives her a seat or a place on the waitlist,
-	// in one step. The same referral gets the same answer, however often it is asked. Fails with FAILED_PRECONDITION:
+	// in one step. The same referral gets the same membership, however often it is asked. Fails with FAILED_PRECONDITION:
 	// GROUP_FULL, GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER, REFERRAL_RELEASED.
 	PlaceReferral(ctx context.Context, in *PlaceReferralRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Takes back what PlaceReferral did: ends the membership if there is an open one. Can be repeated, and asked before
@@ -304,7 +304,7 @@ type MembershipServiceServer interface {
 	// Ends a membership with its reason. A seat that becomes free goes to the first of the waitlist at once.
 	EndMembership(context.Context, *EndMembershipRequest) (*Membership, error)
 	// Places the subject of an accepted referral: finds or makes the member and gives her a seat or a place on the waitlist,
-	// in one step. The same referral gets the same answer, however often it is asked. Fails with FAILED_PRECONDITION:
+	// in one step. The same referral gets the same membership, however often it is asked. Fails with FAILED_PRECONDITION:
 	// GROUP_FULL, GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER, REFERRAL_RELEASED.
 	PlaceReferral(context.Context, *PlaceReferralRequest) (*Membership, error)
 	// Takes back what PlaceReferral did: ends the membership if there is an open one. Can be repeated, and asked before
