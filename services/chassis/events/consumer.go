@@ -128,6 +128,7 @@ func (c *subscriber) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes)
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	var swept time.Time
+	saved := l.position()
 	for {
 		select {
 		case <-ctx.Done():
@@ -135,7 +136,9 @@ func (c *subscriber) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes)
 		case <-tick.C:
 		}
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
-		current, err := savePosition(saving, conn, c.sub.Name, l.position())
+		at := l.position()
+		current, err := c.save(saving, conn, saved, at)
+		saved = at
 		if err == nil && time.Since(swept) > sweepEvery {
 			swept = time.Now()
 			err = c.sweepInbox(saving, conn)
@@ -149,6 +152,16 @@ func (c *subscriber) keepPosition(ctx context.Context, conn *pgx.Conn, l *lanes)
 			return nil
 		}
 	}
+}
+
+// save saves the position if it has moved; it tells false if the subscription has been made to
+// start over.
+func (c *subscriber) save(ctx context.Context, conn *pgx.Conn, saved, at position) (bool, error) {
+	if at != saved {
+		return savePosition(ctx, conn, c.sub.Name, at)
+	}
+	n, err := generation(ctx, conn, c.sub.Name)
+	return n == at.Generation, err
 }
 
 func (c *subscriber) sweepInbox(ctx context.Context, conn *pgx.Conn) error {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -67,34 +68,42 @@ INSERT INTO outbox (event_id, type, subject, revision, data, traceparent)
 VALUES (@event_id, @type, @subject, @revision, @data, @traceparent)`
 
 func outboxArgs(ctx context.Context, e Event) (pgx.NamedArgs, error) {
+	r, err := e.row(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.NamedArgs{
+		"event_id": r.EventID, "type": r.Type, "subject": r.Subject, "revision": r.Revision,
+		"data": r.Data, "traceparent": r.Traceparent,
+	}, nil
+}
+
+// row checks the event and makes its outbox row.
+func (e Event) row(ctx context.Context) (r outboxRow, err error) {
 	switch {
 	case !strings.HasPrefix(e.Type, "care.cairn."):
-		return nil, fmt.Errorf("event type %q does not begin with care.cairn.", e.Type)
+		return r, fmt.Errorf("event type %q does not begin with care.cairn.", e.Type)
 	case !strings.Contains(e.Subject, "/"):
-		return nil, fmt.Errorf("event %s: subject %q is no resource name", e.Type, e.Subject)
+		return r, fmt.Errorf("event %s: subject %q is no resource name", e.Type, e.Subject)
 	case e.Data == nil:
-		return nil, fmt.Errorf("event %s of %s has no data", e.Type, e.Subject)
+		return r, fmt.Errorf("event %s of %s has no data", e.Type, e.Subject)
 	}
 	data, err := protojson.Marshal(e.Data)
 	if err != nil {
-		return nil, fmt.Errorf("event %s of %s: %w", e.Type, e.Subject, err)
+		return r, fmt.Errorf("event %s of %s: %w", e.Type, e.Subject, err)
 	}
 	if len(data) > maxData {
-		return nil, fmt.Errorf("event %s of %s has %d bytes of data, at most %d are allowed", e.Type, e.Subject, len(data), maxData)
+		return r, fmt.Errorf("event %s of %s has %d bytes of data, at most %d are allowed", e.Type, e.Subject, len(data), maxData)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("event id: %w", err)
+		return r, fmt.Errorf("event id: %w", err)
 	}
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
-	return pgx.NamedArgs{
-		"event_id":    id,
-		"type":        e.Type,
-		"subject":     e.Subject,
-		"revision":    e.Revision,
-		"data":        string(data),
-		"traceparent": carrier[traceparent],
+	return outboxRow{
+		EventID: id, Type: e.Type, Subject: e.Subject, Revision: e.Revision,
+		Data: string(data), Traceparent: carrier[traceparent], CreatedAt: time.Now().UTC(),
 	}, nil
 }
 

@@ -14,11 +14,16 @@ import (
 
 // The session of a leader: a lost network is noticed by either side within some 15 s, and
 // nothing that is written on it needs to survive a crash of PostgreSQL, because losing it only
-// makes work be repeated.
+// makes work be repeated. Its few statements all have their index; a plan that was made while
+// the outbox was small must not scan it when it is large.
 const leaderSession = `
 SET idle_session_timeout = 0;
 SET statement_timeout = '15s';
 SET synchronous_commit = off;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 SET tcp_keepalives_idle = 5;
 SET tcp_keepalives_interval = 3;
 SET tcp_keepalives_count = 3`

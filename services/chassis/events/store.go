@@ -25,14 +25,16 @@ type outboxRow struct {
 // unpublished returns the first events to publish, in id order. The order begins with
 // published_at, which is null, so that only the index of unpublished rows has it.
 func unpublished(ctx context.Context, q pg.Querier, limit int) ([]outboxRow, error) {
-	rows, err := q.Query(ctx, `
-		SELECT id, event_id, type, subject, revision, data, traceparent, created_at
-		FROM outbox WHERE published_at IS NULL ORDER BY published_at, id LIMIT $1`, limit)
+	rows, err := q.Query(ctx, selectUnpublished, limit)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[outboxRow])
 }
+
+const selectUnpublished = `
+SELECT id, event_id, type, subject, revision, data, traceparent, created_at
+FROM outbox WHERE published_at IS NULL ORDER BY published_at, id LIMIT $1`
 
 // markPublished records the stream sequences that JetStream acknowledged.
 func markPublished(ctx context.Context, q pg.Querier, ids, seqs []int64) error {
@@ -97,6 +99,12 @@ func loadPosition(ctx context.Context, q pg.Querier, subscription string) (p pos
 		ON CONFLICT (subscription) DO UPDATE SET generation = event_position.generation
 		RETURNING sequence, stored_at, generation`, subscription).Scan(&p.Sequence, &p.StoredAt, &p.Generation)
 	return p, err
+}
+
+// generation counts how often the subscription was made to start over.
+func generation(ctx context.Context, q pg.Querier, subscription string) (n int64, err error) {
+	err = q.QueryRow(ctx, `SELECT generation FROM event_position WHERE subscription = $1`, subscription).Scan(&n)
+	return n, err
 }
 
 // savePosition tells false if the subscription has been made to start over meanwhile.
