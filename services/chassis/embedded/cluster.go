@@ -21,7 +21,7 @@ const superuser = "cairn"
 
 // cluster is a PostgreSQL data directory and what belongs to it.
 type cluster struct {
-	dir       string              // postgres/ of the data directory, absolute, without symbolic links
+	dir       string              // StartPostgres's, absolute, without symbolic links
 	cred      *syscall.Credential // who runs PostgreSQL; nil: this process's user
 	bin       binaries
 	password  string

@@ -3,13 +3,17 @@
 // JetStream (in process). Both keep their data in one directory, survive restarts and a SIGKILL
 // of Cairn, and listen on no network address unless asked to.
 //
-// The data directory, made by [Lock], [StartPostgres] and [StartNATS] as each needs it:
+// [Lock] takes a data directory for one Cairn. Below it each server has a directory:
 //
-//	cairn.lock          held by the Cairn that uses the directory; names its process
-//	postgres/cluster/   PostgreSQL's data; owned by the user that runs PostgreSQL
-//	postgres/password   of PostgreSQL's only role, "cairn"; mode 0600
-//	postgres/run/       the Unix socket; mode 0700
-//	nats/               JetStream's streams
+//	cairn.lock            names the process that has the directory
+//	postgres/cluster/     PostgreSQL's data; owned by the user that runs PostgreSQL
+//	postgres/password     of PostgreSQL's only role, "cairn"; mode 0600
+//	postgres/run/         the Unix socket; mode 0700
+//	nats/jetstream/       JetStream's streams
+//
+// PostgreSQL does not run as root: as root, Cairn starts it as the user postgres or nobody. If
+// that user may not enter a directory above the data, the server is handed the directory opened,
+// so that the data stay where they were asked for.
 //
 // Linux and macOS are supported. On macOS a PostgreSQL whose Cairn was killed lives on until the
 // next start on the same directory stops it; on Linux it stops with Cairn.
@@ -18,6 +22,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,7 +34,8 @@ import (
 type DirLock struct{ f *os.File }
 
 // Lock takes the data directory for this process, creating it if needed. If another process has
-// it, the error names that process. The lock ends with the process, however that ends.
+// it, the error names that process. The lock ends with the process, however that ends; keep it
+// until then.
 func Lock(dir string) (*DirLock, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
@@ -60,6 +66,9 @@ func (e *busyError) Error() string { return "locked by " + e.holder }
 // inherited by child processes.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%s belongs to another user: run Cairn as that user, or choose another data directory: %w", filepath.Dir(path), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,14 +37,16 @@ func TestMain(m *testing.M) {
 
 // host is what the child does.
 func host(ctx context.Context, dir string) error {
-	if _, err := embedded.Lock(dir); err != nil {
-		return err
-	}
-	p, err := embedded.StartPostgres(ctx, dir, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	lock, err := embedded.Lock(dir)
 	if err != nil {
 		return err
 	}
-	n, err := embedded.StartNATS(ctx, dir, nil)
+	defer runtime.KeepAlive(lock)
+	p, err := embedded.StartPostgres(ctx, filepath.Join(dir, "postgres"), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if err != nil {
+		return err
+	}
+	n, err := embedded.StartNATS(ctx, filepath.Join(dir, "nats"), nil)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -37,14 +37,14 @@ func StartNATS(ctx context.Context, dir string, log *slog.Logger, opts ...NATSOp
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if err := makeDir(dir); err != nil {
-		return nil, err
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start NATS: %w", err)
 	}
 	o := &natsserver.Options{
 		ServerName:   "cairn",
 		DontListen:   true,
 		JetStream:    true,
-		StoreDir:     filepath.Join(dir, "nats"),
+		StoreDir:     dir,
 		SyncInterval: syncInterval,
 		NoSigs:       true,
 		MaxPayload:   1 << 20,

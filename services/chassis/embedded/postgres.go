@@ -47,10 +47,6 @@ func StartPostgres(ctx context.Context, dir string, log *slog.Logger, opts ...Po
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	dir = filepath.Join(dir, "postgres")
-	if err := makeDir(dir); err != nil {
-		return nil, err
-	}
 	lock, err := lockFile(filepath.Join(dir, "lock"))
 	if busy, ok := errors.AsType[*busyError](err); ok {
 		return nil, fmt.Errorf("another Cairn (%s) runs PostgreSQL on %s", busy.holder, dir)

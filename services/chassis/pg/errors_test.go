@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/internal/pgtest"
 )
@@ -73,7 +74,7 @@ func TestUnreachable(t *testing.T) {
 		{"broken connection", fmt.Errorf("read: %w", io.ErrUnexpectedEOF), true},
 		{"of another kind", errors.New("other"), false},
 	} {
-		if got := pg.Unreachable(tt.err); got != tt.want {
+		if got := fault.Unreachable(tt.err); got != tt.want {
 			t.Errorf("%s: Unreachable(%v) = %t, want %t", tt.name, tt.err, got, tt.want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func (s *server) launch() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if s.own, err = embedded.StartPostgres(ctx, s.dir, slog.New(slog.DiscardHandler), embedded.Throwaway()); err != nil {
+	if s.own, err = embedded.StartPostgres(ctx, filepath.Join(s.dir, "postgres"), slog.New(slog.DiscardHandler), embedded.Throwaway()); err != nil {
 		return err
 	}
 	s.url = s.own.URL()
