@@ -200,4 +200,3 @@ func list(s []string) []string {
 	}
 	return s
 }
-
