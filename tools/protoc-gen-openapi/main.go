@@ -2,8 +2,9 @@
 // description of the REST face, from what the contracts already say: google.api.http routes,
 // protovalidate bounds, field behaviours, access rules and comments.
 //
-// Every operation has an example. Request bodies come from the folder given by the option
-// examples=DIR (one <Method>.json each) where there is one, else from the fields' bounds.
+// Every operation has an example. It comes from the folder given by the option examples=DIR where
+// that has one (<operationId>.json: the body, or the query parameters of a GET), else from the
+// fields' bounds.
 package main
 
 import (
@@ -27,10 +28,10 @@ import (
 
 func main() {
 	var flags flag.FlagSet
-	examples := flags.String("examples", "", "folder of hand-written request bodies, <Method>.json")
+	examples := flags.String("examples", "", "folder of hand-written examples, <operationId>.json")
 	protogen.Options{ParamFunc: flags.Set}.Run(func(p *protogen.Plugin) error {
 		p.SupportedFeatures = uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL)
-		g := &generator{schemas: map[string]any{}, messages: map[string]*protogen.Message{}, bodies: map[string]any{}, examples: map[string]any{}}
+		g := &generator{schemas: map[string]any{}, messages: map[string]*protogen.Message{}, bodies: map[string]any{}, examples: map[string]any{}, used: map[string]bool{}}
 		if err := g.readExamples(*examples); err != nil {
 			return err
 		}
@@ -53,7 +54,8 @@ type generator struct {
 	schemas  map[string]any             // components by name
 	messages map[string]*protogen.Message
 	examples map[string]any // of responses, by schema
-	bodies   map[string]any // hand-written example bodies by method
+	bodies   map[string]any // hand-written examples by operation id: a body, or query parameters
+	used     map[string]bool
 }
 
 func (g *generator) readExamples(dir string) error {
@@ -125,6 +127,11 @@ func (g *generator) document(p *protogen.Plugin) (any, error) {
 	scopeList := object{}
 	for _, scope := range slices.Sorted(maps.Keys(scopes)) {
 		scopeList.set(scope, scopes[scope])
+	}
+	for id := range g.bodies {
+		if !g.used[id] {
+			return nil, fmt.Errorf("there is an example for %s, and no such operation", id)
+		}
 	}
 	schemas, examples := sorted(g.schemas), sorted(g.examples)
 	schemas.set("Error", errorSchema())

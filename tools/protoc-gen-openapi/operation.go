@@ -64,6 +64,10 @@ func (g *generator) operation(m *protogen.Method, tag string, may access, b *ann
 	op.set("description", strings.TrimSpace(rest+"\n\n"+may.sentence()))
 	op.set("security", may.security())
 
+	own, hasOwn := g.bodies[id]
+	if hasOwn {
+		g.used[id] = true
+	}
 	params, bound := []any{}, map[string]bool{}
 	for _, p := range pathParams {
 		params = append(params, p.schema)
@@ -75,6 +79,11 @@ func (g *generator) operation(m *protogen.Method, tag string, may access, b *ann
 		})
 		if err != nil {
 			return operation{}, err
+		}
+		if example, ok := own.(object); ok && b.GetBody() == "" {
+			if err := setExamples(query, example); err != nil {
+				return operation{}, err
+			}
 		}
 		params = append(params, query...)
 	}
@@ -94,6 +103,18 @@ func (g *generator) operation(m *protogen.Method, tag string, may access, b *ann
 		return operation{}, err
 	}
 	if body != nil {
+		if hasOwn {
+			content, ok := body.get("content").(object)
+			if !ok {
+				return operation{}, fmt.Errorf("no content in the body")
+			}
+			media, ok := content.get("application/json").(object)
+			if !ok {
+				return operation{}, fmt.Errorf("no JSON in the body")
+			}
+			media.set("example", own)
+			content.set("application/json", media)
+		}
 		op.set("requestBody", body)
 	}
 	responses, err := g.responses(m, may, verb, template)
@@ -250,6 +271,23 @@ func (g *generator) query(m *protogen.Message, prefix string, keep func(*protoge
 	return params, nil
 }
 
+// setExamples gives the query parameters their examples.
+func setExamples(params []any, example object) error {
+	for _, m := range example {
+		found := false
+		for i, p := range params {
+			if o, ok := p.(object); ok && o.get("name") == m.key {
+				o.set("example", m.value)
+				params[i], found = o, true
+			}
+		}
+		if !found {
+			return fmt.Errorf("the example has %s, which is no query parameter", m.key)
+		}
+	}
+	return nil
+}
+
 func (g *generator) body(m *protogen.Method, b *annotations.HttpRule, verb string, bound map[string]bool) (object, error) {
 	var schema object
 	var err error
@@ -280,9 +318,6 @@ func (g *generator) body(m *protogen.Method, b *annotations.HttpRule, verb strin
 	}
 	if err != nil {
 		return nil, err
-	}
-	if own, ok := g.bodies[string(m.Desc.Name())]; ok {
-		example = own
 	}
 	return object{{"required", true}, {"content", object{{"application/json", object{{"schema", schema}, {"example", example}}}}}}, nil
 }
