@@ -18,8 +18,11 @@ type point struct{ x, y, z float64 }
 
 func pointOf(p *latlng.LatLng) point {
 	lat, lng := p.GetLatitude()*math.Pi/180, p.GetLongitude()*math.Pi/180
-	return point{math.Cos(lat) * math.Cos(lng), math.Cos(lat) * math.Sin(lng), math.Sin(lat)}
+	return point{grain(math.Cos(lat) * math.Cos(lng)), grain(math.Cos(lat) * math.Sin(lng)), grain(math.Sin(lat))}
 }
+
+// grain rounds to a few micrometres on the ground, so that no square is too small for PostgreSQL, which refuses underflow.
+func grain(v float64) float64 { return math.Round(v*1e12) / 1e12 }
 
 // chord returns the squared chord of a distance in kilometres.
 func chord(km float64) float64 {

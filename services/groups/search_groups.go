@@ -151,7 +151,7 @@ func searchOf(req *groupsv1.SearchGroupsRequest) (*query, error) {
 		}
 		q.near = new(pointOf(n.GetCenter()))
 		if n.GetRadiusKm() > 0 {
-			q.chord = chord(n.GetRadiusKm())
+			q.chord = max(chord(n.GetRadiusKm()), 1e-24) // a radius of nearly nothing is still one
 		}
 	}
 	if q.orderBy == "distance" && q.near == nil {
