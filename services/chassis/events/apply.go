@@ -123,7 +123,7 @@ func (l *lanes) setAside(d *delivery, reason error, failed int) bool {
 		b := new(pgx.Batch)
 		b.Queue(insertAside, pgx.NamedArgs{
 			"subscription": l.sub.Name, "event_id": e.ID, "type": e.Type, "subject": e.Subject, "revision": e.Revision,
-			"data": string(e.data), "sequence": int64(d.sequence), "reason": truncate(reason.Error(), 2000), "attempts": failed, //nolint:gosec // JetStream sequences stay below 2^63
+			"data": string(e.data), "sequence": int64(d.sequence), "reason": truncate(reason.Error(), 2000), "attempts": failed,
 		})
 		b.Queue(`INSERT INTO event_inbox (subscription, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, l.sub.Name, e.ID)
 		ctx, cancel := context.WithTimeout(l.working, tryFor)

@@ -82,7 +82,7 @@ func outboxArgs(ctx context.Context, e Event) (pgx.NamedArgs, error) {
 func (e Event) row(ctx context.Context) (r outboxRow, err error) {
 	switch {
 	case !strings.HasPrefix(e.Type, "care.cairn."):
-		return r, fmt.Errorf("event type %q does not begin with care.cairn.", e.Type)
+		return r, fmt.Errorf("event type %q is not in care.cairn", e.Type)
 	case !strings.Contains(e.Subject, "/"):
 		return r, fmt.Errorf("event %s: subject %q is no resource name", e.Type, e.Subject)
 	case e.Data == nil:

@@ -72,7 +72,7 @@ func leadOnce(ctx context.Context, db *pg.DB, name string, log *slog.Logger, wor
 		if leads {
 			break
 		}
-		if !pause(ctx, 200*time.Millisecond+rand.N(100*time.Millisecond)) {
+		if !pause(ctx, 200*time.Millisecond+rand.N(100*time.Millisecond)) { //nolint:gosec // jitter
 			return ctx.Err()
 		}
 	}
@@ -88,7 +88,7 @@ func (b *backoff) reset() { b.next = 0 }
 // wait waits and tells whether ctx still lives.
 func (b *backoff) wait(ctx context.Context) bool {
 	b.next = min(max(2*b.next, b.first), b.most)
-	return pause(ctx, b.next/2+rand.N(b.next/2+1))
+	return pause(ctx, b.next/2+rand.N(b.next/2+1)) //nolint:gosec // jitter
 }
 
 // pause waits for d and tells whether ctx still lives.

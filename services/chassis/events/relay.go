@@ -186,7 +186,7 @@ func (s *relaying) publish(ctx context.Context, rows []outboxRow) (ids, seqs []i
 				err = ackErr
 				continue
 			}
-			seq := int64(ack.Sequence) //nolint:gosec // JetStream sequences stay below 2^63
+			seq := int64(ack.Sequence)
 			if !ack.Duplicate && seq <= s.high {
 				// The sequence has been given out before: JetStream has lost its tail.
 				ids, seqs = below(seq, ids, seqs)
@@ -296,7 +296,7 @@ func (s *relaying) recover(ctx context.Context) error {
 
 // stored tells whether the stream holds the event where it was acknowledged.
 func stored(ctx context.Context, stream jetstream.Stream, e kept) (bool, error) {
-	m, err := stream.GetMsg(ctx, uint64(e.Seq)) //nolint:gosec // was one
+	m, err := stream.GetMsg(ctx, uint64(e.Seq))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

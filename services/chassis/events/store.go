@@ -112,7 +112,7 @@ func savePosition(ctx context.Context, q pg.Querier, subscription string, p posi
 	tag, err := q.Exec(ctx, `
 		UPDATE event_position SET sequence = @sequence, stored_at = @stored_at
 		WHERE subscription = @subscription AND generation = @generation`,
-		pgx.NamedArgs{"subscription": subscription, "sequence": int64(p.Sequence), "stored_at": p.StoredAt, "generation": p.Generation}) //nolint:gosec // JetStream sequences stay below 2^63
+		pgx.NamedArgs{"subscription": subscription, "sequence": int64(p.Sequence), "stored_at": p.StoredAt, "generation": p.Generation})
 	return tag.RowsAffected() == 1, err
 }
 
@@ -134,7 +134,7 @@ func deleteInbox(ctx context.Context, q pg.Querier, subscription string, t time.
 	var before uuid.UUID // the least UUIDv7 of that millisecond
 	ms := t.UnixMilli()
 	for i := range 6 {
-		before[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // one byte of the 48 bits
+		before[i] = byte(ms >> (40 - 8*i))
 	}
 	before[6] = 0x70
 	tag, err := q.Exec(ctx, `
