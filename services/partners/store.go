@@ -179,7 +179,7 @@ func useAssertion(ctx context.Context, db *pg.DB, client string, jtiHash []byte,
 	})
 	b.Queue(`
 		UPDATE api_clients SET last_used_time = @now
-		WHERE id = @client AND (last_used_time IS NULL OR last_used_time <= @now - interval '1 minute')`,
+		WHERE id = @client AND (last_used_time IS NULL OR last_used_time <= @now::timestamptz - interval '1 minute')`,
 		pgx.NamedArgs{"client": client, "now": now})
 	b.Queue(`SELECT ` + signingKeyColumns + ` FROM signing_keys WHERE state = 'CURRENT'`).Query(func(rows pgx.Rows) (err error) {
 		key, err = pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[signingKeyRow])
