@@ -45,16 +45,24 @@ func (g *Gateway) handleError(_ context.Context, _ *runtime.ServeMux, _ runtime.
 func (g *Gateway) handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 	switch code {
 	case http.StatusMethodNotAllowed:
-		allowed := strings.Join(g.routes.allowed(r.URL.Path), ", ")
-		w.Header().Set("Allow", allowed)
-		g.fail(w, r, &statusError{code, &fault.Error{Code: codes.Unimplemented, Reason: "METHOD_NOT_ALLOWED",
-			Message: fmt.Sprintf("%s is not possible here; %s is", clip(r.Method), allowed)}})
+		g.notAllowed(w, r, g.routes.allowed(r.URL.Path)...)
 	case http.StatusNotFound:
-		g.fail(w, r, &statusError{code, &fault.Error{Code: codes.NotFound, Reason: "NO_SUCH_PATH",
-			Message: fmt.Sprintf("there is no path %q; /openapi.json lists those there are", clip(r.URL.Path))}})
+		g.notFound(w, r)
 	default:
 		g.fail(w, r, fault.Invalid(fault.Field("path", "cannot be read")))
 	}
+}
+
+func (g *Gateway) notFound(w http.ResponseWriter, r *http.Request) {
+	g.fail(w, r, &statusError{http.StatusNotFound, &fault.Error{Code: codes.NotFound, Reason: "NO_SUCH_PATH",
+		Message: fmt.Sprintf("there is no path %q; /openapi.json lists those there are", clip(r.URL.Path))}})
+}
+
+func (g *Gateway) notAllowed(w http.ResponseWriter, r *http.Request, verbs ...string) {
+	allowed := strings.Join(verbs, ", ")
+	w.Header().Set("Allow", allowed)
+	g.fail(w, r, &statusError{http.StatusMethodNotAllowed, &fault.Error{Code: codes.Unimplemented, Reason: "METHOD_NOT_ALLOWED",
+		Message: fmt.Sprintf("%s is not possible here; %s is", clip(r.Method), allowed)}})
 }
 
 // streamError is the last line of a stream that breaks off.

@@ -26,6 +26,7 @@ import (
 // Options are what a Gateway needs.
 type Options struct {
 	Peer         func(service string) grpc.ClientConnInterface // connection to a service
+	PublicURL    string                                        // under which callers reach the gateway; the token issuer's name
 	MaxBodyBytes int64                                         // largest request body
 	CORSOrigins  []string                                      // origins whose browser apps may call; "*" is all
 	Log          *slog.Logger

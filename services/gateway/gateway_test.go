@@ -172,8 +172,30 @@ func TestPathsAndMethods(t *testing.T) {
 	if r := s.do("OPTIONS", "/v1/groups", "").want(t, http.StatusNoContent); r.Header.Get("Allow") != "GET, HEAD, POST, OPTIONS" {
 		t.Errorf("OPTIONS: Allow %q", r.Header.Get("Allow"))
 	}
+	for path, allow := range map[string]string{"/docs": "GET", "/openapi.json": "GET", "/.well-known/jwks.json": "GET", "/oauth2/token": "POST"} {
+		r := s.do("DELETE", path, "").want(t, http.StatusMethodNotAllowed)
+		if r.Header.Get("Allow") != allow || r.reason() != "METHOD_NOT_ALLOWED" {
+			t.Errorf("DELETE %s: Allow %q: %s", path, r.Header.Get("Allow"), r.body)
+		}
+	}
 	// Neither trick of the mux underneath is open.
 	s.do("POST", "/v1/cancerTypes", "", "X-HTTP-Method-Override", "GET", "Content-Type", "application/x-www-form-urlencoded").want(t, http.StatusMethodNotAllowed)
+}
+
+func TestOAuthEndpoints(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	smart := s.do("GET", "/.well-known/smart-configuration", "").want(t, http.StatusOK)
+	if smart.text("token_endpoint") != "http://cairn.test/oauth2/token" {
+		t.Errorf("smart-configuration: %s", smart.body)
+	}
+	if keys, ok := s.do("GET", "/.well-known/jwks.json", "").want(t, http.StatusOK).json["keys"].([]any); !ok || len(keys) == 0 {
+		t.Error("jwks.json has no keys")
+	}
+	r := s.do("POST", "/oauth2/token", "grant_type=password", "Content-Type", "application/x-www-form-urlencoded").want(t, http.StatusBadRequest)
+	if !strings.Contains(string(r.body), "unsupported_grant_type") || r.Header.Get("X-Request-Id") == "" {
+		t.Errorf("a wrong grant: %s", r.body)
+	}
 }
 
 func TestReferencePage(t *testing.T) {

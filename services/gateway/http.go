@@ -15,9 +15,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/codes"
 
-	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/telemetry"
 )
 
@@ -115,11 +113,6 @@ func (g *Gateway) allows(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func (g *Gateway) notFound(w http.ResponseWriter, r *http.Request) {
-	g.fail(w, r, &statusError{http.StatusNotFound, &fault.Error{Code: codes.NotFound, Reason: "NO_SUCH_PATH",
-		Message: fmt.Sprintf("there is no path %q; /openapi.json lists those there are", clip(r.URL.Path))}})
 }
 
 // cors lets browser apps of the configured origins call; true if it has answered a preflight.

@@ -54,7 +54,7 @@ func setup(t *testing.T, options ...func(*gateway.Options)) *site {
 	})
 	tracing := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()))
 	o := gateway.Options{
-		MaxBodyBytes: 64 << 10, Log: slog.New(slog.DiscardHandler),
+		PublicURL: "http://cairn.test", MaxBodyBytes: 64 << 10, Log: slog.New(slog.DiscardHandler),
 		Tracer: tracing.Tracer("test"), Meter: noop.NewMeterProvider().Meter("test"),
 		Peer: func(service string) grpc.ClientConnInterface {
 			if service == "scheduling" || service == "referral" {
