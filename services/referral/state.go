@@ -68,7 +68,6 @@ const (
 	noteMembershipEnded   = referralv1.ReferralEvent_END_MEMBERSHIP
 	noteAttendanceChanged = referralv1.ReferralEvent_CORRECT_ATTENDANCE
 	noteOverdue           = referralv1.ReferralEvent_MISS_DUE_TIME
-	noteSessionMoved      = referralv1.ReferralEvent_MOVE_SESSION
 )
 
 // transition is one row of the machine.

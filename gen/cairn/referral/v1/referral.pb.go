@@ -626,8 +626,6 @@ const (
 	ReferralEvent_CORRECT_ATTENDANCE ReferralEvent_Action = 20
 	// Whoever had to act missed the due time.
 	ReferralEvent_MISS_DUE_TIME ReferralEvent_Action = 21
-	// The session was moved to another time.
-	ReferralEvent_MOVE_SESSION ReferralEvent_Action = 22
 )
 
 // Enum value maps for ReferralEvent_Action.
@@ -655,7 +653,6 @@ var (
 		19: "END_MEMBERSHIP",
 		20: "CORRECT_ATTENDANCE",
 		21: "MISS_DUE_TIME",
-		22: "MOVE_SESSION",
 	}
 	ReferralEvent_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED":          0,
@@ -680,7 +677,6 @@ var (
 		"END_MEMBERSHIP":              19,
 		"CORRECT_ATTENDANCE":          20,
 		"MISS_DUE_TIME":               21,
-		"MOVE_SESSION":                22,
 	}
 )
 
@@ -1915,15 +1911,15 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\tDUPLICATE\x10\a\x12\t\n" +
 	"\x05OTHER\x10\b:C\xeaA@\n" +
 	"\x13cairn.care/Referral\x12\x14referrals/{referral}*\treferrals2\breferralB\v\n" +
-	"\t_distress\"\xd5\t\n" +
+	"\t_distress\"\xfc\t\n" +
 	"\x05Needs\x125\n" +
 	"\fcancer_types\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\n" +
 	"\x18\x01\"\x06r\x04\x10\x01\x18<R\vcancerTypes\x12<\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x1c.cairn.groups.v1.Group.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12Y\n" +
 	"\fside_effects\x18\x03 \x03(\x0e2!.cairn.groups.v1.Group.SideEffectB\x13\xbaH\x10\x92\x01\r\x10\x1e\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\vsideEffects\x12;\n" +
-	"\x04role\x18\x04 \x01(\x0e2\x1d.cairn.referral.v1.Needs.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x120\n" +
-	"\tlanguages\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\n" +
-	"\x18\x01\"\x06r\x04\x10\x02\x18#R\tlanguages\x12/\n" +
+	"\x04role\x18\x04 \x01(\x0e2\x1d.cairn.referral.v1.Needs.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12W\n" +
+	"\tlanguages\x18\x05 \x03(\tB9\xbaH6\x92\x013\x10\n" +
+	"\x18\x01\"-r+\x18#2'^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,4}$R\tlanguages\x12/\n" +
 	"\blocation\x18\x06 \x01(\v2\x13.google.type.LatLngR\blocation\x12.\n" +
 	"\acountry\x18\a \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
 	"^[A-Z]{2}$R\acountry\x122\n" +
@@ -1932,7 +1928,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\aformats\x18\t \x03(\x0e2\x1d.cairn.groups.v1.Group.FormatB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\aformats\x12F\n" +
 	"\x05kinds\x18\n" +
 	" \x03(\x0e2\x1b.cairn.groups.v1.Group.KindB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x05kinds\x129\n" +
-	"\x05times\x18\v \x03(\v2\x19.cairn.type.v1.TimeOfWeekB\b\xbaH\x05\x92\x01\x02\x102R\x05times\x12$\n" +
+	"\x05times\x18\v \x03(\v2\x19.cairn.type.v1.TimeOfWeekB\b\xbaH\x05\x92\x01\x02\x10\x15R\x05times\x12$\n" +
 	"\ttime_zone\x18\f \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x121\n" +
 	"\n" +
 	"cost_limit\x18\r \x01(\v2\x12.google.type.MoneyR\tcostLimit\x12\x1d\n" +
@@ -1951,7 +1947,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x10CHILD_OF_PATIENT\x10\x05\x12\f\n" +
 	"\bBEREAVED\x10\x06B\f\n" +
 	"\n" +
-	"_age_years\"\x95\b\n" +
+	"_age_years\"\x83\b\n" +
 	"\rReferralEvent\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -1967,7 +1963,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04note\x18\t \x01(\tB\x03\xe0A\x03R\x04note\x124\n" +
 	"\asession\x18\n" +
 	" \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
-	"\x12cairn.care/SessionR\asession\"\x88\x03\n" +
+	"\x12cairn.care/SessionR\asession\"\xf6\x02\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -1997,8 +1993,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\fREFUSE_PLACE\x10\x12\x12\x12\n" +
 	"\x0eEND_MEMBERSHIP\x10\x13\x12\x16\n" +
 	"\x12CORRECT_ATTENDANCE\x10\x14\x12\x11\n" +
-	"\rMISS_DUE_TIME\x10\x15\x12\x10\n" +
-	"\fMOVE_SESSION\x10\x16:a\xeaA^\n" +
+	"\rMISS_DUE_TIME\x10\x15:a\xeaA^\n" +
 	"\x18cairn.care/ReferralEvent\x12#referrals/{referral}/events/{event}*\x0ereferralEvents2\rreferralEventB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (

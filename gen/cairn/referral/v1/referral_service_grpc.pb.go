@@ -54,7 +54,8 @@ type ReferralServiceClient interface {
 	CreateReferral(ctx context.Context, in *CreateReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Gets a referral of the caller's organization, as referrer or owner.
 	GetReferral(ctx context.Context, in *GetReferralRequest, opts ...grpc.CallOption) (*Referral, error)
-	// Lists the referrals of the caller's organization, as referrer or owner, newest first.
+	// Lists the referrals of the caller's organization, as referrer or owner, newest first. The person and what was written
+	// of her are left out: GetReferral shows them.
 	ListReferrals(ctx context.Context, in *ListReferralsRequest, opts ...grpc.CallOption) (*ListReferralsResponse, error)
 	// Lists the referrals that wait for any nonprofit to claim them, longest waiting first, without anything personal.
 	// Only for nonprofits and umbrella organizations.
@@ -298,7 +299,8 @@ type ReferralServiceServer interface {
 	CreateReferral(context.Context, *CreateReferralRequest) (*Referral, error)
 	// Gets a referral of the caller's organization, as referrer or owner.
 	GetReferral(context.Context, *GetReferralRequest) (*Referral, error)
-	// Lists the referrals of the caller's organization, as referrer or owner, newest first.
+	// Lists the referrals of the caller's organization, as referrer or owner, newest first. The person and what was written
+	// of her are left out: GetReferral shows them.
 	ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error)
 	// Lists the referrals that wait for any nonprofit to claim them, longest waiting first, without anything personal.
 	// Only for nonprofits and umbrella organizations.

@@ -1,0 +1,218 @@
+package referral
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/crypt"
+)
+
+// The fields that ciphertexts are sealed for.
+const (
+	subjectField     = "subject"
+	stateReasonField = "state_reason"
+	outcomeNoteField = "outcome.note"
+	placeNoteField   = "placement.note"
+)
+
+func eventNoteField(number int64) string { return fmt.Sprintf("events/%d.note", number) }
+
+// fill takes what a referrer writes into a row: everything but who, where and when.
+func (s *server) fill(r *row, m *referralv1.Referral) error {
+	key, err := s.keys.OpenDataKey(r.DataKey)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name(), err)
+	}
+	subject := m.GetSubject()
+	if subject == nil {
+		subject = &referralv1.Referral_Subject{}
+	}
+	if r.Subject, err = crypt.SealProto(key, r.name(), subjectField, subject); err != nil {
+		return err
+	}
+	r.SubjectKeys = s.subjectKeys(r.OrgID, subject)
+	if r.ReasonCodes, err = marshalCodes(m.GetReasonCodes()); err != nil {
+		return err
+	}
+	needs := rounded(m.GetNeeds(), 2)
+	if r.Needs, err = marshalJSON(needs, &referralv1.Needs{}); err != nil {
+		return err
+	}
+	if r.Consent, err = marshalJSON(m.GetConsent(), &referralv1.Referral_Consent{}); err != nil {
+		return err
+	}
+	r.Author, r.PlacerNumber = m.GetAuthor(), m.GetPlacerNumber()
+	r.Distress, r.SelfHarmRisk, r.Urgency = m.Distress, m.GetSelfHarmRisk(), int32(m.GetUrgency())
+	r.Deadline = instant(m.GetDeadline())
+	r.RequestedGroupID, err = optionalID("referral.requested_group", "groups", m.GetRequestedGroup())
+	if err != nil {
+		return err
+	}
+	r.OwnerOrgID, err = optionalID("referral.owner_organization", "organizations", m.GetOwnerOrganization())
+	return err
+}
+
+// subjectKeys returns the blind indexes of a person's identifiers within the organization that gave them. Case, spaces
+// and compatible forms of letters do not matter.
+func (s *server) subjectKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
+	fold := cases.Fold()
+	normal := func(v string) string { return fold.String(norm.NFKC.String(strings.Join(strings.Fields(v), ""))) }
+	keys := make([][]byte, len(subject.GetIdentifiers()))
+	for i, id := range subject.GetIdentifiers() {
+		keys[i] = s.keys.BlindIndex("referral subject "+org.String()+" "+normal(id.GetSystem()), normal(id.GetValue()))
+	}
+	return keys
+}
+
+// rounded returns needs with the place cut to so many decimals.
+func rounded(n *referralv1.Needs, decimals int) *referralv1.Needs {
+	if n.GetLocation() == nil {
+		return n
+	}
+	scale := math.Pow10(decimals)
+	n = proto.CloneOf(n)
+	n.Location = &latlng.LatLng{
+		Latitude:  math.Round(n.GetLocation().GetLatitude()*scale) / scale,
+		Longitude: math.Round(n.GetLocation().GetLongitude()*scale) / scale,
+	}
+	return n
+}
+
+func marshalJSON[M proto.Message](m, empty M) ([]byte, error) {
+	if !m.ProtoReflect().IsValid() {
+		m = empty
+	}
+	raw, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", m, err)
+	}
+	return raw, nil
+}
+
+func marshalCodes(codes []*typev1.Code) ([]byte, error) {
+	list := make([]json.RawMessage, len(codes))
+	for i, c := range codes {
+		raw, err := protojson.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("encode reason code: %w", err)
+		}
+		list[i] = raw
+	}
+	raw, err := json.Marshal(list)
+	if err != nil {
+		return nil, fmt.Errorf("encode reason codes: %w", err)
+	}
+	return raw, nil
+}
+
+func (r *row) reasonCodes() ([]*typev1.Code, error) {
+	var list []json.RawMessage
+	if err := json.Unmarshal(r.ReasonCodes, &list); err != nil {
+		return nil, fmt.Errorf("%s: reason codes: %w", r.name(), err)
+	}
+	codes := make([]*typev1.Code, len(list))
+	for i, raw := range list {
+		codes[i] = new(typev1.Code)
+		if err := protojson.Unmarshal(raw, codes[i]); err != nil {
+			return nil, fmt.Errorf("%s: reason codes: %w", r.name(), err)
+		}
+	}
+	return codes, nil
+}
+
+func (r *row) needs() (*referralv1.Needs, error) {
+	n := new(referralv1.Needs)
+	if err := protojson.Unmarshal(r.Needs, n); err != nil {
+		return nil, fmt.Errorf("%s: needs: %w", r.name(), err)
+	}
+	return n, nil
+}
+
+func (r *row) consent() (*referralv1.Referral_Consent, error) {
+	c := new(referralv1.Referral_Consent)
+	if err := protojson.Unmarshal(r.Consent, c); err != nil {
+		return nil, fmt.Errorf("%s: consent: %w", r.name(), err)
+	}
+	return c, nil
+}
+
+func (s *server) subject(r *row) (*referralv1.Referral_Subject, error) {
+	key, err := s.keys.OpenDataKey(r.DataKey)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
+	}
+	m := new(referralv1.Referral_Subject)
+	return m, crypt.OpenProto(key, r.name(), subjectField, r.Subject, m)
+}
+
+// seal encrypts a text of the referral's; the empty text is nil.
+func (s *server) seal(r *row, field, text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	key, err := s.keys.OpenDataKey(r.DataKey)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
+	}
+	return crypt.SealString(key, r.name(), field, text)
+}
+
+// open decrypts what seal made.
+func (s *server) open(r *row, field string, sealed []byte) (string, error) {
+	if len(sealed) == 0 {
+		return "", nil
+	}
+	key, err := s.keys.OpenDataKey(r.DataKey)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", r.name(), err)
+	}
+	return crypt.OpenString(key, r.name(), field, sealed)
+}
+
+func optionalID(field, collection, name string) (*uuid.UUID, error) {
+	if name == "" {
+		return nil, nil
+	}
+	id, err := aip.ParseName(field, collection, name)
+	if err != nil {
+		return nil, err
+	}
+	return &id, nil
+}
+
+func optionalName(collection string, id *uuid.UUID) string {
+	if id == nil {
+		return ""
+	}
+	return aip.Name(collection, *id)
+}
+
+// instant returns a timestamp as PostgreSQL keeps it.
+func instant(t *timestamppb.Timestamp) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.AsTime().Truncate(time.Microsecond)
+	return &at
+}
+
+func timestamp(t *time.Time) *timestamppb.Timestamp {
+	if t == nil {
+		return nil
+	}
+	return timestamppb.New(*t)
+}

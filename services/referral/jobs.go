@@ -1,0 +1,245 @@
+package referral
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+)
+
+// How often the periodic jobs run, and how much one run does.
+const (
+	resumeEvery = 3 * time.Second
+	dueEvery    = 10 * time.Second
+	forgetEvery = 24 * time.Hour
+	atOnce      = 100
+
+	attendanceKept = 60 * day // of people whom no referral sent
+	sessionKept    = 60 * day // changes of sessions that are over
+)
+
+type (
+	resumeArgs struct{}
+	dueArgs    struct{}
+	forgetArgs struct{}
+	// scheduleArgs asks scheduling for the session that a person is expected at.
+	scheduleArgs struct {
+		Referral uuid.UUID `json:"referral"`
+	}
+)
+
+// Kind names the job.
+func (resumeArgs) Kind() string { return "referral_resume_placements" }
+
+// Kind names the job.
+func (dueArgs) Kind() string { return "referral_sweep_due_times" }
+
+// Kind names the job.
+func (forgetArgs) Kind() string { return "referral_forget" }
+
+// Kind names the job.
+func (scheduleArgs) Kind() string { return "referral_schedule" }
+
+// addJobs adds the service's workers and returns its periodic jobs.
+func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[resumeArgs]) error { return s.resume(ctx) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error { return s.sweepDue(ctx) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetArgs]) error { return s.forget(ctx) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, j *river.Job[scheduleArgs]) error { return s.schedule(ctx, j.Args.Referral) }))
+	// One of each at a time: a run that is late is not run twice.
+	once := &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled, rivertype.JobStateRetryable,
+	}}}
+	return []*river.PeriodicJob{
+		river.NewPeriodicJob(river.PeriodicInterval(resumeEvery), func() (river.JobArgs, *river.InsertOpts) { return resumeArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(dueEvery), func() (river.JobArgs, *river.InsertOpts) { return dueArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) { return forgetArgs{}, once }, nil),
+	}
+}
+
+// resume ends what was begun with membership and left: the caller's process died, or membership was out of reach.
+func (s *server) resume(ctx context.Context) error {
+	now := s.clock.Now()
+	var left []uuid.UUID
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		// Taking one puts off its next turn, so that a broken one does not keep the others waiting.
+		left, err = ids(ctx, tx, `
+			UPDATE placements p SET attempts = attempts + 1, retry_time = @now + LEAST(@most::interval, @first::interval * power(2, LEAST(attempts, 10)))
+			FROM (SELECT referral_id FROM placements WHERE retry_time <= @now ORDER BY retry_time LIMIT @n FOR UPDATE SKIP LOCKED) due
+			WHERE p.referral_id = due.referral_id RETURNING p.referral_id`,
+			pgx.NamedArgs{"now": now, "first": retryFirst, "most": retryMost, "n": atOnce})
+		return err
+	}); err != nil {
+		return fmt.Errorf("find placements: %w", err)
+	}
+	for _, id := range left {
+		if err := s.finish(ctx, id); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			s.log.WarnContext(ctx, "placement came to nothing, or is tried again", "referral", aip.Name("referrals", id), "error", err)
+		}
+	}
+	return nil
+}
+
+// sweepDue finds the due times that have passed: a referral that nobody took by its deadline fails, the others are
+// told to be overdue, once for each.
+func (s *server) sweepDue(ctx context.Context) error {
+	for {
+		var late []uuid.UUID
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+			late, err = ids(ctx, tx, `SELECT id FROM referrals r WHERE due_time <= @now AND overdue_time IS NULL
+				AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY due_time LIMIT @n`,
+				pgx.NamedArgs{"now": s.clock.Now(), "n": atOnce})
+			return err
+		}); err != nil {
+			return fmt.Errorf("find overdue referrals: %w", err)
+		}
+		for _, id := range late {
+			if err := s.overdue(ctx, id); err != nil {
+				return fmt.Errorf("%s: %w", aip.Name("referrals", id), err)
+			}
+		}
+		if len(late) < atOnce {
+			return nil
+		}
+	}
+}
+
+func (s *server) overdue(ctx context.Context, id uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil || r == nil {
+			return err
+		}
+		c := s.newChange(r, told(service))
+		if r.DueTime == nil || r.DueTime.After(c.now) || r.OverdueTime != nil {
+			return nil // somebody acted meanwhile
+		}
+		if under, err := findPlacement(ctx, tx, id); err != nil || under != nil {
+			return err
+		}
+		if r.State == sent && r.Deadline != nil {
+			if err := c.take(transition{from: sent, action: expire, to: failed}, entry{by: system}); err != nil {
+				return err
+			}
+			if err := c.because("Nobody accepted the referral before its deadline."); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
+		}
+		r.OverdueTime = &c.now
+		t := transition{from: r.State, action: noteOverdue, to: r.State}
+		if err := c.note(noteOverdue, entry{by: system}); err != nil {
+			return err
+		}
+		if err := c.tell(t); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
+// enqueueSchedule has the next session looked up for referrals, once the transaction is committed.
+func (s *server) enqueueSchedule(ctx context.Context, tx pgx.Tx, referrals ...uuid.UUID) error {
+	if len(referrals) == 0 {
+		return nil
+	}
+	params := make([]river.InsertManyParams, len(referrals))
+	for i, id := range referrals {
+		params[i] = river.InsertManyParams{Args: scheduleArgs{Referral: id}}
+	}
+	if _, err := s.jobs().InsertManyFastTx(ctx, tx, params); err != nil {
+		return fmt.Errorf("enqueue scheduling: %w", err)
+	}
+	return nil
+}
+
+// errSessionGone says that a session was cancelled while it was being given to somebody.
+var errSessionGone = errors.New("the session has just been cancelled")
+
+// schedule gives a placed person the group's next session. Where none is planned she waits: calendar.changed looks again.
+func (s *server) schedule(ctx context.Context, id uuid.UUID) error {
+	var r *row
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		r, err = find(ctx, tx, auth.TenantFrom(ctx), id)
+		return err
+	}); err != nil || r == nil || !r.awaitsSession() || r.GroupID == nil {
+		return err
+	}
+	next, err := s.nextSession(ctx, *r.GroupID)
+	if err != nil || next == nil {
+		return err
+	}
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		if err := s.lockSession(ctx, tx, next); err != nil {
+			return err
+		}
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil || r == nil || !r.awaitsSession() {
+			return err
+		}
+		c := s.newChange(r, told("scheduling"))
+		r.FirstSessionID, r.FirstSessionTime = &next.id, &next.start
+		if err := c.take(transition{from: r.State, action: schedule, to: scheduled}, entry{by: system, session: &next.id}); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
+// lockSession keeps a session's changes out until the transaction ends, and takes in those that came since it was read.
+func (s *server) lockSession(ctx context.Context, tx pgx.Tx, next *session) error {
+	if err := lockKey(ctx, tx, "sessions", next.id); err != nil {
+		return err
+	}
+	var cancelled bool
+	var start time.Time
+	err := tx.QueryRow(ctx, `SELECT cancelled, start_time FROM session_changes WHERE session_id = $1 AND revision > $2`,
+		next.id, next.revision).Scan(&cancelled, &start)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("find session: %w", err)
+	case cancelled:
+		return errSessionGone
+	}
+	next.start = start
+	return nil
+}
+
+// forget deletes what was kept for referrals that never came.
+func (s *server) forget(ctx context.Context) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		now := s.clock.Now()
+		if _, err := tx.Exec(ctx, `DELETE FROM attendances WHERE applied IS NULL AND create_time < $1
+			AND NOT EXISTS (SELECT FROM referrals r WHERE r.membership_id = attendances.membership_id)`, now.Add(-attendanceKept)); err != nil {
+			return fmt.Errorf("forget attendance: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM session_changes WHERE start_time < $1`, now.Add(-sessionKept)); err != nil {
+			return fmt.Errorf("forget sessions: %w", err)
+		}
+		return nil
+	})
+}
+
+// finishSoon ends, after the caller's own transaction, what it has left with membership. If that fails, the job does it.
+func (s *server) finishSoon(ctx context.Context, name string) {
+	id, err := aip.ParseName("name", "referrals", name)
+	if err == nil {
+		err = s.finish(ctx, id)
+	}
+	if err != nil {
+		s.log.InfoContext(ctx, "giving the seat back is tried again", "referral", name, "error", err)
+	}
+}

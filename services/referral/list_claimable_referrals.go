@@ -1,0 +1,57 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/page"
+)
+
+// ListClaimableReferrals implements ReferralService.
+func (s *server) ListClaimableReferrals(ctx context.Context, req *referralv1.ListClaimableReferralsRequest) (*referralv1.ListClaimableReferralsResponse, error) {
+	after, _, err := page.Decode[uuid.UUID](req.GetPageToken(), "ListClaimableReferrals")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.claimant(ctx); err != nil {
+		return nil, err
+	}
+	size := page.Size(req.GetPageSize())
+	var rows []*row
+	b := s.db.Batch(ctx)
+	b.Queue(admitClaimant)
+	b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.owner_org_id IS NULL AND r.state = 2 AND r.id > @after ORDER BY r.id LIMIT @n`,
+		pgx.NamedArgs{"after": after, "n": size + 1}).Query(collect(&rows))
+	audit.Queue(ctx, b, "referrals/-")
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("list claimable referrals: %w", err)
+	}
+	resp := &referralv1.ListClaimableReferralsResponse{}
+	if len(rows) > size {
+		rows = rows[:size]
+		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, "ListClaimableReferrals"); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range rows {
+		m, err := s.toProto(r, claimable)
+		if err != nil {
+			return nil, err
+		}
+		resp.Referrals = append(resp.Referrals, m)
+	}
+	return resp, nil
+}
+
+// collect returns a batch callback that collects every row.
+func collect[T any](dst *[]*T) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
+		*dst, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[T])
+		return err
+	}
+}

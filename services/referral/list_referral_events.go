@@ -1,0 +1,62 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/page"
+)
+
+// ListReferralEvents implements ReferralService.
+func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListReferralEventsRequest) (*referralv1.ListReferralEventsResponse, error) {
+	id, err := aip.ParseName("parent", "referrals", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	after, _, err := page.Decode[int64](req.GetPageToken(), "ListReferralEvents", id)
+	if err != nil {
+		return nil, err
+	}
+	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
+	var found []*row
+	var rows []*eventRow
+	b := s.db.Batch(ctx)
+	b.Queue(selectReferral, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(collect(&found))
+	b.Queue(`SELECT `+eventColumns+` FROM referral_events WHERE referral_id = @id AND number > @after ORDER BY number LIMIT @n`,
+		pgx.NamedArgs{"id": id, "after": after, "n": size + 1}).Query(collect(&rows))
+	audit.Queue(ctx, b, req.GetParent())
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("list referral events: %w", err)
+	}
+	if len(found) == 0 {
+		return nil, fault.NotFound(req.GetParent())
+	}
+	r := found[0]
+	resp := &referralv1.ListReferralEventsResponse{}
+	if len(rows) > size {
+		rows = rows[:size]
+		if resp.NextPageToken, err = page.Encode(rows[size-1].Number, "ListReferralEvents", id); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range rows {
+		note, err := s.open(r, eventNoteField(e.Number), e.Note)
+		if err != nil {
+			return nil, err
+		}
+		resp.ReferralEvents = append(resp.ReferralEvents, &referralv1.ReferralEvent{
+			Name: fmt.Sprintf("%s/events/%d", r.name(), e.Number), CreateTime: timestamppb.New(e.CreateTime), Action: e.Action,
+			Party: e.Party, Actor: e.Actor, Organization: optionalName("organizations", e.ActorOrgID), FromState: e.FromState,
+			ToState: e.ToState, Note: note, Session: optionalName("sessions", e.SessionID),
+		})
+	}
+	return resp, nil
+}

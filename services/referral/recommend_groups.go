@@ -1,0 +1,180 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/referral/match"
+)
+
+const (
+	defaultResults = 10
+	candidates     = 100 // looked at in each search
+)
+
+// RecommendGroups implements ReferralService.
+func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendGroupsRequest) (*referralv1.RecommendGroupsResponse, error) {
+	q, referringOrg, err := s.question(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	q.Now = s.clock.Now()
+	q.Threshold, err = s.threshold(ctx, referringOrg)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.candidates(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	limit := int(req.GetMaxResults())
+	if limit == 0 {
+		limit = defaultResults
+	}
+	weights := match.Current()
+	res := match.Rank(q, found, weights, limit)
+	return &referralv1.RecommendGroupsResponse{
+		Recommendations: res.Recommendations, NearMisses: res.NearMisses, Notes: res.Notes, CrisisResources: res.Crisis,
+		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version, //nolint:gosec // at most 10
+	}, nil
+}
+
+// question returns what is asked, and for which referring organization: the needs of the request, or those of a stored
+// referral as far as the caller is shown them.
+func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRequest) (match.Query, uuid.UUID, error) {
+	org := auth.PrincipalFrom(ctx).OrganizationID()
+	if req.GetReferral() == "" {
+		if req.GetNeeds() == nil {
+			return match.Query{}, org, fault.Invalid(fault.Field("needs", "is needed, or a referral"))
+		}
+		if bad := invalidNeeds("needs.", req.GetNeeds()); len(bad) > 0 {
+			return match.Query{}, org, fault.Invalid(bad...)
+		}
+		return match.Query{Needs: req.GetNeeds(), Distress: req.Distress, SelfHarm: req.GetSelfHarmRisk()}, org, nil
+	}
+	if req.GetNeeds() != nil || req.Distress != nil || req.GetSelfHarmRisk() {
+		return match.Query{}, org, fault.Invalid(fault.Field("referral", "stands alone: needs, distress and self_harm_risk are taken from it"))
+	}
+	id, err := aip.ParseName("referral", "referrals", req.GetReferral())
+	if err != nil {
+		return match.Query{}, org, err
+	}
+	tenant := auth.TenantFrom(ctx)
+	var rows []*row
+	b := s.db.Batch(ctx)
+	b.Queue(selectReferral, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(collect(&rows))
+	audit.Queue(ctx, b, req.GetReferral())
+	if err := s.db.Send(ctx, b); err != nil {
+		return match.Query{}, org, fmt.Errorf("find referral: %w", err)
+	}
+	if len(rows) == 0 {
+		return match.Query{}, org, fault.NotFound(req.GetReferral())
+	}
+	r := rows[0]
+	m, err := s.toProto(r, viewFor(tenant, r))
+	if err != nil {
+		return match.Query{}, org, err
+	}
+	clinical := viewFor(tenant, r) == whole || covers(r, m.GetConsent(), s.clock.Now())(referralv1.Referral_Consent_CLINICAL)
+	needs, err := r.wholeNeeds(clinical)
+	if err != nil {
+		return match.Query{}, org, err
+	}
+	if born := m.GetSubject().GetBirthDate(); born != nil {
+		now := s.clock.Now()
+		age := int32(now.Year()) - born.GetYear() //nolint:gosec // years are small
+		if int32(now.Month())*100+int32(now.Day()) < born.GetMonth()*100+born.GetDay() {
+			age--
+		}
+		needs.AgeYears = proto.Int32(max(age, 0))
+	}
+	return match.Query{Needs: needs, Distress: m.Distress, SelfHarm: m.GetSelfHarmRisk()}, r.OrgID, nil
+}
+
+// threshold returns the distress from which the organization wants professional help first; 0 means the usual one.
+func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
+	if org == uuid.Nil {
+		return 0, nil
+	}
+	o, err := s.organization(ctx, org)
+	return int(o.GetDistressThreshold()), err
+}
+
+// candidates searches the directory: what seems to suit; where distress is high, professionals in particular; and with
+// everything relaxed but the cancer, for near misses.
+func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candidate, error) {
+	suits := suitable(q)
+	searches := []*groupsv1.SearchGroupsRequest{suits, relaxed(q)}
+	if q.DistressAtThreshold() {
+		led := proto.CloneOf(suits)
+		led.Facilitations = []groupsv1.Group_Facilitation{groupsv1.Group_PROFESSIONALLY_LED, groupsv1.Group_CO_FACILITATED}
+		searches = append(searches, led)
+	}
+	answers := make([]*groupsv1.SearchGroupsResponse, len(searches))
+	eg, ctx := errgroup.WithContext(auth.System(ctx, service))
+	for i, search := range searches {
+		eg.Go(func() (err error) {
+			answers[i], err = s.directory.SearchGroups(ctx, search)
+			return err
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return nil, fmt.Errorf("search groups: %w", err)
+	}
+	var found []match.Candidate
+	seen := map[string]bool{}
+	for _, a := range answers {
+		for _, res := range a.GetResults() {
+			if name := res.GetGroup().GetName(); !seen[name] {
+				seen[name] = true
+				found = append(found, match.Candidate{Group: res.GetGroup(), DistanceKM: res.DistanceKm})
+			}
+		}
+	}
+	return found, nil
+}
+
+// suitable searches for what the hard criteria let through, as far as a search can tell.
+func suitable(q match.Query) *groupsv1.SearchGroupsRequest {
+	n := q.Needs
+	r := &groupsv1.SearchGroupsRequest{
+		Kinds: n.GetKinds(), CancerTypes: n.GetCancerTypes(), Age: n.AgeYears, AcceptsIntake: true, PageSize: candidates,
+	}
+	for _, l := range n.GetLanguages() {
+		if base, _, _ := strings.Cut(strings.ToLower(l), "-"); !slices.Contains(r.GetLanguages(), base) {
+			r.Languages = append(r.Languages, base)
+		}
+	}
+	r.Formats = slices.Clone(n.GetFormats())
+	if len(r.GetFormats()) > 0 && !slices.Contains(r.GetFormats(), groupsv1.Group_HYBRID) {
+		r.Formats = append(r.Formats, groupsv1.Group_HYBRID)
+	}
+	if n.GetLocation() != nil {
+		r.Near = &groupsv1.SearchGroupsRequest_Near{Center: n.GetLocation(), RadiusKm: q.TravelKM()}
+		r.IncludeRemote = true
+	}
+	return r
+}
+
+// relaxed searches for what comes near: the cancer and the place only, three times as far.
+func relaxed(q match.Query) *groupsv1.SearchGroupsRequest {
+	r := &groupsv1.SearchGroupsRequest{CancerTypes: q.Needs.GetCancerTypes(), PageSize: candidates}
+	if q.Needs.GetLocation() != nil {
+		r.Near = &groupsv1.SearchGroupsRequest_Near{Center: q.Needs.GetLocation(), RadiusKm: 3 * q.TravelKM()}
+		r.IncludeRemote = true
+	}
+	return r
+}

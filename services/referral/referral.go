@@ -1,0 +1,72 @@
+// Package referral is the service that carries a hospital's referral from "please help her" to "she came, and it helped":
+// who acts next and until when, placing people through membership, following them through scheduling, and reporting back.
+package referral
+
+import (
+	"context"
+	"embed"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/pg"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const service = "referral"
+
+// Component returns the referral service for the chassis to host.
+func Component() chassis.Component {
+	return chassis.Component{Name: service, Migrations: migrations, Start: start}
+}
+
+func start(_ context.Context, h *chassis.Host) error {
+	newServer(h).register(h)
+	return nil
+}
+
+func newServer(h *chassis.Host) *server {
+	return &server{
+		db: h.DB, clock: h.Clock, keys: h.Crypt, log: h.Log, jobs: h.Jobs,
+		groups:     groupsv1.NewGroupsServiceClient(h.Peer("groups")),
+		directory:  groupsv1.NewDirectoryServiceClient(h.Peer("groups")),
+		membership: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
+		scheduling: schedulingv1.NewSchedulingServiceClient(h.Peer("scheduling")),
+		partners:   partnersv1.NewPartnersServiceClient(h.Peer("partners")),
+	}
+}
+
+func (s *server) register(h *chassis.Host) {
+	referralv1.RegisterReferralServiceServer(h, s)
+	h.Subscribe(s.membershipEvents())
+	h.Subscribe(s.schedulingEvents())
+	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
+}
+
+// server implements ReferralService.
+type server struct {
+	referralv1.UnimplementedReferralServiceServer
+
+	db    *pg.DB
+	clock clock.Clock
+	keys  *crypt.Keyset
+	log   *slog.Logger
+	jobs  func() *river.Client[pgx.Tx]
+
+	groups     groupsv1.GroupsServiceClient
+	directory  groupsv1.DirectoryServiceClient
+	membership membershipv1.MembershipServiceClient
+	scheduling schedulingv1.SchedulingServiceClient
+	partners   partnersv1.PartnersServiceClient
+}

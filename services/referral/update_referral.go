@@ -1,0 +1,72 @@
+package referral
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+)
+
+// UpdateReferral implements ReferralService.
+func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateReferralRequest) (*referralv1.Referral, error) {
+	name := req.GetReferral().GetName()
+	id, err := aip.ParseName("referral.name", "referrals", name)
+	if err != nil {
+		return nil, err
+	}
+	tenant := auth.TenantFrom(ctx)
+	var answer *referralv1.Referral
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, tenant, id)
+		switch {
+		case err != nil:
+			return err
+		case r == nil:
+			return fault.NotFound(name)
+		case tenant.Org != r.OrgID && !tenant.All:
+			return fault.Denied("WRONG_PARTY", "only the referrer changes what a referral says")
+		case r.State != draft:
+			return fault.Precondition("NOT_A_DRAFT", name, "a referral that is %s stays as it was sent: cancel it and send another", r.State)
+		}
+		if err := aip.CheckETag(req.GetReferral().GetEtag(), r.Revision); err != nil {
+			return err
+		}
+		m, err := s.toProto(r, whole)
+		if err != nil {
+			return err
+		}
+		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), "author", "placer_number", "subject", "reason_codes", "needs",
+			"distress", "self_harm_risk", "urgency", "consent", "requested_group", "owner_organization", "deadline"); err != nil {
+			return err
+		}
+		if bad := invalid("referral.", m, s.clock.Now()); len(bad) > 0 {
+			return fault.Invalid(bad...)
+		}
+		if err := s.fill(r, m); err != nil {
+			return err
+		}
+		c := s.newChange(r, actorFrom(ctx))
+		if err := c.note(noteUpdated, entry{by: referrer}); err != nil {
+			return err
+		}
+		if answer, err = s.toProto(r, viewFor(tenant, r)); err != nil {
+			return err
+		}
+		if err := c.flush(ctx, func(b *pgx.Batch, r *row) {
+			updateDraft(b, r)
+			updateReferral(b, r)
+		}); err != nil {
+			return err
+		}
+		if err := idem.Save(ctx, c.batch, answer); err != nil {
+			return err
+		}
+		return sendBatch(ctx, tx, c.batch)
+	})
+	return answer, err
+}
