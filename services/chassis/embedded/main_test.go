@@ -136,7 +136,7 @@ func userOf(cred *syscall.Credential) int {
 // openDir returns a new directory that every user may enter, unlike t.TempDir's.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cairn-embedded-")
+	dir, err := os.MkdirTemp("", "cairn-embedded-") //nolint:usetesting // t.TempDir makes it for this user only
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,38 +54,38 @@ func StartPostgres(ctx context.Context, dir string, log *slog.Logger, opts ...Po
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, dir, log, opts)
+	p, s, err := start(ctx, dir, log, opts)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w", err), lock.Close())
 	}
 	p.lock = lock
+	go p.supervise(s)
 	return p, nil
 }
 
 // start is StartPostgres with the directory locked.
-func start(ctx context.Context, dir string, log *slog.Logger, opts []PostgresOption) (*Postgres, error) {
+func start(ctx context.Context, dir string, log *slog.Logger, opts []PostgresOption) (*Postgres, *server, error) {
 	c, err := openCluster(ctx, dir, opts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := stopLeftover(ctx, c.data(), log); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := c.makeSocketDir(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := c.launch(log)
 	if err != nil {
-		return nil, errors.Join(err, c.removeSocketDir())
+		return nil, nil, errors.Join(err, c.removeSocketDir())
 	}
 	p := &Postgres{c: c, log: log, url: c.url(), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if err := s.wait(ctx, p.url); err != nil {
 		s.end(log)
-		return nil, errors.Join(err, c.removeSocketDir())
+		return nil, nil, errors.Join(err, c.removeSocketDir())
 	}
 	log.DebugContext(ctx, "PostgreSQL runs", "version", c.bin.major, "programs", c.bin.dir, "pid", s.pid)
-	go p.supervise(s)
-	return p, nil
+	return p, s, nil
 }
 
 // URL is the administrator's URL, with the password: of a superuser, on the database "postgres".

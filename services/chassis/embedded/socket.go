@@ -55,7 +55,7 @@ func (c *cluster) removeSocketDir() error {
 	if err == nil {
 		dir := strings.TrimSpace(string(note))
 		if strings.HasPrefix(filepath.Base(dir), socketPrefix) {
-			err = os.RemoveAll(dir)
+			err = os.RemoveAll(dir) //nolint:gosec // a path that this package noted, in a directory that only this user may write
 		}
 		if err := errors.Join(err, os.Remove(c.socketNote())); err != nil {
 			return err

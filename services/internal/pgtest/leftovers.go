@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"cairn.care/services/chassis/embedded"
 )
@@ -42,7 +43,8 @@ func removeLeftovers() error {
 		if err != nil {
 			continue // in use
 		}
-		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil {
+		// What a server that is still stopping keeps back is left to the next process.
+		if err := errors.Join(os.RemoveAll(dir), lock.Unlock()); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 			return err
 		}
 	}
@@ -52,14 +54,14 @@ func removeLeftovers() error {
 // fingerprint tells migrations apart.
 func fingerprint(service string, migrations fs.FS) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, service)
+	h.Write([]byte(service + "\n"))
 	if migrations != nil {
 		err := fs.WalkDir(migrations, ".", func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
 			b, err := fs.ReadFile(migrations, path)
-			fmt.Fprintf(h, "%s %d %s\n", path, len(b), b)
+			h.Write(fmt.Appendf(nil, "%s %d %s\n", path, len(b), b))
 			return err
 		})
 		if err != nil {
