@@ -34,9 +34,15 @@ const (
 	glance      = 50 * time.Millisecond
 )
 
-// App returns a gRPC connection to a service as the demo app; its calls carry the app's token.
+// App returns a gRPC connection to a service as the demo app.
 func (s Server) App(ctx context.Context, service string) (*grpc.ClientConn, error) {
-	token, err := s.Token(ctx, App)
+	return s.Conn(ctx, App, service)
+}
+
+// Conn returns a gRPC connection to a service as a demo client; its calls carry the
+// client's token, as long as that lives.
+func (s Server) Conn(ctx context.Context, client, service string) (*grpc.ClientConn, error) {
+	token, err := s.Token(ctx, client)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,189 @@
+package chassis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/outbound"
+)
+
+// trustIssuers makes the verifier of bearer tokens: the built-in issuer's and the configured ones'.
+func (p *Process) trustIssuers() {
+	var issuers []auth.Issuer
+	if conn, err := p.dial("chassis", "partners"); err == nil {
+		issuers = append(issuers, auth.Issuer{
+			URL: p.config.PublicURL, Audience: p.config.PublicURL,
+			Keys: auth.PartnersKeys(partnersv1.NewTokenServiceClient(conn), p.clock),
+		})
+	}
+	client := outbound.New(outbound.Options{AllowPrivate: p.config.AllowPrivateOutbound})
+	for _, i := range p.config.Issuers {
+		issuers = append(issuers, auth.Issuer{
+			URL: i.URL, Audience: i.Audience, Keys: auth.RemoteKeys(client, i.URL, i.JWKSURL, p.clock),
+			OrganizationClaim: i.OrganizationClaim, RolesClaim: i.RolesClaim,
+		})
+	}
+	p.tokens = auth.NewVerifier(issuers, p.clock)
+}
+
+// interceptors is what every request passes, in this order.
+func (p *Process) interceptors(h *Host) ([]grpc.UnaryServerInterceptor, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("protovalidate: %w", err)
+	}
+	observed, err := observe(p.tel, h.Name)
+	if err != nil {
+		return nil, err
+	}
+	list := []grpc.UnaryServerInterceptor{
+		recoverPanics(h.Log),
+		observed,
+		deadline(p.config.RequestTimeout),
+		mapErrors(h.Log),
+		authenticate(h.Name, p.identities, p.tokens, p.serverTLS == nil),
+		authorize(h.rules),
+		validate(validator),
+	}
+	if h.DB == nil {
+		return list, nil
+	}
+	return append(list,
+		idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD()),
+		audit.Interceptor(h.rules, h.Log),
+		wake(h.waker),
+	), nil
+}
+
+// newGRPCServer makes the listener's server: a request goes through its component's interceptors.
+func (p *Process) newGRPCServer(interceptors map[string]grpc.UnaryServerInterceptor) {
+	byMethod := map[string]grpc.UnaryServerInterceptor{}
+	for _, h := range p.hosts {
+		for method := range h.rules {
+			byMethod[method] = interceptors[h.Name]
+		}
+	}
+	creds := insecure.NewCredentials()
+	if p.serverTLS != nil {
+		creds = credentials.NewTLS(p.serverTLS)
+	}
+	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(int(p.config.MaxBodyBytes)),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			if i, ok := byMethod[info.FullMethod]; ok {
+				return i(ctx, req, info, next)
+			}
+			return next(ctx, req) // health and reflection
+		}))
+	for _, h := range p.hosts {
+		for i, desc := range h.services {
+			p.grpc.RegisterService(desc, h.impls[i])
+		}
+	}
+	p.health = health.NewServer()
+	healthpb.RegisterHealthServer(p.grpc, p.health)
+	reflection.Register(p.grpc)
+}
+
+// serve opens the doors.
+func (p *Process) serve(httpLis, grpcLis net.Listener) error {
+	p.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "SERVING"})
+	})
+	p.mux.HandleFunc("GET /readyz", p.readyz)
+	p.mux.Handle("GET /metrics", p.tel.Metrics)
+	p.http = &http.Server{
+		Handler: p.mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		WriteTimeout: p.config.RequestTimeout + time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(p.tel.Log.Handler(), slog.LevelDebug),
+	}
+	p.onStop(func(ctx context.Context) error {
+		done := make(chan struct{})
+		go func() { p.grpc.GracefulStop(); close(done) }()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			p.grpc.Stop()
+		}
+		return nil
+	})
+	p.onStop(p.http.Shutdown)
+	p.onStop(func(context.Context) error { p.health.Shutdown(); return nil })
+	go func() {
+		serve := p.http.Serve
+		if p.serverTLS != nil {
+			p.http.TLSConfig = p.serverTLS.Clone()
+			serve = func(l net.Listener) error { return p.http.ServeTLS(l, "", "") }
+		}
+		if err := serve(httpLis); !errors.Is(err, http.ErrServerClosed) {
+			p.fail(fmt.Errorf("http: %w", err))
+		}
+	}()
+	go func() {
+		if err := p.grpc.Serve(grpcLis); err != nil {
+			p.fail(fmt.Errorf("grpc: %w", err))
+		}
+	}()
+	for _, h := range p.hosts {
+		for _, desc := range h.services {
+			p.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+		}
+	}
+	return nil
+}
+
+// readyz answers 200 when every part that the process needs answers.
+func (p *Process) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	checks, code := map[string]string{}, http.StatusOK
+	check := func(name string, err error) {
+		checks[name] = "ok"
+		if err != nil {
+			p.tel.Log.WarnContext(ctx, "not ready", "part", name, "err", err)
+			checks[name], code = "unavailable", http.StatusServiceUnavailable
+		}
+	}
+	if p.nats != nil && !p.nats.IsConnected() {
+		check("nats", errors.New("not connected"))
+	} else if p.nats != nil {
+		check("nats", nil)
+	}
+	for _, h := range p.hosts {
+		var err error
+		if h.DB != nil {
+			err = h.DB.Ping(ctx)
+		}
+		for _, fn := range h.ready {
+			err = errors.Join(err, fn(ctx))
+		}
+		check(h.Name, err)
+	}
+	writeJSON(w, code, checks)
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return // the caller has gone
+	}
+}
