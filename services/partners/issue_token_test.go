@@ -38,17 +38,9 @@ func TestIssueToken(t *testing.T) {
 	if resp.GetTokenType() != "bearer" || resp.GetExpiresIn() != 300 || resp.GetScope() != "referrals.write groups.read" {
 		t.Errorf("IssueToken = %v", resp)
 	}
-	parts := strings.Split(resp.GetAccessToken(), ".")
-	var header, claims map[string]any
-	for i, to := range []*map[string]any{&header, &claims} {
-		raw, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(raw, to); err != nil {
-			t.Fatal(err)
-		}
-	}
+	var claims map[string]any
+	header := jwtHeader(t, resp.GetAccessToken())
+	decodePart(t, resp.GetAccessToken(), 1, &claims)
 	if header["typ"] != "at+jwt" || header["alg"] != "ES256" || header["kid"] == "" {
 		t.Errorf("header = %v", header)
 	}
@@ -68,6 +60,24 @@ func TestIssueToken(t *testing.T) {
 	if err != nil || !got.GetLastUsedTime().AsTime().Equal(now) || got.GetEtag() != `"1"` {
 		t.Errorf("last used %v, etag %s, %v; want %v and no new revision", got.GetLastUsedTime().AsTime(), got.GetEtag(), err, now)
 	}
+}
+
+// decodePart reads one part of a JWT, unverified.
+func decodePart(t *testing.T, token string, i int, to any) {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func jwtHeader(t *testing.T, token string) (header map[string]string) {
+	t.Helper()
+	decodePart(t, token, 0, &header)
+	return header
 }
 
 func TestTokenOpensDoors(t *testing.T) {
