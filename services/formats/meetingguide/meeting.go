@@ -1,0 +1,455 @@
+package meetingguide
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/language"
+	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	typev1 "cairn.care/gen/cairn/type/v1"
+)
+
+// meeting is one row on its way to an entry. The first thing wrong with it rejects it.
+type meeting struct {
+	fields   map[string]any
+	used     map[string]bool // fields that the group holds itself
+	options  Options
+	rejected *Rejected
+}
+
+func (m *meeting) reject(field, value, format string, a ...any) {
+	if m.rejected == nil {
+		m.rejected = &Rejected{Field: field, Value: value, Reason: fmt.Sprintf(format, a...)}
+	}
+}
+
+// text returns a field as trimmed text; numbers, as some feeds write slugs and postal codes, count as text.
+func (m *meeting) text(field string, most int) string {
+	var s string
+	switch v := m.fields[field].(type) {
+	case nil:
+	case string:
+		s = strings.TrimSpace(html.UnescapeString(v))
+	case json.Number:
+		s = v.String()
+	case bool:
+		s = strconv.FormatBool(v)
+	default:
+		m.reject(field, fmt.Sprint(v), "must be text")
+	}
+	if utf8.RuneCountInString(s) > most {
+		m.reject(field, s, "is longer than %d characters", most)
+	}
+	if strings.ContainsRune(s, 0) {
+		m.reject(field, s, "holds the character NUL")
+	}
+	m.used[field] = true
+	return s
+}
+
+// entry maps the whole row.
+func (m *meeting) entry() *Entry {
+	types := m.types()
+	g := &groupsv1.Group{
+		Title:           m.text("name", 200),
+		ExternalId:      m.text("slug", 200),
+		SourceSystem:    SourceSystem,
+		Kind:            groupsv1.Group_PEER_SUPPORT,
+		Facilitation:    groupsv1.Group_PEER_LED,
+		CancerTypes:     []string{"any"},
+		Structure:       &groupsv1.Group_Structure{Type: groupsv1.Group_Structure_OPEN},
+		Cost:            &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_DONATION},
+		Confidentiality: groupsv1.Group_GUIDELINES_AGREEMENT,
+	}
+	if g.GetTitle() == "" {
+		m.reject("name", "", "is missing")
+	}
+	if g.GetExternalId() == "" {
+		m.reject("slug", "", "is missing: without it a later import could not find the meeting again")
+	}
+	m.venue(g)
+	m.online(g)
+	closed := m.format(g, types)
+	applyTypes(g, types)
+	if len(g.GetLanguages()) == 0 {
+		g.Languages = []string{m.options.Language}
+	}
+	m.words(g)
+	m.contact(g)
+	e := &Entry{Group: g, Closed: closed}
+	e.Times = m.times(g)
+	if e.Times != nil {
+		g.TimeZone = e.Times.Zone
+	}
+	g.Extensions = m.rest()
+	return e
+}
+
+// types returns the codes; feeds write an array, one text with commas, or "[open]".
+func (m *meeting) types() []string {
+	var out []string
+	add := func(s string) {
+		s = strings.ToUpper(strings.Trim(strings.TrimSpace(s), "[]"))
+		if s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	switch v := m.fields["types"].(type) {
+	case nil:
+	case string:
+		for s := range strings.SplitSeq(v, ",") {
+			add(s)
+		}
+	case []any:
+		for _, one := range v {
+			s, ok := one.(string)
+			if n, isNumber := one.(json.Number); isNumber { // 11, for the eleventh step
+				s, ok = n.String(), true
+			}
+			if !ok {
+				m.reject("types", fmt.Sprint(one), "must be text codes")
+			}
+			add(s)
+		}
+	default:
+		m.reject("types", fmt.Sprint(v), "must be an array of codes")
+	}
+	return out
+}
+
+// coordinate returns a number of degrees, which may be written as text; false if there is none.
+func (m *meeting) coordinate(field string, most float64) (float64, bool) {
+	s := m.text(field, 40)
+	if s == "" {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v >= -most && v <= most) {
+		m.reject(field, s, "must be degrees from -%v to %v", most, most)
+		return 0, false
+	}
+	return v, true
+}
+
+func (m *meeting) venue(g *groupsv1.Group) {
+	v := &groupsv1.Group_Venue{Label: m.text("location", 200), Directions: m.text("location_notes", 1000)}
+	a := &typev1.PostalAddress{
+		Locality: m.text("city", 120), AdministrativeArea: strings.TrimLeft(m.text("state", 120), "."), PostalCode: m.text("postal_code", 20),
+	}
+	if street := m.text("address", 200); street != "" {
+		a.AddressLines = []string{street}
+	}
+	if full := m.text("formatted_address", 500); full != "" {
+		m.used["formatted_address"] = false
+		if parts := strings.Split(full, ", "); len(parts) >= 4 && len(a.GetAddressLines()) == 0 && a.GetLocality() == "" {
+			n := len(parts)
+			a.Locality = clip(strings.TrimSpace(parts[n-3]), 120)
+			if street := clip(strings.Trim(strings.Join(parts[:n-3], ", "), " ,"), 200); street != "" {
+				a.AddressLines = []string{street}
+			}
+		}
+	}
+	country := m.text("country", 100)
+	if region, err := language.ParseRegion(country); err == nil && region.IsCountry() {
+		a.Country = region.Canonicalize().String()
+	} else if country != "" {
+		m.used["country"] = false
+	}
+	lat, hasLat := m.coordinate("latitude", 90)
+	lng, hasLng := m.coordinate("longitude", 180)
+	if hasLat && hasLng && (lat != 0 || lng != 0) { // 0, 0 is how feeds say that they do not know
+		v.Location = &latlng.LatLng{Latitude: lat, Longitude: lng}
+		v.Precision = groupsv1.Group_Venue_EXACT
+		if m.approximate(a) {
+			v.Precision = groupsv1.Group_Venue_APPROXIMATE
+		}
+	}
+	if len(a.GetAddressLines()) > 0 || a.GetLocality() != "" || a.GetAdministrativeArea() != "" || a.GetPostalCode() != "" {
+		v.Address = a
+	}
+	if v.GetAddress() != nil || v.GetLocation() != nil || v.GetLabel() != "" {
+		g.Venue = v
+	}
+}
+
+// approximate reports whether the feed says so, or gives coordinates without a street.
+func (m *meeting) approximate(a *typev1.PostalAddress) bool {
+	said := strings.ToLower(m.text("approximate", 10))
+	m.used["approximate"] = false
+	return said == "yes" || said == "true" || said == "1" || (said == "" && len(a.GetAddressLines()) == 0)
+}
+
+func (m *meeting) online(g *groupsv1.Group) {
+	link := m.text("conference_url", 1000)
+	phone := m.text("conference_phone", 80)
+	var notes []string
+	for _, f := range []string{"conference_url_notes", "conference_phone_notes"} {
+		if s := m.text(f, 500); s != "" {
+			notes = append(notes, s)
+		}
+		m.used[f] = false // joined, so kept apart in the extensions
+	}
+	if link != "" {
+		u, err := url.Parse(link)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(link, " \"<>\\^`{|}") {
+			m.reject("conference_url", link, "must be a link that begins with https://")
+			return
+		}
+		g.Online = &groupsv1.Group_Online{Platform: platform(u.Hostname()), JoinUri: link}
+	}
+	if phone != "" {
+		if g.GetOnline() == nil {
+			g.Online = &groupsv1.Group_Online{}
+		}
+		g.Online.Phone = phone
+	}
+	if g.GetOnline() != nil {
+		g.Online.JoinInstructions = strings.Join(notes, "\n")
+	}
+}
+
+// platform names the service behind a host.
+func platform(host string) string {
+	for _, p := range []struct{ domain, name string }{
+		{"zoom.us", "Zoom"}, {"zoomgov.com", "Zoom"}, {"meet.google.com", "Google Meet"}, {"teams.microsoft.com", "Microsoft Teams"},
+		{"teams.live.com", "Microsoft Teams"}, {"webex.com", "Webex"}, {"gotomeeting.com", "GoToMeeting"}, {"skype.com", "Skype"},
+		{"bluejeans.com", "BlueJeans"}, {"freeconferencecall.com", "FreeConferenceCall"}, {"jit.si", "Jitsi"}, {"whereby.com", "Whereby"},
+		{"discord.gg", "Discord"}, {"discord.com", "Discord"}, {"facebook.com", "Facebook"}, {"signal.group", "Signal"},
+	} {
+		if host == p.domain || strings.HasSuffix(host, "."+p.domain) {
+			return p.name
+		}
+	}
+	return clip(host, 80)
+}
+
+// format decides how people come together, and reports whether at present they do not.
+func (m *meeting) format(g *groupsv1.Group, types []string) (closed bool) {
+	shut := slices.Contains(types, "TC")
+	online := g.GetOnline().GetJoinUri() != "" || slices.Contains(types, "ONL") || slices.Contains(types, "ONLINE")
+	phone := g.GetOnline().GetPhone() != ""
+	remote := online || phone
+	v := g.GetVenue()
+	street := len(v.GetAddress().GetAddressLines()) > 0
+	// A place that is only roughly known says which region an online meeting is from, not where to go.
+	here := street || (v.GetLocation() != nil && v.GetPrecision() == groupsv1.Group_Venue_EXACT)
+	somewhere := here || v.GetLocation() != nil || v.GetAddress().GetLocality() != ""
+	switch {
+	case remote && here && !shut:
+		g.Format = groupsv1.Group_HYBRID
+	case online:
+		g.Format = groupsv1.Group_ONLINE
+	case phone:
+		g.Format = groupsv1.Group_PHONE
+	case somewhere:
+		g.Format, closed = groupsv1.Group_IN_PERSON, shut
+	default:
+		m.reject("address", "", "there is no place, link or telephone number to meet at")
+	}
+	if remote && g.GetOnline().GetPlatform() == "" && g.GetFormat() != groupsv1.Group_PHONE {
+		if g.GetOnline() == nil {
+			g.Online = &groupsv1.Group_Online{}
+		}
+		g.Online.Platform = "Online"
+		if phone {
+			g.Online.Platform = "Telephone"
+		}
+	}
+	return closed
+}
+
+// words fills the texts for people.
+func (m *meeting) words(g *groupsv1.Group) {
+	var notes []string
+	for _, f := range []string{"notes", "group_notes"} {
+		if s := m.text(f, 4500); s != "" {
+			notes = append(notes, s)
+		}
+	}
+	m.used["group_notes"] = m.text("group_notes", 4500) == ""
+	g.Description = strings.Join(notes, "\n\n")
+	where := []string{}
+	for _, s := range []string{g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()} {
+		if s != "" {
+			where = append(where, s)
+		}
+	}
+	g.Summary = "Peer support meeting"
+	if len(where) > 0 {
+		g.Summary += ", " + strings.Join(where, ", ")
+	}
+	g.Summary += "."
+}
+
+// contact takes the listing's own page; what is no usable link stays in the extensions.
+func (m *meeting) contact(g *groupsv1.Group) {
+	link := m.text("url", 1000)
+	u, err := url.Parse(link)
+	if link == "" {
+		return
+	}
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(link, " \"<>\\^`{|}") {
+		m.used["url"] = false
+		return
+	}
+	g.Contact = &groupsv1.Group_Contact{Uri: link}
+}
+
+// times reads day, time, end_time and timezone; nil if the meeting is by appointment.
+func (m *meeting) times(g *groupsv1.Group) *Weekly {
+	days := m.days()
+	from, to := m.text("time", 20), m.text("end_time", 20)
+	zone := m.zone(g, len(days) > 0)
+	if len(days) == 0 {
+		m.used["time"], m.used["end_time"], m.used["timezone"] = from == "", to == "", zone == ""
+		return nil
+	}
+	if from == "" {
+		m.reject("time", "", "is missing, though day is given")
+		return nil
+	}
+	start, ok := clockTime(from)
+	if !ok {
+		m.reject("time", from, "must be a time such as 19:30")
+		return nil
+	}
+	w := &Weekly{Days: days, Start: start, Minutes: 60, Zone: zone}
+	if to == "" {
+		return w
+	}
+	end, ok := clockTime(to)
+	if !ok {
+		m.reject("end_time", to, "must be a time such as 20:30")
+		return nil
+	}
+	w.Minutes = (end - start + 24*60) % (24 * 60)
+	if w.Minutes == 0 || (end < start && w.Minutes > 12*60) {
+		m.reject("end_time", to, "is not after time, %s", from)
+		return nil
+	}
+	return w
+}
+
+// days returns the days of the week: a number from 0 for Sunday, as number or text, or an array of them.
+func (m *meeting) days() []time.Weekday {
+	m.used["day"] = true
+	list, ok := m.fields["day"].([]any)
+	if !ok {
+		list = []any{m.fields["day"]}
+	}
+	var days []time.Weekday
+	for _, one := range list {
+		var s string
+		switch v := one.(type) {
+		case nil:
+			continue
+		case string:
+			s = strings.TrimSpace(v)
+		case json.Number:
+			s = v.String()
+		default:
+			m.reject("day", fmt.Sprint(one), "must be 0 for Sunday to 6 for Saturday")
+			return nil
+		}
+		if s == "" {
+			continue
+		}
+		n, err := strconv.Atoi(s)
+		for d := time.Sunday; err != nil && d <= time.Saturday; d++ {
+			if strings.EqualFold(s, d.String()) {
+				n, err = int(d), nil
+			}
+		}
+		if err != nil || n < 0 || n > 6 {
+			m.reject("day", s, "must be 0 for Sunday to 6 for Saturday")
+			return nil
+		}
+		if !slices.Contains(days, time.Weekday(n)) {
+			days = append(days, time.Weekday(n))
+		}
+	}
+	slices.Sort(days)
+	return days
+}
+
+// clockTime reads "19:30", "7:30 pm" and "19:30:00" as minutes after midnight.
+func clockTime(s string) (int, bool) {
+	for _, layout := range []string{"15:04", "15:04:05", "3:04 PM", "3:04PM"} {
+		if t, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
+			return t.Hour()*60 + t.Minute(), true
+		}
+	}
+	return 0, false
+}
+
+// zone returns the time zone of the row's place.
+func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
+	if z := m.text("timezone", 64); z != "" {
+		if _, err := time.LoadLocation(z); err != nil || z == "Local" {
+			m.reject("timezone", z, "is no IANA time zone, such as America/Chicago")
+		}
+		return z
+	}
+	v := g.GetVenue()
+	if z := zoneOf(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()); z != "" {
+		return z
+	}
+	if m.options.TimeZone == "" && needed {
+		m.reject("timezone", "", "is missing, and neither the place nor an option of the import tells it")
+	}
+	return m.options.TimeZone
+}
+
+// rest returns the fields that the group does not hold itself, under the name of their source.
+func (m *meeting) rest() *structpb.Struct {
+	out := map[string]any{}
+	for k, v := range m.fields {
+		if m.used[k] || v == nil || v == "" || !utf8.ValidString(k) {
+			continue
+		}
+		out[k] = plain(v)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	s, err := structpb.NewStruct(map[string]any{SourceSystem: out})
+	if err != nil {
+		m.reject("", "", "cannot be kept: %v", err)
+	}
+	return s
+}
+
+// plain turns JSON numbers into floats, as a Struct has them.
+func plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = plain(v[i])
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k := range v {
+			out[k] = plain(v[k])
+		}
+		return out
+	}
+	return v
+}
