@@ -97,8 +97,7 @@ type jwk struct {
 func (h *handler) jwks(w http.ResponseWriter, r *http.Request) {
 	resp, err := h.tokens.ListSigningKeys(r.Context(), &partnersv1.ListSigningKeysRequest{})
 	if err != nil {
-		code, body := refusal(err)
-		h.answer(w, r, code, body)
+		h.refuse(w, r, err)
 		return
 	}
 	set := struct {

@@ -81,11 +81,7 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 	}
 	resp, err := h.tokens.IssueToken(r.Context(), req)
 	if err != nil {
-		code, body := refusal(err)
-		if code == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		}
-		h.answer(w, r, code, body)
+		h.refuse(w, r, err)
 		return
 	}
 	h.answer(w, r, http.StatusOK, tokenResponse{
@@ -170,6 +166,15 @@ func describe(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// refuse answers with what a failed call means to the client.
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code, body := refusal(err)
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	h.answer(w, r, code, body)
 }
 
 // answer writes JSON that nobody may keep (RFC 6749 §5.1).
