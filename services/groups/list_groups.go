@@ -16,6 +16,7 @@ import (
 // groupFields are what ListGroups filters and orders by.
 func groupFields() aip.Fields {
 	return aip.Fields{
+		"organization":  aip.Ref("g.org_id", "organizations"),
 		"state":         aip.Enum("g.state", groupsv1.Group_State_value),
 		"kind":          aip.Enum("g.kind", groupsv1.Group_Kind_value),
 		"facilitation":  aip.Enum("g.facilitation", groupsv1.Group_Facilitation_value),

@@ -133,7 +133,7 @@ type ListGroupsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before; the other fields must be the same.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Which groups, AIP-160, over `state`, `kind`, `facilitation`, `format`, `title`, `languages`, `cancer_types`, `time_zone`,
+	// Which groups, AIP-160, over `organization`, `state`, `kind`, `facilitation`, `format`, `title`, `languages`, `cancer_types`, `time_zone`,
 	// `external_id`, `source_system`, `create_time` and `update_time`, e.g. `state = "PUBLISHED" AND languages:"es"`.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// In which order: `title`, `create_time`, `update_time`, each with an optional " desc"; empty means newest first.
@@ -1103,7 +1103,7 @@ const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"\bevidence\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xe8\aR\bevidence\x12\x1b\n" +
 	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xe3\x11\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\x85\x12\n" +
 	"\rGroupsService\x12\x84\x01\n" +
 	"\vCreateGroup\x12#.cairn.groups.v1.CreateGroupRequest\x1a\x16.cairn.groups.v1.Group\"8\xdaA\x05group\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x13:\x05group\"\n" +
 	"/v1/groups\x12\x92\x01\n" +
@@ -1122,8 +1122,10 @@ const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"\n" +
 	"PauseGroup\x12\".cairn.groups.v1.PauseGroupRequest\x1a\x16.cairn.groups.v1.Group\"B\xdaA\x04name\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/{name=groups/*}:pause\x12\x92\x01\n" +
 	"\fArchiveGroup\x12$.cairn.groups.v1.ArchiveGroupRequest\x1a\x16.cairn.groups.v1.Group\"D\xdaA\x04name\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=groups/*}:archive\x12\xaa\x01\n" +
-	"\x11CreateFacilitator\x12).cairn.groups.v1.CreateFacilitatorRequest\x1a\x1c.cairn.groups.v1.Facilitator\"L\xdaA\vfacilitator\x82\xce\x18\x15\x12\fgroups.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x1f:\vfacilitator\"\x10/v1/facilitators\x12\xb2\x01\n" +
-	"\x0eGetFacilitator\x12&.cairn.groups.v1.GetFacilitatorRequest\x1a\x1c.cairn.groups.v1.Facilitator\"Z\xdaA\x04name\x82\xce\x18.\x12\vgroups.read\x12\fgroups.write\x1a\x01\x01\"\n" +
+	"\x11CreateFacilitator\x12).cairn.groups.v1.CreateFacilitatorRequest\x1a\x1c.cairn.groups.v1.Facilitator\"L\xdaA\vfacilitator\x82\xce\x18\x15\x12\fgroups.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x1f:\vfacilitator\"\x10/v1/facilitators\x12\xd4\x01\n" +
+	"\x0eGetFacilitator\x12&.cairn.groups.v1.GetFacilitatorRequest\x1a\x1c.cairn.groups.v1.Facilitator\"|\xdaA\x04name\x82\xce\x18P\x12\vgroups.read\x12\fgroups.write\x1a\x01\x01\"\n" +
+	"membership\"\n" +
+	"scheduling\"\breferral\"\n" +
 	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=facilitators/*}\x12\xaa\x01\n" +
 	"\x10ListFacilitators\x12(.cairn.groups.v1.ListFacilitatorsRequest\x1a).cairn.groups.v1.ListFacilitatorsResponse\"A\xdaA\x00\x82\xce\x18\"\x12\vgroups.read\x12\fgroups.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/facilitators\x12\xcb\x01\n" +
 	"\x11UpdateFacilitator\x12).cairn.groups.v1.UpdateFacilitatorRequest\x1a\x1c.cairn.groups.v1.Facilitator\"m\xdaA\x17facilitator,update_mask\x82\xce\x18\x15\x12\fgroups.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x024:\vfacilitator2%/v1/{facilitator.name=facilitators/*}\x12\xa8\x01\n" +

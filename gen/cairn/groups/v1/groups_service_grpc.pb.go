@@ -45,7 +45,7 @@ type GroupsServiceClient interface {
 	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Reads a group. Anybody may read a published or paused one; the owner and the platform read all of theirs, deleted ones too.
 	GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*Group, error)
-	// Lists the caller's own groups, in every state.
+	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
 	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
@@ -232,7 +232,7 @@ type GroupsServiceServer interface {
 	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
 	// Reads a group. Anybody may read a published or paused one; the owner and the platform read all of theirs, deleted ones too.
 	GetGroup(context.Context, *GetGroupRequest) (*Group, error)
-	// Lists the caller's own groups, in every state.
+	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
 	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
