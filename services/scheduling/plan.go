@@ -47,21 +47,31 @@ func invalid(err error) error {
 	return err
 }
 
-// occurrences returns the series' occurrences from since to the horizon, and sets its
-// horizon and last end. A closed series has none. Those from a later instant on are
-// bounded by maxSessions.
-func (r *seriesRow) occurrences(since, from, horizon time.Time) ([]recurrence.Occurrence, error) {
+// occurrences returns the series' occurrences of the window, from a day ago on, and
+// those round the sessions that it has beyond; it sets the series' horizon and last end.
+// A closed series has none.
+func (r *seriesRow) occurrences(have []sessionRow, now time.Time) ([]recurrence.Occurrence, error) {
 	set, err := r.parse()
 	if err != nil {
 		return nil, err
 	}
-	list, ended, err := set.Between(since, horizon, 3*maxSessions)
+	horizon := now.Add(window)
+	since, until := now.Add(-grace), horizon
+	for _, row := range have { // two days reach across any zone
+		if early := row.OriginalStart.Add(-2 * grace); early.Before(since) {
+			since = early
+		}
+		if late := row.OriginalStart.Add(2 * grace); late.After(until) {
+			until = late
+		}
+	}
+	list, ended, err := set.Between(since, until, 3*maxSessions)
 	if err != nil && !errors.Is(err, recurrence.ErrTooMany) {
 		return nil, invalid(err)
 	}
 	coming := 0
 	for _, o := range list {
-		if !o.Start.Before(from) {
+		if o.Start.After(now.Add(-grace)) {
 			coming++
 		}
 	}
@@ -75,11 +85,11 @@ func (r *seriesRow) occurrences(since, from, horizon time.Time) ([]recurrence.Oc
 		}
 	}
 	r.Horizon, r.LastEnd = horizon, nil
-	if ended {
-		last := since
-		if n := len(list); n > 0 {
-			last = list[n-1].Start.Add(r.duration())
-		}
+	last := since
+	if n := len(list); n > 0 {
+		last = list[n-1].Start.Add(r.duration())
+	}
+	if ended && last.Before(horizon) {
 		r.LastEnd = &last
 	}
 	if r.Closed {
@@ -93,7 +103,7 @@ func (r *seriesRow) occurrences(since, from, horizon time.Time) ([]recurrence.Oc
 // name where the series has an occurrence at its original start, or, where neither has
 // another partner, on the same date; where it was moved or cancelled it stays so. What
 // is left over is dropped: cancelled, and kept in case its occurrence comes back.
-// Occurrences before from get no new session. All of it is pure.
+// Occurrences before from, or beyond the horizon, get no new session. All of it is pure.
 func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, from, now time.Time, reason string) []change {
 	byStart := make(map[time.Time]int, len(have))
 	for i, row := range have {
@@ -132,7 +142,7 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 			}
 			continue
 		}
-		if !o.Start.Before(from) {
+		if !o.Start.Before(from) && o.Start.Before(series.Horizon) {
 			changes = append(changes, change{row: newSession(series, o, now)})
 		}
 	}
@@ -166,7 +176,7 @@ func (r seriesRow) topic(index int) string {
 
 // keep returns the session as its occurrence has it now, and whether that is a change.
 func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Time) (change, bool) {
-	if row.State == held || row.begun(now) || !o.Start.After(now) {
+	if row.State == held || row.DroppedState == nil && row.begun(now) || !o.Start.After(now) {
 		return change{}, false
 	}
 	c := change{row: row}
@@ -175,6 +185,9 @@ func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Ti
 	if r.DroppedState != nil {
 		if r.State = *r.DroppedState; r.State != cancelled {
 			r.CancelReason = ""
+		}
+		if r.State == moved && r.begun(now) {
+			r.State = scheduled // while it was dropped, the time that it was moved to has passed
 		}
 		r.DroppedState = nil
 	}

@@ -25,26 +25,25 @@ type aim struct {
 // reconcile brings the sessions of a series in line with it, saves both, and tells what
 // changed. The caller has locked the group's calendar.
 func reconcile(ctx context.Context, tx pgx.Tx, series *seriesRow, now time.Time, a aim) error {
-	from, since := now, now.Add(-grace)
+	from := now
 	var have []sessionRow
 	if a.fresh {
-		from = since
+		from = now.Add(-grace)
 	} else {
 		var err error
 		// Two days back: today's session may have begun, wherever it is today.
 		if have, err = sessionsSince(ctx, tx, series.ID, now.Add(-2*grace)); err != nil {
 			return err
 		}
+	}
+	if a.lenient {
 		for i := range have {
-			if early := have[i].OriginalStart.Add(-2 * grace); early.Before(since) {
-				since = early
-			}
-			if a.lenient && have[i].takesPlace() {
+			if have[i].takesPlace() {
 				have[i].Facilitators = series.Facilitators // whoever was busy is no change
 			}
 		}
 	}
-	want, err := series.occurrences(since, from, now.Add(window))
+	want, err := series.occurrences(have, now)
 	if err != nil {
 		return err
 	}

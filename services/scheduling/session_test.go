@@ -292,4 +292,11 @@ func TestAttendance(t *testing.T) {
 		FROM audit_log WHERE resource LIKE $1 || '/attendances/%' AND caller = 'apiClients/test'`, x.GetName()).Scan(&written, &read); err != nil || written != 5 || read != 3 {
 		t.Errorf("the audit log has %d changes and %d readings (%v), want 5 and 3", written, read, err)
 	}
+	eventually(t, "every event is published", func() bool {
+		var waiting int
+		if err := f.DBs[service].QueryRow(t.Context(), `SELECT count(*) FROM outbox WHERE published_at IS NULL`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+		return waiting == 0
+	})
 }

@@ -9,8 +9,8 @@ const (
 	perOccurrence = 20
 )
 
-// lastYear is the last year that an expansion looks at.
-const lastYear = 9999
+// lastDay is the last day that an expansion looks at: the end of the year 9999.
+const lastDay = 2932896
 
 // expansion walks through the occurrences of a rule in floating time.
 type expansion struct {
@@ -104,7 +104,7 @@ func (e *expansion) periods() {
 		case weekly:
 			length = 7
 		}
-		if int64(first)*secondsPerDay >= e.limit || year > lastYear || e.work > budget {
+		if int64(first)*secondsPerDay >= e.limit || first > lastDay || e.work > budget {
 			return
 		}
 		days = days[:0]
@@ -125,10 +125,8 @@ func (e *expansion) periods() {
 			year, month = year+(month-1)/12, (month-1)%12+1
 		case weekly:
 			first += 7 * r.interval
-			year = dateOf(first).year
 		default:
 			first += r.interval
-			year = dateOf(first).year
 		}
 	}
 }
@@ -248,8 +246,8 @@ func (e *expansion) one(at int64) bool {
 // BYWEEKNO and BYDAY.
 func (e *expansion) matches(day int) bool {
 	r := &e.rule
-	if len(r.weekdays) == 0 && len(r.months)+len(r.monthDays)+len(r.yearDays)+len(r.weekNumbers) == 0 {
-		return true
+	if len(r.months)+len(r.monthDays)+len(r.yearDays)+len(r.weekNumbers) == 0 && r.freq > monthly {
+		return len(r.weekdays) == 0 || slices.Contains(r.weekdays, weekday{day: weekdayOf(day)})
 	}
 	d := dateOf(day)
 	if !holds(r.months, d.month) {

@@ -226,7 +226,7 @@ var ErrTooMany = errors.New("too many occurrences")
 func (s *Set) Between(from, to time.Time, limit int) (list []Occurrence, ended bool, err error) {
 	clock := clockwork{zone: s.Zone}
 	stop := to.Unix() + reach
-	var found []Occurrence
+	found := make([]Occurrence, 0, 64)
 	index, inside := 0, 0
 	ended, err = s.floating(stop, func(at int64) bool {
 		o := Occurrence{Local: time.Unix(at, 0).UTC(), Start: time.Unix(clock.instant(at), 0).UTC()}
