@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -144,30 +145,8 @@ func (p *Process) onStop(fn func(context.Context) error) { p.stops = append(p.st
 
 // startComponents opens the databases, starts every component, then what works in the background.
 func (p *Process) startComponents(ctx context.Context, o Options, components []Component) error {
-	for _, comp := range components {
-		h := &Host{
-			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
-			Log:     p.tel.Log.With("service", comp.Name),
-			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
-		}
-		if comp.Migrations != nil {
-			open := o.OpenDB
-			if open == nil {
-				open = func(ctx context.Context, service string, migrations fs.FS) (*pg.DB, error) {
-					return pg.Open(ctx, pg.Options{
-						AdminURL: p.config.PostgresURL, PasswordFile: p.config.PostgresPasswordFile,
-						Service: service, Migrations: migrations, Log: h.Log,
-					})
-				}
-			}
-			db, err := open(ctx, comp.Name, comp.Migrations)
-			if err != nil {
-				return err
-			}
-			p.onStop(func(context.Context) error { db.Close(); return nil })
-			h.DB = db
-		}
-		p.hosts = append(p.hosts, h)
+	if err := p.openDatabases(ctx, o, components); err != nil {
+		return err
 	}
 	p.trustIssuers()
 	interceptors := map[string]grpc.UnaryServerInterceptor{} // by service
@@ -198,6 +177,45 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 		}
 	}
 	return nil
+}
+
+// openDatabases makes a host for every component, with its migrated database; several at a time.
+func (p *Process) openDatabases(ctx context.Context, o Options, components []Component) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, comp := range components {
+		h := &Host{
+			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
+			Log:     p.tel.Log.With("service", comp.Name),
+			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
+		}
+		p.hosts = append(p.hosts, h)
+		if comp.Migrations == nil {
+			continue
+		}
+		open := o.OpenDB
+		if open == nil {
+			open = func(ctx context.Context, service string, migrations fs.FS) (*pg.DB, error) {
+				return pg.Open(ctx, pg.Options{
+					AdminURL: p.config.PostgresURL, PasswordFile: p.config.PostgresPasswordFile,
+					Service: service, Migrations: migrations, Log: h.Log,
+				})
+			}
+		}
+		g.Go(func() (err error) {
+			h.DB, err = open(ctx, comp.Name, comp.Migrations)
+			return err
+		})
+	}
+	err := g.Wait()
+	p.onStop(func(context.Context) error {
+		for _, h := range p.hosts {
+			if h.DB != nil {
+				h.DB.Close()
+			}
+		}
+		return nil
+	})
+	return err
 }
 
 // startWork starts a component's relay, consumers and jobs.

@@ -247,7 +247,7 @@ func (w *walk) send(ctx context.Context) error {
 }
 
 func (w *walk) accept(ctx context.Context) error {
-	w.say("The nonprofit", "finds the referral among those that wait for it, and accepts; Cairn takes the seat in the same step.", "GET /v1/referrals?filter=state = SENT, POST /v1/referrals/…:accept")
+	w.say("The nonprofit", "finds the referral among those that wait for it, and accepts; Cairn takes the seat in the same step.", "GET /v1/referrals?filter=state = SENT, GET /v1/referrals/…, POST /v1/referrals/…:accept")
 	var list referralv1.ListReferralsResponse
 	if err := w.nonprofit.Call(ctx, "GET", "/v1/referrals?pageSize=200&filter="+url.QueryEscape("state = SENT"), nil, &list); err != nil {
 		return err
@@ -256,12 +256,16 @@ func (w *walk) accept(ctx context.Context) error {
 	for _, r := range list.GetReferrals() {
 		if r.GetName() == w.referral.GetName() {
 			seen = true
-			w.detail("sees %s %s, distress %d: what her consent covers", r.GetSubject().GetGivenName(), r.GetSubject().GetFamilyName(), r.GetDistress())
 		}
 	}
 	if !seen {
 		return errors.New("the nonprofit does not see the referral")
 	}
+	if err := w.nonprofit.Call(ctx, "GET", "/v1/"+w.referral.GetName(), nil, w.referral); err != nil {
+		return err
+	}
+	subject := w.referral.GetSubject()
+	w.detail("sees what her consent covers: %s %s, %s, distress %d", subject.GetGivenName(), subject.GetFamilyName(), subject.GetPhone(), w.referral.GetDistress())
 	if err := w.nonprofit.Call(ctx, "POST", "/v1/"+w.referral.GetName()+":accept", &referralv1.AcceptReferralRequest{Note: "We will call her today."}, w.referral); err != nil {
 		return err
 	}

@@ -72,9 +72,10 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// complete fills request_id, etag and update_mask.
+// complete fills request_id, etag and update_mask. An Idempotency-Key on a call that changes
+// nothing has nothing to do: generic clients send it with every POST.
 func (c *call) complete(m protoreflect.Message) error {
-	if c.idempotencyKey != "" {
+	if c.idempotencyKey != "" && m.Descriptor().Fields().ByName("request_id") != nil {
 		if err := setHeader(m, "request_id", "requestId", "Idempotency-Key", c.idempotencyKey); err != nil {
 			return err
 		}

@@ -81,7 +81,7 @@ func (s *server) forward(r io.ReadCloser, log *slog.Logger) {
 		switch {
 		case strings.HasPrefix(line, "PANIC:"):
 			level = slog.LevelError
-		case strings.HasPrefix(line, "FATAL:"):
+		case strings.HasPrefix(line, "FATAL:") && !strings.Contains(line, "is starting up"):
 			level = slog.LevelWarn
 		}
 		log.Log(context.Background(), level, "PostgreSQL: "+line)

@@ -59,6 +59,7 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 		FetchPollInterval:    poll,
 		FetchCooldown:        poll / 5,
 		PollOnly:             true,
+		ReindexerSchedule:    river.NeverSchedule(), // the service's role owns no index
 	})
 	if err != nil {
 		return nil, fmt.Errorf("jobs of %s: %w", c.Service, err)

@@ -18,6 +18,11 @@ func demoCommand() *cobra.Command {
 		Short: "Start everything, load a sample directory, walk one referral round its loop, and keep serving",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("log-level") { // the walk is what a person wants to read
+				if err := cmd.Flags().Set("log-level", "warn"); err != nil {
+					return err
+				}
+			}
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			cmd.SetContext(ctx)

@@ -33,6 +33,9 @@ func serve(cmd *cobra.Command, started func(context.Context, *chassis.Process, *
 			return err
 		}
 	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Starting Cairn on its data in %s (the first start makes PostgreSQL's databases) …\n", config.DataDir); err != nil {
+		return err
+	}
 	return chassis.Serve(cmd.Context(), config, chassis.Options{Name: "cairn", Embedded: true}, func(ctx context.Context, p *chassis.Process) error {
 		if config.DemoClients {
 			if err := loadSamples(ctx, cmd, server(config, p)); err != nil {

@@ -54,12 +54,14 @@ func Start(t testing.TB, components []chassis.Component, options ...Option) *Sui
 		t.Fatal(err)
 	}
 	s := &Suite{Config: config, Clock: clock.NewFake(time.Now()), DBs: map[string]*pg.DB{}, t: t}
+	for _, c := range components {
+		if c.Migrations != nil {
+			s.DBs[c.Name] = pgtest.New(t, c.Name, c.Migrations)
+		}
+	}
 	p, err := chassis.Start(t.Context(), config, chassis.Options{
 		Name: "suite", Embedded: true, Clock: s.Clock,
-		OpenDB: func(_ context.Context, service string, migrations fs.FS) (*pg.DB, error) {
-			s.DBs[service] = pgtest.New(t, service, migrations)
-			return s.DBs[service], nil
-		},
+		OpenDB: func(_ context.Context, service string, _ fs.FS) (*pg.DB, error) { return s.DBs[service], nil },
 	}, components...)
 	if err != nil {
 		t.Fatalf("start the suite: %v", err)
