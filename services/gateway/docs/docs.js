@@ -67,9 +67,9 @@ function typeOf(schema) {
   if (s.enum) return refName(schema) || 'enum';
   if (refName(schema)) return refName(schema);
   const bounds = [];
-  if (s.minLength !== undefined || s.maxLength !== undefined) bounds.push(`${s.minLength || 0} to ${s.maxLength === undefined ? 'any' : s.maxLength} characters`);
+  if (s.minLength !== undefined || s.maxLength !== undefined) bounds.push(s.maxLength === undefined ? `at least ${s.minLength} characters` : `${s.minLength || 0} to ${s.maxLength} characters`);
   if (s.minimum !== undefined || s.maximum !== undefined) bounds.push(`${s.minimum === undefined ? '' : s.minimum} … ${s.maximum === undefined ? '' : s.maximum}`.trim());
-  return [s.type || 'any', s.format ? `(${s.format})` : '', bounds.length ? `, ${bounds.join(', ')}` : ''].join(' ').replace(' ,', ',').trim();
+  return [(s.type || 'any') + (s.format ? ` (${s.format})` : ''), ...bounds].join(', ');
 }
 
 // choices lists an enum's values.
@@ -124,6 +124,9 @@ function curl(verb, path, operation, parameters) {
   if (content) lines.push(`-d ${quote(JSON.stringify(content.example, null, 2))}`);
   return lines.join(' \\\n  ');
 }
+
+// words makes "Search groups" of "SearchGroups".
+const words = (id) => id.replace(/\d+$/, '').replace(/([a-z])([A-Z])/g, (_, a, b) => `${a} ${b.toLowerCase()}`);
 
 const redraw = []; // curl lines to write anew when the token changes
 
@@ -196,7 +199,7 @@ async function main() {
     sections.push(el('section', {}, el('h2', { id: tag.name }, tag.name), ...prose(tag.description), ...operations.map((o) => draw(...o))));
     $('index').append(el('section', {}, el('h2', {}, tag.name), el('ul', {}, ...operations.map(([verb, path, operation]) =>
       el('li', { 'data-find': `${operation.summary} ${operation.operationId} ${verb} ${path}`.toLowerCase() },
-        el('a', { href: `#${operation.operationId}` }, operation.summary))))));
+        el('a', { href: `#${operation.operationId}`, title: operation.summary }, el('span', { class: `verb ${verb}` }, verb), words(operation.operationId)))))));
   }
   $('operations').replaceChildren(...sections);
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

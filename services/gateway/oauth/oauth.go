@@ -24,7 +24,7 @@ import (
 
 // Paths of the handler, under the public URL.
 const (
-	TokenPath = "/oauth2/token"
+	TokenPath = "/oauth2/token" //nolint:gosec // a path, no credential
 	SMARTPath = "/.well-known/smart-configuration"
 	JWKSPath  = "/.well-known/jwks.json"
 )
