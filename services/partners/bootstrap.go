@@ -41,7 +41,7 @@ type bootstrapFile struct {
 // ReadBootstrap reads a YAML file with the lists "organizations" and "clients", whose
 // entries are resources as the REST API has them. Unknown keys are refused.
 func ReadBootstrap(path string) (*Bootstrap, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}

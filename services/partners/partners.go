@@ -25,7 +25,7 @@ import (
 const Name = "partners"
 
 // TokenPath is where the token endpoint is under the public URL.
-const TokenPath = "/oauth2/token"
+const TokenPath = "/oauth2/token" //nolint:gosec // a path, no credential
 
 //go:embed migrations/*.sql
 var migrations embed.FS

@@ -284,7 +284,7 @@ func (s *tokens) get(hash [sha256.Size]byte, now time.Time) (Principal, bool) {
 	if !ok {
 		return Principal{}, false
 	}
-	t := e.Value.(*seenToken) //nolint:forcetypeassert,errcheck // the list holds nothing else
+	t := e.Value.(*seenToken) //nolint:forcetypeassert // the list holds nothing else
 	if !now.Before(t.exp) {
 		s.order.Remove(e)
 		delete(s.byKey, hash)
@@ -303,7 +303,7 @@ func (s *tokens) put(hash [sha256.Size]byte, p Principal, exp time.Time) {
 	s.byKey[hash] = s.order.PushFront(&seenToken{hash: hash, p: p, exp: exp})
 	if s.order.Len() > s.size {
 		oldest := s.order.Back()
-		delete(s.byKey, oldest.Value.(*seenToken).hash) //nolint:forcetypeassert,errcheck // the list holds nothing else
+		delete(s.byKey, oldest.Value.(*seenToken).hash) //nolint:forcetypeassert // the list holds nothing else
 		s.order.Remove(oldest)
 	}
 }
