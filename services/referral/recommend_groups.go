@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -110,6 +112,9 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 		return 0, nil
 	}
 	o, err := s.organization(ctx, org)
+	if status.Code(err) == codes.NotFound {
+		return 0, nil // an internal app's own
+	}
 	return int(o.GetDistressThreshold()), err
 }
 

@@ -189,4 +189,6 @@ func insertEvent(b *pgx.Batch, e *eventRow) {
 }
 
 // send sends a batch of an explicit transaction.
-func sendBatch(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error { return tx.SendBatch(ctx, b).Close() }
+func sendBatch(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
+	return tx.SendBatch(ctx, b).Close()
+}
