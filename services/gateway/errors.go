@@ -101,7 +101,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Cache-Control", "no-store")
 	h.Del("ETag")
 	w.WriteHeader(code)
-	if _, err := w.Write(body); err != nil {
+	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON that says so, and nosniff
 		return // the caller has gone
 	}
 }

@@ -62,6 +62,6 @@ func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 				return m.UnmarshalOptions.Unmarshal(raw, msg)
 			}
 		}
-		return m.JSONPb.Unmarshal(raw, v)
+		return m.Unmarshal(raw, v)
 	})
 }
