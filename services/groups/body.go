@@ -40,7 +40,7 @@ func (r *groupRow) toProto(now time.Time) (*groupsv1.Group, error) {
 			return nil, fmt.Errorf("decode private part of group %s: %w", r.ID, err)
 		}
 	}
-	r.groupKey.into(g)
+	r.into(g)
 	a := &groupsv1.Group_Availability{OpenSeats: r.OpenSeats, WaitlistLength: r.WaitlistLength, TimeZone: r.TimeZone}
 	for _, s := range r.NextSessions {
 		if s.After(now) && len(a.NextSessions) < maxSessions {

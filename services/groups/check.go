@@ -216,7 +216,7 @@ func (c *checker) date(path string, d *date.Date) {
 func validDate(d *date.Date) bool {
 	t := dateTime(d)
 	return d.GetYear() >= 1900 && d.GetYear() <= 9999 &&
-		t.Year() == int(d.GetYear()) && int32(t.Month()) == d.GetMonth() && t.Day() == int(d.GetDay()) //nolint:gosec // a month
+		t.Year() == int(d.GetYear()) && int32(t.Month()) == d.GetMonth() && t.Day() == int(d.GetDay())
 }
 
 // dateTime returns the start of the day, UTC.

@@ -43,12 +43,6 @@ func (r *groupRow) scan(row pgx.Row) error {
 		&r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone)
 }
 
-// scanGroup reads a groupRow for pgx.CollectRows.
-func scanGroup(row pgx.CollectableRow) (r groupRow, err error) {
-	err = r.scan(row)
-	return r, err
-}
-
 // selectGroup reads one group: anybody's that is public, the tenant's own with its private part. Positional arguments,
 // since this is the hottest statement: id, org, all.
 const selectGroup = `
@@ -77,7 +71,8 @@ func lockGroup(ctx context.Context, tx pg.Querier, id uuid.UUID) (r groupRow, er
 	return r, nil
 }
 
-// leadsOf returns the facilitators of a group; today is the date on which a licence must be valid.
+// leadsOf returns the facilitators of a group and keeps them as they are until the transaction ends; today is the date on
+// which a licence must be valid.
 func leadsOf(ctx context.Context, tx pg.Querier, orgID uuid.UUID, roles []*groupsv1.Group_FacilitatorRole, today time.Time) ([]lead, error) {
 	ids, numbers := make([]uuid.UUID, len(roles)), make([]int32, len(roles))
 	for i, r := range roles {
@@ -90,7 +85,8 @@ func leadsOf(ctx context.Context, tx pg.Querier, orgID uuid.UUID, roles []*group
 	rows, err := tx.Query(ctx, `
 		SELECT f.id, r.role, f.licence_verified AND f.licence_expire_date >= @today::date AS licensed, f.lived_experience
 		FROM unnest(@ids::uuid[], @roles::int[]) AS r (id, role)
-		JOIN facilitators f ON f.id = r.id AND f.org_id = @org`,
+		JOIN facilitators f ON f.id = r.id AND f.org_id = @org
+		FOR SHARE OF f`,
 		pgx.NamedArgs{"ids": ids, "roles": numbers, "org": orgID, "today": today})
 	if err != nil {
 		return nil, fmt.Errorf("read facilitators: %w", err)

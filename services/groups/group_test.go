@@ -18,6 +18,8 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/page"
 	"cairn.care/services/internal/suitetest"
 )
 
@@ -369,7 +371,12 @@ func TestListGroups(t *testing.T) {
 			t.Errorf("order %q pages %v, want %v first", order, paged, titles)
 		}
 	}
-	_, err := s.ListGroups(s.owner, &groupsv1.ListGroupsRequest{Filter: `secret = 1`})
+	forged := must[string](t)(page.Encode(keysetCursor{Key: "yesterday"}, "ListGroups", auth.Tenant{Org: uuid.MustParse(ours[len("organizations/"):])}, "", "", false))
+	_, err := s.ListGroups(s.owner, &groupsv1.ListGroupsRequest{PageToken: forged})
+	refused(t, err, codes.InvalidArgument, "page_token")
+	_, err = s.ListGroups(s.owner, &groupsv1.ListGroupsRequest{Filter: "title = \"a\x00b\""})
+	refused(t, err, codes.InvalidArgument, "filter")
+	_, err = s.ListGroups(s.owner, &groupsv1.ListGroupsRequest{Filter: `secret = 1`})
 	refused(t, err, codes.InvalidArgument, "filter")
 	_, err = s.ListGroups(s.owner, &groupsv1.ListGroupsRequest{OrderBy: "languages"})
 	refused(t, err, codes.InvalidArgument, "order_by")

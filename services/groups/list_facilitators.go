@@ -41,6 +41,10 @@ func (s *server) ListFacilitators(ctx context.Context, req *groupsv1.ListFacilit
 	if err != nil {
 		return nil, err
 	}
+	after, err := k.after(cur, more, args)
+	if err != nil {
+		return nil, err
+	}
 	size := page.Size(req.GetPageSize())
 	args["limit"] = size + 1
 
@@ -53,7 +57,7 @@ func (s *server) ListFacilitators(ctx context.Context, req *groupsv1.ListFacilit
 	b.Queue(`
 		SELECT `+facilitatorColumns+`, `+k.selected()+`
 		FROM facilitators f
-		WHERE (@all OR f.org_id = @org) AND `+filter+` AND `+k.after(cur, more, args)+`
+		WHERE (@all OR f.org_id = @org) AND `+filter+` AND `+after+`
 		ORDER BY `+k.order()+` LIMIT @limit`, args).Query(func(rows pgx.Rows) (err error) {
 		items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i item, err error) {
 			err = i.scan(withKey{row, &i.key})

@@ -3,6 +3,8 @@ package groups
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -49,6 +51,10 @@ func (s *server) ListGroups(ctx context.Context, req *groupsv1.ListGroupsRequest
 	if err != nil {
 		return nil, err
 	}
+	after, err := k.after(cur, more, args)
+	if err != nil {
+		return nil, err
+	}
 	size := page.Size(req.GetPageSize())
 	args["limit"] = size + 1
 
@@ -63,7 +69,7 @@ func (s *server) ListGroups(ctx context.Context, req *groupsv1.ListGroupsRequest
 		FROM groups g
 		JOIN availability a ON a.group_id = g.id
 		LEFT JOIN group_private p ON p.group_id = g.id
-		WHERE (@all OR g.org_id = @org) AND (@deleted OR g.delete_time IS NULL) AND `+filter+` AND `+k.after(cur, more, args)+`
+		WHERE (@all OR g.org_id = @org) AND (@deleted OR g.delete_time IS NULL) AND `+filter+` AND `+after+`
 		ORDER BY `+k.order()+` LIMIT @limit`, args).Query(func(rows pgx.Rows) (err error) {
 		items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i item, err error) {
 			err = i.scan(withKey{row, &i.key})
@@ -127,14 +133,21 @@ func (k keyset) order() string {
 	return k.column + ", " + k.id
 }
 
+// instant is how PostgreSQL writes a timestamptz in UTC.
+const instant = "2006-01-02 15:04:05.999999-07"
+
 // after returns the condition for the rows behind the cursor and adds its values to args.
-func (k keyset) after(cur keysetCursor, more bool, args pgx.NamedArgs) string {
+func (k keyset) after(cur keysetCursor, more bool, args pgx.NamedArgs) (string, error) {
 	if !more {
-		return "true"
+		return "true", nil
+	}
+	_, err := time.Parse(instant, cur.Key)
+	if (k.cast == "timestamptz" && err != nil) || strings.ContainsRune(cur.Key, 0) {
+		return "", fault.Invalid(fault.Field("page_token", "not a token of this server: pass next_page_token of the previous page unchanged"))
 	}
 	args["after_key"], args["after_id"] = cur.Key, cur.ID
 	op := map[bool]string{true: "<", false: ">"}[k.desc]
-	return fmt.Sprintf("(%s, %s) %s (@after_key::text::%s, @after_id::uuid)", k.column, k.id, op, k.cast)
+	return fmt.Sprintf("(%s, %s) %s (@after_key::text::%s, @after_id::uuid)", k.column, k.id, op, k.cast), nil
 }
 
 // withKey scans the key after a row's own columns.

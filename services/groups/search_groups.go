@@ -62,7 +62,7 @@ func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsReq
 	resp := &groupsv1.SearchGroupsResponse{}
 	if q.limit--; len(found) > q.limit {
 		found = found[:q.limit]
-		if resp.NextPageToken, err = page.Encode(searchCursor{q.now, found[q.limit-1].foundKey}, "SearchGroups", bound); err != nil {
+		if resp.NextPageToken, err = page.Encode(searchCursor{q.now, found[q.limit-1].at}, "SearchGroups", bound); err != nil {
 			return nil, err
 		}
 	}

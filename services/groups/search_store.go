@@ -15,7 +15,7 @@ import (
 // found is a group that a search has found.
 type found struct {
 	groupRow
-	foundKey
+	at    foundKey // in the order of the search
 	chord *float64 // squared, to the middle of the search; nil: no place, or none was asked for
 }
 
@@ -65,7 +65,7 @@ func search(ctx context.Context, db pg.Querier, q *query) ([]found, error) {
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (f found, err error) {
 		err = f.scan(withKeys{row, &f})
-		f.foundKey.ID = f.groupRow.ID
+		f.at.ID = f.ID
 		return f, err
 	})
 }
@@ -77,7 +77,7 @@ type withKeys struct {
 }
 
 func (w withKeys) Scan(dest ...any) error {
-	return w.Row.Scan(append(dest, &w.f.First, &w.f.Second, &w.f.chord)...)
+	return w.Row.Scan(append(dest, &w.f.at.First, &w.f.at.Second, &w.f.chord)...)
 }
 
 // conditions returns what a group must meet, over directory d and availability a.

@@ -220,8 +220,8 @@ func TestImportIsResumed(t *testing.T) {
 	for {
 		var calls atomic.Int32
 		clients, o := f.Clients, f.options()
-		clients.Groups = cutGroups{f.Clients.Groups, &calls, int32(cuts % 4)}             //nolint:gosec // small
-		clients.Scheduling = cutScheduling{f.Clients.Scheduling, &calls, int32(cuts % 4)} //nolint:gosec // small
+		clients.Groups = cutGroups{f.Groups, &calls, int32(cuts % 4)}
+		clients.Scheduling = cutScheduling{f.Scheduling, &calls, int32(cuts % 4)}
 		o.Workers = 1
 		if _, err := importer.Run(f.owner, bytes.NewReader(feed), clients, o); err == nil {
 			break

@@ -123,6 +123,9 @@ func Filter(filter string, fields Fields, args pgx.NamedArgs) (string, error) {
 	if len(filter) > maxFilter {
 		return "", fault.Invalid(fault.Field("filter", "longer than %d bytes", maxFilter))
 	}
+	if strings.ContainsRune(filter, 0) {
+		return "", fault.Invalid(fault.Field("filter", "must not hold the character NUL"))
+	}
 	if depth := strings.Count(filter, "("); depth > maxTerms {
 		return "", fault.Invalid(fault.Field("filter", "more than %d parentheses", maxTerms))
 	}
