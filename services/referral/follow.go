@@ -138,13 +138,13 @@ func (c *change) attend(a attendanceRow) (bool, error) {
 		switch {
 		case !first:
 			return true, c.note(noteAttendanceChanged, e)
-		case r.State == accepted && r.seated(), r.State == sessionCancelled:
+		case r.State == accepted, r.State == sessionCancelled:
 			r.FirstSessionID, r.FirstSessionTime = &a.SessionID, &a.SessionStart
 			return true, c.takeAll([]transition{
 				{from: r.State, action: schedule, by: []party{system}, to: scheduled},
 				{from: scheduled, action: recordNoShow, by: []party{system}, to: noShow},
 			}, e)
-		case r.State == accepted, r.State == waitlisted:
+		case r.State == waitlisted:
 			return false, nil // membership has not told of the seat yet
 		case r.State == scheduled:
 			return true, c.take(transition{from: scheduled, action: recordNoShow, to: noShow}, e)

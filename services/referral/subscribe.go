@@ -51,40 +51,43 @@ func (s *server) membershipChanged(_ context.Context, e *events.Received) (event
 	if m.GetReferral() == "" {
 		return nil, nil // she came by herself
 	}
+	return func(ctx context.Context, tx pgx.Tx) error { return s.takeMembership(ctx, tx, &m, e.Revision) }, nil
+}
+
+// takeMembership takes in what became of a membership that a referral has placed.
+func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.MembershipChanged, revision int64) error {
 	referral, err := poisoned("referral", "referrals", m.GetReferral())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	membership, err := poisoned("membership", "memberships", m.GetMembership())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if err := lockKey(ctx, tx, "memberships", membership); err != nil {
-			return err
-		}
-		r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
-		if err != nil {
-			return err
-		}
-		if r == nil || !r.learn(membership, m.GetState(), e.Revision) {
-			return nil
-		}
-		c := s.newChange(r, told("membership"))
-		var followed error
-		switch m.GetState() {
-		case membershipv1.Membership_ENDED:
-			followed = c.membershipEnded(enumWords(m.GetEndReason().String()))
-		case membershipv1.Membership_DECLINED:
-			followed = c.membershipEnded(enumWords(m.GetDeclineReason().String()))
-		default:
-			followed = s.follow(ctx, tx, c)
-		}
-		if followed != nil {
-			return followed
-		}
-		return c.save(ctx, tx)
-	}, nil
+	if err := lockKey(ctx, tx, "memberships", membership); err != nil {
+		return err
+	}
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+	if err != nil {
+		return err
+	}
+	if r == nil || !r.learn(membership, m.GetState(), revision) {
+		return nil
+	}
+	c := s.newChange(r, told("membership"))
+	switch m.GetState() {
+	case membershipv1.Membership_ENDED:
+		err = c.membershipEnded(enumWords(m.GetEndReason().String()))
+	case membershipv1.Membership_DECLINED:
+		err = c.membershipEnded(enumWords(m.GetDeclineReason().String()))
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.follow(ctx, tx, c); err != nil {
+		return err
+	}
+	return c.save(ctx, tx)
 }
 
 func (s *server) attendanceRecorded(_ context.Context, e *events.Received) (events.Write, error) {
@@ -92,41 +95,44 @@ func (s *server) attendanceRecorded(_ context.Context, e *events.Received) (even
 	if err := e.Decode(&m); err != nil {
 		return nil, events.Poison(err)
 	}
+	return func(ctx context.Context, tx pgx.Tx) error { return s.takeAttendance(ctx, tx, &m, e.Revision) }, nil
+}
+
+// takeAttendance takes in whether somebody came to a session. Whose referral that is may be told later.
+func (s *server) takeAttendance(ctx context.Context, tx pgx.Tx, m *schedulingv1.AttendanceRecorded, revision int64) error {
 	membership, err := poisoned("membership", "memberships", m.GetMembership())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	session, err := poisoned("session", "sessions", m.GetSession())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if err := lockKey(ctx, tx, "memberships", membership); err != nil {
-			return err
-		}
-		tag, err := tx.Exec(ctx, `INSERT INTO attendances (membership_id, session_id, revision, status, session_start, create_time)
-			VALUES (@membership, @session, @revision, @status, @start, @now)
-			ON CONFLICT (membership_id, session_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
-				session_start = EXCLUDED.session_start WHERE attendances.revision < EXCLUDED.revision`, pgx.NamedArgs{
-			"membership": membership, "session": session, "revision": e.Revision, "status": int32(m.GetStatus()),
-			"start": m.GetSessionStart().AsTime(), "now": s.clock.Now(),
-		})
-		if err != nil {
-			return fmt.Errorf("record attendance: %w", err)
-		}
-		if tag.RowsAffected() == 0 {
-			return nil // stale
-		}
-		r, err := queryRow(ctx, tx, `SELECT `+columns+` FROM referrals r WHERE r.membership_id = @membership FOR NO KEY UPDATE`, pgx.NamedArgs{"membership": membership})
-		if err != nil || r == nil {
-			return err // nobody's, or nobody's yet
-		}
-		c := s.newChange(r, told("scheduling"))
-		if err := s.follow(ctx, tx, c); err != nil {
-			return err
-		}
-		return c.save(ctx, tx)
-	}, nil
+	if err := lockKey(ctx, tx, "memberships", membership); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, `INSERT INTO attendances (membership_id, session_id, revision, status, session_start, create_time)
+		VALUES (@membership, @session, @revision, @status, @start, @now)
+		ON CONFLICT (membership_id, session_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
+			session_start = EXCLUDED.session_start WHERE attendances.revision < EXCLUDED.revision`, pgx.NamedArgs{
+		"membership": membership, "session": session, "revision": revision, "status": int32(m.GetStatus()),
+		"start": m.GetSessionStart().AsTime(), "now": s.clock.Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("record attendance: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil // stale
+	}
+	r, err := queryRow(ctx, tx, `SELECT `+columns+` FROM referrals r WHERE r.membership_id = @membership FOR NO KEY UPDATE`, pgx.NamedArgs{"membership": membership})
+	if err != nil || r == nil {
+		return err // nobody's, or nobody's yet
+	}
+	c := s.newChange(r, told("scheduling"))
+	if err := s.follow(ctx, tx, c); err != nil {
+		return err
+	}
+	return c.save(ctx, tx)
 }
 
 func (s *server) sessionChanged(_ context.Context, e *events.Received) (events.Write, error) {
@@ -134,44 +140,47 @@ func (s *server) sessionChanged(_ context.Context, e *events.Received) (events.W
 	if err := e.Decode(&m); err != nil {
 		return nil, events.Poison(err)
 	}
+	return func(ctx context.Context, tx pgx.Tx) error { return s.takeSession(ctx, tx, &m, e.Revision) }, nil
+}
+
+// takeSession takes in that a session is cancelled or moved, and tells the referrals of those who are expected there.
+func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.SessionChanged, revision int64) error {
 	session, err := poisoned("session", "sessions", m.GetSession())
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if err := lockKey(ctx, tx, "sessions", session); err != nil {
+		return err
 	}
 	start, off := m.GetStartTime().AsTime(), m.GetState() == schedulingv1.Session_CANCELLED
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if err := lockKey(ctx, tx, "sessions", session); err != nil {
+	tag, err := tx.Exec(ctx, `INSERT INTO session_changes (session_id, revision, cancelled, start_time)
+		VALUES (@session, @revision, @cancelled, @start)
+		ON CONFLICT (session_id) DO UPDATE SET revision = EXCLUDED.revision, cancelled = EXCLUDED.cancelled,
+			start_time = EXCLUDED.start_time WHERE session_changes.revision < EXCLUDED.revision`,
+		pgx.NamedArgs{"session": session, "revision": revision, "cancelled": off, "start": start})
+	if err != nil {
+		return fmt.Errorf("record session: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil // stale
+	}
+	expected, err := ids(ctx, tx, `SELECT id FROM referrals WHERE first_session_id = @session AND state = 5 ORDER BY id`, pgx.NamedArgs{"session": session})
+	if err != nil {
+		return fmt.Errorf("find referrals of session: %w", err)
+	}
+	for _, id := range expected {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `INSERT INTO session_changes (session_id, revision, cancelled, start_time)
-			VALUES (@session, @revision, @cancelled, @start)
-			ON CONFLICT (session_id) DO UPDATE SET revision = EXCLUDED.revision, cancelled = EXCLUDED.cancelled,
-				start_time = EXCLUDED.start_time WHERE session_changes.revision < EXCLUDED.revision`,
-			pgx.NamedArgs{"session": session, "revision": e.Revision, "cancelled": off, "start": start})
-		if err != nil {
-			return fmt.Errorf("record session: %w", err)
+		if r == nil || r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session {
+			continue
 		}
-		if tag.RowsAffected() == 0 {
-			return nil // stale
+		if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
+			return err
 		}
-		expected, err := ids(ctx, tx, `SELECT id FROM referrals WHERE first_session_id = @session AND state = 5 ORDER BY id`, pgx.NamedArgs{"session": session})
-		if err != nil {
-			return fmt.Errorf("find referrals of session: %w", err)
-		}
-		for _, id := range expected {
-			r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
-			if err != nil {
-				return err
-			}
-			if r == nil || r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session {
-				continue
-			}
-			if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil
+	}
+	return nil
 }
 
 // sessionOff tells a referral that its session is cancelled or moved.

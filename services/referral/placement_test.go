@@ -1,0 +1,269 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+)
+
+// line is the real connection to membership, which can be cut before or after a call gets through.
+type line struct {
+	membershipv1.MembershipServiceClient
+
+	mu            sync.Mutex
+	before, after bool // cut there
+	placed        int  // calls that got through
+}
+
+func (l *line) cut(before, after bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.before, l.after = before, after
+}
+
+func (l *line) calls() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.placed
+}
+
+func through[M any](l *line, call func() (*M, error)) (*M, error) {
+	l.mu.Lock()
+	before, after := l.before, l.after
+	l.mu.Unlock()
+	if before {
+		return nil, status.Error(codes.Unavailable, "cut before the call")
+	}
+	m, err := call()
+	l.mu.Lock()
+	l.placed++
+	l.mu.Unlock()
+	if after {
+		return nil, status.Error(codes.Unavailable, "cut before the answer")
+	}
+	return m, err
+}
+
+func (l *line) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferralRequest, opts ...grpc.CallOption) (*membershipv1.Membership, error) {
+	return through(l, func() (*membershipv1.Membership, error) { return l.MembershipServiceClient.PlaceReferral(ctx, in, opts...) })
+}
+
+func (l *line) ReleaseReferral(ctx context.Context, in *membershipv1.ReleaseReferralRequest, opts ...grpc.CallOption) (*membershipv1.ReleaseReferralResponse, error) {
+	return through(l, func() (*membershipv1.ReleaseReferralResponse, error) {
+		return l.MembershipServiceClient.ReleaseReferral(ctx, in, opts...)
+	})
+}
+
+func setupCut(t *testing.T) (*fixture, *line) {
+	t.Helper()
+	l := &line{}
+	f := setup(t, func(s *server) { l.MembershipServiceClient, s.membership = s.membership, l })
+	return f, l
+}
+
+func (f *fixture) memberships() []*membershipv1.Membership {
+	f.t.Helper()
+	resp, err := f.membership.ListMemberships(f.receive, &membershipv1.ListMembershipsRequest{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return resp.GetMemberships()
+}
+
+func (f *fixture) placements() int {
+	f.t.Helper()
+	return query[int](f, `SELECT count(*)::int FROM placements`)
+}
+
+// Whoever accepts is cut off before or after membership has placed the person: the job ends it, once.
+func TestAcceptIsResumed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		before, after bool
+		fill          int // persons who take the seats before
+		want          state
+	}{
+		{"cut before the call", true, false, 0, accepted},
+		{"cut before the answer", false, true, 0, accepted},
+		{"cut before the answer, on the waitlist", false, true, 2, waitlisted},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, l := setupCut(t)
+			for i := range c.fill {
+				f.accept(f.send(other(fmt.Sprint("p", i))))
+			}
+			r := f.send()
+			l.cut(c.before, c.after)
+			if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Note: "Come in", FillerNumber: "F-1"}); errText(err) != "Unavailable UNAVAILABLE" {
+				t.Fatalf("got %v", err)
+			}
+			if got := f.get(f.refer, r.GetName()); got.GetState() != sent || got.GetMembership() != "" || f.placements() != 1 {
+				t.Fatalf("got %v and %d placements", got, f.placements())
+			}
+			l.cut(false, false)
+			f.Clock.Advance(retryFirst)
+			got := f.await(r.GetName(), c.want)
+			if got.GetMembership() == "" || got.GetFillerNumber() != "F-1" || got.GetGroup() != f.group {
+				t.Errorf("got %v", got)
+			}
+			e := f.timeline(r.GetName())[1]
+			if e.GetAction() != accept || e.GetNote() != "Come in" || e.GetOrganization() != f.nonprofit || e.GetParty() != receiver {
+				t.Errorf("the acceptance is written down as %v", e)
+			}
+			if n := len(f.memberships()); n != c.fill+1 || f.placements() != 0 {
+				t.Errorf("got %d memberships and %d placements left", n, f.placements())
+			}
+		})
+	}
+}
+
+// The caller that was cut off tries again by itself: the same seat, and the job finds nothing left to do.
+func TestAcceptIsTriedAgainByItsCaller(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	r := f.send()
+	l.cut(false, true)
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName()}); status.Code(err) != codes.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	other := f.newGroup(f.receive)
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Group: other}); errText(err) != "FailedPrecondition PLACEMENT_UNDER_WAY" {
+		t.Errorf("for another group meanwhile: got %v", err)
+	}
+	l.cut(false, false)
+	got := f.accept(r)
+	f.Clock.Advance(time.Minute)
+	if err := f.srv.resume(f.system()); err != nil {
+		t.Error(err)
+	}
+	if n := len(f.memberships()); got.GetState() != accepted || n != 1 {
+		t.Errorf("got %v, %d memberships", got, n)
+	}
+	if got := f.actions(r.GetName()); got != "SEND ACCEPT" {
+		t.Errorf("timeline: got %s", got)
+	}
+}
+
+// The referrer cancels while the seat is being taken: it is given back, and the referral is cancelled.
+func TestCancelOvertakesAcceptance(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	r := f.send()
+	l.cut(false, true)
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName()}); status.Code(err) != codes.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	l.cut(true, false)
+	got, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()})
+	if err != nil || got.GetState() != cancelRequested {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	l.cut(false, false)
+	f.Clock.Advance(time.Minute)
+	f.await(r.GetName(), cancelled)
+	if m := f.memberships(); len(m) != 1 || m[0].GetState() != membershipv1.Membership_ENDED || f.placements() != 0 {
+		t.Errorf("got %v and %d placements", m, f.placements())
+	}
+}
+
+// The seat is given back although membership was away when the referral was declined.
+func TestReleaseIsResumed(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	r := f.accept(f.send())
+	l.cut(true, false)
+	if got, err := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: r.GetName(), Reason: referralv1.Referral_DUPLICATE}); err != nil || got.GetState() != rejected {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if f.placements() != 1 {
+		t.Fatal("the release was forgotten")
+	}
+	l.cut(false, false)
+	f.Clock.Advance(time.Minute)
+	f.eventually(func() error {
+		if m := f.memberships(); m[0].GetState() != membershipv1.Membership_ENDED || f.placements() != 0 {
+			return fmt.Errorf("got %v and %d placements", m, f.placements())
+		}
+		return nil
+	})
+	if got := f.get(f.refer, r.GetName()); got.GetState() != rejected {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A group that cannot take her says so to the receiver and to the timeline, and the referral stays to be accepted.
+func TestRefusedPlace(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	small := f.newGroup(f.receive, func(g *groupsv1.Group) { g.Capacity = &groupsv1.Group_Capacity{Seats: 1} })
+	strict := f.newGroup(f.receive, func(g *groupsv1.Group) {
+		g.AgeLimits = &groupsv1.Group_AgeLimits{MinYears: 18, MaxYears: 39, Strictness: groupsv1.Group_AgeLimits_STRICT}
+	})
+	into := func(group string) func(*referralv1.Referral) {
+		return func(r *referralv1.Referral) { r.RequestedGroup = group }
+	}
+	f.accept(f.send(into(small)))
+	r := f.send(into(small), other("b"))
+	for _, c := range []struct{ group, want string }{
+		{"", "FailedPrecondition GROUP_FULL"},
+		{strict, "FailedPrecondition NOT_ELIGIBLE"},
+		{f.newGroup(f.other), "InvalidArgument group"},
+	} {
+		if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Group: c.group}); errText(err) != c.want {
+			t.Errorf("group %q: got %v, want %s", c.group, err, c.want)
+		}
+	}
+	if got := f.get(f.refer, r.GetName()); got.GetState() != sent || f.placements() != 0 {
+		t.Errorf("got %v and %d placements", got, f.placements())
+	}
+	got, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Group: f.group})
+	if err != nil || got.GetGroup() != f.group {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if got := f.actions(r.GetName()); got != "SEND REFUSE_PLACE REFUSE_PLACE ACCEPT" {
+		t.Errorf("timeline: got %s", got)
+	}
+	for _, e := range f.timeline(r.GetName())[1:3] {
+		if e.GetNote() == "" || e.GetActor() != "membership" || e.GetFromState() != sent || e.GetToState() != sent {
+			t.Errorf("got %v", e)
+		}
+	}
+}
+
+// What membership is told of the person is what the consent covers.
+func TestPlacingTellsWhatIsAllowed(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	all := f.accept(f.send())
+	none := f.accept(f.send(other("b"), func(r *referralv1.Referral) { r.Consent = nil }))
+	member := func(r *referralv1.Referral) *membershipv1.Member {
+		m, err := f.membership.GetMembership(f.receive, &membershipv1.GetMembershipRequest{Name: r.GetMembership()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := f.membership.GetMember(f.receive, &membershipv1.GetMemberRequest{Name: m.GetMember()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if m := member(all); m.GetLegalName() != givenName+" "+familyName || m.GetEmail() != mail || m.GetPhone() != "+18165550177" || m.GetBirthYear() != 1974 ||
+		m.GetRole() != membershipv1.Member_SURVIVOR || m.GetPreferredChannel() != membershipv1.Member_TEXT_MESSAGE {
+		t.Errorf("with consent: got %v", m)
+	}
+	if m := member(none); m.GetLegalName()+m.GetEmail()+m.GetPhone() != "" || m.GetBirthYear() != 0 || m.GetArea() != nil || m.GetAlias() == "b" {
+		t.Errorf("without consent: got %v", m)
+	}
+}
