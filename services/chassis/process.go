@@ -257,7 +257,7 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 	if err != nil {
 		return err
 	}
-	run("jobs", func(ctx context.Context) error { return jobs.Run(ctx, h.jobs) })
+	run("jobs", func(ctx context.Context) error { return jobs.Run(ctx, h.jobs, h.DB, h.Log) })
 	return nil
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -49,6 +51,7 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 		return nil, fmt.Errorf("jobs of %s: %w", c.Service, err)
 	}
 	client, err := river.NewClient(riverpgxv5.New(c.DB.Pool), &river.Config{
+		ID:                   c.Service + "_" + uuid.NewString(),
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}},
 		Workers:              c.Workers,
 		PeriodicJobs:         append(c.Periodic, sweep()),
@@ -67,16 +70,27 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 	return client, nil
 }
 
-// Run works jobs until ctx ends, then lets running ones finish for a while before it cancels
-// them; a cancelled one runs again later.
-func Run(ctx context.Context, client *river.Client[pgx.Tx]) error {
-	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+// Run works jobs of db until ctx ends, then lets running ones finish for a while before it
+// cancels them; a cancelled one runs again later. Jobs whose process died run again within
+// seconds of the next look of any living one.
+func Run(ctx context.Context, client *river.Client[pgx.Tx], db *pg.DB, log *slog.Logger) error {
+	p := &presence{db: db, client: client.ID(), log: log}
+	conn, err := p.enter(ctx)
+	if err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start jobs: %w", closing(ctx, conn, err))
+	}
+	lasting, leave := context.WithCancel(context.WithoutCancel(ctx))
+	var kept sync.WaitGroup
+	kept.Go(func() { p.keep(lasting, conn) })
+	defer kept.Wait()
+	defer leave()
 	<-ctx.Done()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	err := client.Stop(stopping)
+	err = client.Stop(stopping)
 	if errors.Is(err, context.DeadlineExceeded) {
 		killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()

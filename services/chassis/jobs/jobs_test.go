@@ -41,7 +41,7 @@ func start(t *testing.T, db *pg.DB, work func(context.Context, *river.Job[echoAr
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := jobs.Run(ctx, client); err != nil {
+		if err := jobs.Run(ctx, client, db, slog.New(slog.DiscardHandler)); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	})

@@ -1,0 +1,54 @@
+package jobs_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"cairn.care/services/internal/pgtest"
+)
+
+// A job that a killed process left running is worked again at once, and one that a living
+// process works on is left alone.
+func TestAKilledProcessesJobRunsAgain(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "jobs", nil)
+	words := make(chan string, 10)
+	hold := make(chan struct{})
+	work := func(_ context.Context, j *river.Job[echoArgs]) error {
+		words <- j.Args.Word
+		if j.Args.Word == "living" {
+			<-hold
+		}
+		return nil
+	}
+	first, _ := start(t, db, work)
+	t.Cleanup(func() { close(hold) })
+	if _, err := first.Insert(t.Context(), echoArgs{"living"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-words; got != "living" {
+		t.Fatalf("worked %q first", got)
+	}
+	// As a client leaves it that is killed after it took the job.
+	if _, err := db.Exec(t.Context(), `INSERT INTO river_job (kind, args, state, queue, priority, attempt, max_attempts, attempted_at, attempted_by)
+		VALUES ('echo', '{"word": "left"}', 'running', 'default', 1, 1, 25, now(), '{jobs_dead}')`); err != nil {
+		t.Fatal(err)
+	}
+	start(t, db, work) // looks, as first does
+	select {
+	case got := <-words:
+		if got != "left" {
+			t.Errorf("worked %q, want the job that was left", got)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the job that was left is not worked")
+	}
+	select {
+	case got := <-words:
+		t.Errorf("worked %q again, though its process lives", got)
+	case <-time.After(3 * time.Second): // more than a look of both
+	}
+}
