@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -71,6 +72,31 @@ func (s Server) Token(ctx context.Context, client string) (string, error) {
 		return "", fmt.Errorf("token of %s: %s: %s", client, answer.Error, answer.ErrorDescription)
 	}
 	return answer.AccessToken, nil
+}
+
+// tokenSource keeps a client's token and gets a new one before it ends.
+type tokenSource struct {
+	server Server
+	client string
+
+	mu    sync.Mutex
+	token string
+	until time.Time
+}
+
+func (t *tokenSource) get(ctx context.Context) (string, error) {
+	const life = 4 * time.Minute // of the five that tokens live
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Now().Before(t.until) {
+		return t.token, nil
+	}
+	token, err := t.server.Token(ctx, t.client)
+	if err != nil {
+		return "", err
+	}
+	t.token, t.until = token, time.Now().Add(life)
+	return token, nil
 }
 
 // tokenEndpoint asks the server for its token endpoint, as SMART clients do.

@@ -40,13 +40,17 @@ func (s Server) App(ctx context.Context, service string) (*grpc.ClientConn, erro
 }
 
 // Conn returns a gRPC connection to a service as a demo client; its calls carry the
-// client's token, as long as that lives.
+// client's token.
 func (s Server) Conn(ctx context.Context, client, service string) (*grpc.ClientConn, error) {
-	token, err := s.Token(ctx, client)
-	if err != nil {
+	tokens := &tokenSource{server: s, client: client}
+	if _, err := tokens.get(ctx); err != nil {
 		return nil, err
 	}
 	withToken := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		token, err := tokens.get(ctx)
+		if err != nil {
+			return err
+		}
 		return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply, cc, opts...)
 	}
 	creds := insecure.NewCredentials()

@@ -2,12 +2,13 @@ package e2e_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -25,7 +28,6 @@ import (
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/demo"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const (
@@ -51,7 +53,7 @@ func TestSIGKILL(t *testing.T) {
 		load.Go(func() { d.join(loadCtx, t) })
 	}
 	for i := range kills {
-		d.waitForWork(t, i, 2+rand.IntN(12)) //nolint:gosec // a random moment
+		d.waitForWork(t, i, 5+rand.IntN(60)) //nolint:gosec // a random moment
 		d.cairn.kill(t)
 		d.start(t)
 	}
@@ -75,6 +77,8 @@ type drill struct {
 	accepted map[string]string // placer number to the referral that was acknowledged as accepted
 	joined   map[string]string // member to acknowledged membership
 	work     chan struct{}     // one for every acknowledged operation
+	conns    map[string]*grpc.ClientConn
+	spent    []*grpc.ClientConn
 }
 
 func newDrill(t *testing.T) *drill {
@@ -82,7 +86,18 @@ func newDrill(t *testing.T) *drill {
 	d := &drill{
 		dir: shortDir(t), http: freeAddr(t), grpc: freeAddr(t),
 		accepted: map[string]string{}, joined: map[string]string{}, work: make(chan struct{}, 1_000_000),
+		conns: map[string]*grpc.ClientConn{},
 	}
+	t.Cleanup(func() {
+		for _, c := range append(slices.Collect(maps.Values(d.conns)), d.spent...) {
+			if c == nil {
+				continue
+			}
+			if err := c.Close(); err != nil && status.Code(err) != codes.Canceled { // spent twice
+				t.Error(err)
+			}
+		}
+	})
 	d.server = demo.Server{HTTP: "http://" + d.http, GRPC: func(string) string { return d.grpc }, Dir: d.dir + "/demo"}
 	return d
 }
@@ -124,7 +139,7 @@ func (d *drill) prepare(t *testing.T) {
 	}
 	make := func(title string, capacity *groupsv1.Group_Capacity) string {
 		g, err := groups.CreateGroup(t.Context(), &groupsv1.CreateGroupRequest{Group: &groupsv1.Group{
-			Organization: nonprofit, Title: title, Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED,
+			Organization: nonprofit, Title: title, Summary: "For the drill.", Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED,
 			Format: groupsv1.Group_IN_PERSON, Languages: []string{"en"}, CancerTypes: []string{"any"}, TimeZone: "America/Chicago",
 			Venue: &groupsv1.Group_Venue{
 				Kind: groupsv1.Group_Venue_COMMUNITY_CENTRE, Location: &latlng.LatLng{Latitude: 29.7, Longitude: -95.3},
@@ -173,7 +188,7 @@ func (d *drill) refer(ctx context.Context, t *testing.T) {
 			PlacerNumber: placer, RequestedGroup: d.roomy,
 			Subject: &referralv1.Referral_Subject{GivenName: "Ann", FamilyName: placer[:8]},
 			Needs:   &referralv1.Needs{CancerTypes: []string{"breast"}, Languages: []string{"en"}, Role: referralv1.Needs_SURVIVOR},
-			Consent: &referralv1.Referral_Consent{Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}},
+			Consent: &referralv1.Referral_Consent{GrantTime: timestamppb.Now(), Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}},
 		}}
 		var sent, accepted *referralv1.Referral
 		if !d.repeat(ctx, t, "create referral", demo.Hospital, func(ctx context.Context, c grpc.ClientConnInterface) (err error) {
@@ -262,14 +277,32 @@ func (d *drill) repeat(ctx context.Context, t *testing.T, what, client string, c
 	}
 }
 
+// once calls over the client's connection, and drops that after an error.
 func (d *drill) once(ctx context.Context, client string, call func(context.Context, grpc.ClientConnInterface) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := d.server.Conn(ctx, client, "cairn")
-	if err != nil {
-		return status.Error(codes.Unavailable, err.Error())
+	d.mu.Lock()
+	conn := d.conns[client]
+	d.mu.Unlock()
+	if conn == nil {
+		var err error
+		if conn, err = d.server.Conn(ctx, client, "cairn"); err != nil {
+			return status.Error(codes.Unavailable, err.Error())
+		}
 	}
-	return errors.Join(call(ctx, conn), conn.Close())
+	err := call(ctx, conn)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err != nil:
+		d.conns[client] = nil
+		d.spent = append(d.spent, conn)
+	case d.conns[client] == nil:
+		d.conns[client] = conn
+	case d.conns[client] != conn:
+		d.spent = append(d.spent, conn)
+	}
+	return err
 }
 
 // check compares what Cairn has with what it acknowledged.
