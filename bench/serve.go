@@ -49,7 +49,7 @@ func serve(ctx context.Context, dir string, in io.Reader, out io.Writer) (err er
 	defer func() { err = errors.Join(err, postgres.Stop()) }()
 	config.PostgresURL = postgres.URL()
 
-	y := &yardsticks{dir: dir, adminURL: postgres.URL(), dbs: map[string]*pg.DB{}}
+	y := &yardsticks{dir: dir, adminURL: postgres.URL(), dbs: map[string]*pg.DB{}, admins: map[string]*pg.DB{}}
 	defer y.close()
 	options := chassis.Options{
 		Name: "bench", Embedded: true,

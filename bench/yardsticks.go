@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/pg"
@@ -20,35 +20,30 @@ import (
 type yardsticks struct {
 	dir      string
 	adminURL string
-	dbs      map[string]*pg.DB        // the services' own pools
-	admins   map[string]*pgxpool.Pool // of the superuser, whom row-level security does not bind
+	dbs      map[string]*pg.DB // the services' own pools
+	admins   map[string]*pg.DB // of the superuser, whom row-level security does not bind
 }
 
-// admin returns a pool of the superuser on a service's database, as large as the service's own.
-func (y *yardsticks) admin(ctx context.Context, service string) (*pgxpool.Pool, error) {
-	if pool, ok := y.admins[service]; ok {
-		return pool, nil
+// admin returns a pool of the superuser on a service's database, in all else like the service's own.
+func (y *yardsticks) admin(ctx context.Context, service string) (*pg.DB, error) {
+	if db, ok := y.admins[service]; ok {
+		return db, nil
 	}
-	c, err := pgxpool.ParseConfig(y.adminURL)
+	u, err := url.Parse(y.adminURL)
 	if err != nil {
-		return nil, fmt.Errorf("pool of the superuser: %w", err)
+		return nil, fmt.Errorf("URL of PostgreSQL: %w", err)
 	}
-	c.ConnConfig.Database = y.dbs[service].Name()
-	c.MaxConns = y.dbs[service].Config().MaxConns
-	pool, err := pgxpool.NewWithConfig(ctx, c)
+	db, err := pg.Connect(ctx, pg.Options{AdminURL: y.adminURL}, y.dbs[service].Name(), u.User.Username())
 	if err != nil {
-		return nil, fmt.Errorf("pool of the superuser: %w", err)
+		return nil, err
 	}
-	if y.admins == nil {
-		y.admins = map[string]*pgxpool.Pool{}
-	}
-	y.admins[service] = pool
-	return pool, nil
+	y.admins[service] = db
+	return db, nil
 }
 
 func (y *yardsticks) close() {
-	for _, pool := range y.admins {
-		pool.Close()
+	for _, db := range y.admins {
+		db.Close()
 	}
 }
 

@@ -138,6 +138,10 @@ func (o Options) connect(ctx context.Context, login *pgxpool.Config, database, r
 	c.MaxConnIdleTime = 10 * time.Minute
 	c.HealthCheckPeriod = 15 * time.Second
 	c.PingTimeout = connectTimeout
+	c.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerUUID(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open pool on %s: %w", database, err)
