@@ -49,7 +49,7 @@ names it, the field and the reason.`,
 				return err
 			}
 			defer conn.Close() //nolint:errcheck // the import is over
-			if !asJSON {
+			if !asJSON && isTerminal(os.Stderr) {
 				o.Progress = bar(cmd.ErrOrStderr())
 			}
 			report, err := importer.Run(cmd.Context(), feed, importer.Clients{
@@ -78,6 +78,11 @@ names it, the field and the reason.`,
 		}
 	}
 	return cmd
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // bar returns a progress function that draws on one line.
