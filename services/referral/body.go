@@ -31,29 +31,42 @@ const (
 
 func eventNoteField(number int64) string { return fmt.Sprintf("events/%d.note", number) }
 
+// body is what a referrer writes, as messages. They are shared: who changes one changes a copy.
+type body struct {
+	subject *referralv1.Referral_Subject
+	codes   []*typev1.Code
+	needs   *referralv1.Needs
+	consent *referralv1.Referral_Consent
+}
+
 // fill takes what a referrer writes into a row: everything but who, where and when.
 func (s *server) fill(r *row, m *referralv1.Referral) error {
 	key, err := s.keys.OpenDataKey(r.DataKey)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.name(), err)
 	}
-	subject := m.GetSubject()
-	if subject == nil {
-		subject = &referralv1.Referral_Subject{}
+	r.body = body{subject: m.GetSubject(), codes: m.GetReasonCodes(), needs: rounded(m.GetNeeds(), 2), consent: m.GetConsent()}
+	if r.body.subject == nil {
+		r.body.subject = &referralv1.Referral_Subject{}
 	}
-	if r.Subject, err = crypt.SealProto(key, r.name(), subjectField, subject); err != nil {
+	if r.body.needs == nil {
+		r.body.needs = &referralv1.Needs{}
+	}
+	if r.body.consent == nil {
+		r.body.consent = &referralv1.Referral_Consent{}
+	}
+	if r.Subject, err = crypt.SealProto(key, r.name(), subjectField, r.body.subject); err != nil {
 		return err
 	}
-	r.SubjectKeys = s.subjectKeys(r.OrgID, subject)
-	if r.ReasonCodes, err = marshalCodes(m.GetReasonCodes()); err != nil {
+	r.SubjectKeys = s.subjectKeys(r.OrgID, r.body.subject)
+	if r.ReasonCodes, err = marshalCodes(r.body.codes); err != nil {
 		return err
 	}
-	needs := rounded(m.GetNeeds(), 2)
-	if r.Needs, err = marshalJSON(needs, &referralv1.Needs{}); err != nil {
-		return err
+	if r.Needs, err = protojson.Marshal(r.body.needs); err != nil {
+		return fmt.Errorf("encode needs: %w", err)
 	}
-	if r.Consent, err = marshalJSON(m.GetConsent(), &referralv1.Referral_Consent{}); err != nil {
-		return err
+	if r.Consent, err = protojson.Marshal(r.body.consent); err != nil {
+		return fmt.Errorf("encode consent: %w", err)
 	}
 	r.Author, r.PlacerNumber = m.GetAuthor(), m.GetPlacerNumber()
 	r.Distress, r.SelfHarmRisk, r.Urgency = m.Distress, m.GetSelfHarmRisk(), int32(m.GetUrgency())
@@ -92,17 +105,6 @@ func rounded(n *referralv1.Needs, decimals int) *referralv1.Needs {
 	return n
 }
 
-func marshalJSON[M proto.Message](m, empty M) ([]byte, error) {
-	if !m.ProtoReflect().IsValid() {
-		m = empty
-	}
-	raw, err := protojson.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", m, err)
-	}
-	return raw, nil
-}
-
 func marshalCodes(codes []*typev1.Code) ([]byte, error) {
 	list := make([]json.RawMessage, len(codes))
 	for i, c := range codes {
@@ -120,6 +122,9 @@ func marshalCodes(codes []*typev1.Code) ([]byte, error) {
 }
 
 func (r *row) reasonCodes() ([]*typev1.Code, error) {
+	if r.body.codes != nil {
+		return r.body.codes, nil
+	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(r.ReasonCodes, &list); err != nil {
 		return nil, fmt.Errorf("%s: reason codes: %w", r.name(), err)
@@ -131,32 +136,45 @@ func (r *row) reasonCodes() ([]*typev1.Code, error) {
 			return nil, fmt.Errorf("%s: reason codes: %w", r.name(), err)
 		}
 	}
+	r.body.codes = codes
 	return codes, nil
 }
 
 func (r *row) needs() (*referralv1.Needs, error) {
-	n := new(referralv1.Needs)
-	if err := protojson.Unmarshal(r.Needs, n); err != nil {
-		return nil, fmt.Errorf("%s: needs: %w", r.name(), err)
+	if r.body.needs == nil {
+		n := new(referralv1.Needs)
+		if err := protojson.Unmarshal(r.Needs, n); err != nil {
+			return nil, fmt.Errorf("%s: needs: %w", r.name(), err)
+		}
+		r.body.needs = n
 	}
-	return n, nil
+	return r.body.needs, nil
 }
 
 func (r *row) consent() (*referralv1.Referral_Consent, error) {
-	c := new(referralv1.Referral_Consent)
-	if err := protojson.Unmarshal(r.Consent, c); err != nil {
-		return nil, fmt.Errorf("%s: consent: %w", r.name(), err)
+	if r.body.consent == nil {
+		c := new(referralv1.Referral_Consent)
+		if err := protojson.Unmarshal(r.Consent, c); err != nil {
+			return nil, fmt.Errorf("%s: consent: %w", r.name(), err)
+		}
+		r.body.consent = c
 	}
-	return c, nil
+	return r.body.consent, nil
 }
 
 func (s *server) subject(r *row) (*referralv1.Referral_Subject, error) {
-	key, err := s.keys.OpenDataKey(r.DataKey)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.name(), err)
+	if r.body.subject == nil {
+		key, err := s.keys.OpenDataKey(r.DataKey)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name(), err)
+		}
+		m := new(referralv1.Referral_Subject)
+		if err := crypt.OpenProto(key, r.name(), subjectField, r.Subject, m); err != nil {
+			return nil, err
+		}
+		r.body.subject = m
 	}
-	m := new(referralv1.Referral_Subject)
-	return m, crypt.OpenProto(key, r.name(), subjectField, r.Subject, m)
+	return r.body.subject, nil
 }
 
 // seal encrypts a text of the referral's; the empty text is nil.

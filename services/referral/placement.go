@@ -14,6 +14,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -352,6 +353,7 @@ func (r *row) wholeNeeds(clinical bool) (*referralv1.Needs, error) {
 	if err != nil {
 		return nil, err
 	}
+	n = proto.CloneOf(n)
 	stated, past := len(n.GetCancerTypes()) > 0, false
 	for _, c := range codes {
 		t, ok := cancertype.FromCode(c.GetSystem(), c.GetCode())

@@ -55,7 +55,9 @@ func through[M any](l *line, call func() (*M, error)) (*M, error) {
 }
 
 func (l *line) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferralRequest, opts ...grpc.CallOption) (*membershipv1.Membership, error) {
-	return through(l, func() (*membershipv1.Membership, error) { return l.MembershipServiceClient.PlaceReferral(ctx, in, opts...) })
+	return through(l, func() (*membershipv1.Membership, error) {
+		return l.MembershipServiceClient.PlaceReferral(ctx, in, opts...)
+	})
 }
 
 func (l *line) ReleaseReferral(ctx context.Context, in *membershipv1.ReleaseReferralRequest, opts ...grpc.CallOption) (*membershipv1.ReleaseReferralResponse, error) {

@@ -101,6 +101,7 @@ func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRe
 		if int32(now.Month())*100+int32(now.Day()) < born.GetMonth()*100+born.GetDay() {
 			age--
 		}
+		needs = proto.CloneOf(needs)
 		needs.AgeYears = proto.Int32(max(age, 0))
 	}
 	return match.Query{Needs: needs, Distress: m.Distress, SelfHarm: m.GetSelfHarmRisk()}, r.OrgID, nil

@@ -55,6 +55,8 @@ type row struct {
 	AcceptTime         *time.Time
 	CreateTime         time.Time
 	UpdateTime         time.Time
+
+	body body // what the columns hold, where it is known already
 }
 
 const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, r.placer_number, r.filler_number, r.data_key,
@@ -83,17 +85,22 @@ func (r *row) args() pgx.NamedArgs {
 	}
 }
 
+// insertReferral is the hot statement: its arguments are positional, because named ones cost a tenth of the whole call.
 func insertReferral(b *pgx.Batch, r *row) {
-	b.Queue(`INSERT INTO referrals (id, org_id, owner_org_id, revision, state, author, placer_number, filler_number, data_key,
-			subject, subject_keys, reason_codes, needs, consent, distress, self_harm_risk, urgency, requested_group_id, deadline,
-			reject_reason, state_reason, awaiting, due_time, overdue_time, group_id, membership_id, membership_state,
-			membership_revision, first_session_id, first_session_time, sessions_recorded, sessions_reported,
-			first_attended_time, outcome_note, outcome_helped, distress_after, send_time, accept_time, create_time, update_time)
-		VALUES (@id, @org, @owner, @revision, @state, @author, @placer, @filler, @data_key,
-			@subject, @subject_keys, @reason_codes, @needs, @consent, @distress, @self_harm, @urgency, @requested_group, @deadline,
-			@reject_reason, @state_reason, @awaiting, @due, @overdue, @group, @membership, @membership_state,
-			@membership_revision, @session, @session_time, @recorded, @reported,
-			@attended, @outcome_note, @helped, @distress_after, @send, @accept, @create, @update)`, r.args())
+	b.Queue(`INSERT INTO referrals (id, org_id, owner_org_id, revision, state, author, placer_number, filler_number, data_key, subject,
+			subject_keys, reason_codes, needs, consent, distress, self_harm_risk, urgency, requested_group_id,
+			deadline, reject_reason, state_reason, awaiting, due_time, overdue_time, group_id, membership_id,
+			membership_state, membership_revision, first_session_id, first_session_time, sessions_recorded,
+			sessions_reported, first_attended_time, outcome_note, outcome_helped, distress_after, send_time,
+			accept_time, create_time, update_time)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+			$23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)`,
+		r.ID, r.OrgID, r.OwnerOrgID, r.Revision, int32(r.State), r.Author, r.PlacerNumber, r.FillerNumber,
+		r.DataKey, r.Subject, r.SubjectKeys, r.ReasonCodes, r.Needs, r.Consent, r.Distress, r.SelfHarmRisk,
+		r.Urgency, r.RequestedGroupID, r.Deadline, r.RejectReason, r.StateReason, int32(r.Awaiting), r.DueTime,
+		r.OverdueTime, r.GroupID, r.MembershipID, r.MembershipState, r.MembershipRevision, r.FirstSessionID,
+		r.FirstSessionTime, r.SessionsRecorded, r.SessionsReported, r.FirstAttendedTime, r.OutcomeNote,
+		r.OutcomeHelped, r.DistressAfter, r.SendTime, r.AcceptTime, r.CreateTime, r.UpdateTime)
 }
 
 // updateReferral writes a row that the transaction has locked: everything that a step can change.
