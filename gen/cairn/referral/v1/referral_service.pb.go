@@ -33,7 +33,7 @@ type CreateReferralRequest struct {
 	Referral *Referral `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// Whether it stays a DRAFT until SendReferral.
 	Draft bool `protobuf:"varint,2,opt,name=draft,proto3" json:"draft,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -447,7 +447,7 @@ type SendReferralRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -520,7 +520,7 @@ type ClaimReferralRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -597,7 +597,7 @@ type AcceptReferralRequest struct {
 	FillerNumber string `protobuf:"bytes,3,opt,name=filler_number,json=fillerNumber,proto3" json:"filler_number,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -770,7 +770,7 @@ type ScheduleReferralRequest struct {
 	SessionTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=session_time,json=sessionTime,proto3" json:"session_time,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -857,7 +857,7 @@ type RecordNoShowRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -930,7 +930,7 @@ type RecordSessionCancellationRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1005,7 +1005,7 @@ type RecordEngagementRequest struct {
 	AttendTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=attend_time,json=attendTime,proto3" json:"attend_time,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1158,7 +1158,7 @@ type ConfirmCancelRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1233,7 +1233,7 @@ type CompleteReferralRequest struct {
 	Outcome *Referral_Outcome `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	// For the timeline, plain text. May hold personal data: encrypted at rest.
+	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`

@@ -58,7 +58,7 @@ type ReferralServiceClient interface {
 	// of her are left out: GetReferral shows them.
 	ListReferrals(ctx context.Context, in *ListReferralsRequest, opts ...grpc.CallOption) (*ListReferralsResponse, error)
 	// Lists the referrals that wait for any nonprofit to claim them, longest waiting first, without anything personal.
-	// Only for nonprofits and umbrella organizations.
+	// Only for nonprofits, umbrella organizations and public authorities.
 	ListClaimableReferrals(ctx context.Context, in *ListClaimableReferralsRequest, opts ...grpc.CallOption) (*ListClaimableReferralsResponse, error)
 	// Changes a draft.
 	UpdateReferral(ctx context.Context, in *UpdateReferralRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -303,7 +303,7 @@ type ReferralServiceServer interface {
 	// of her are left out: GetReferral shows them.
 	ListReferrals(context.Context, *ListReferralsRequest) (*ListReferralsResponse, error)
 	// Lists the referrals that wait for any nonprofit to claim them, longest waiting first, without anything personal.
-	// Only for nonprofits and umbrella organizations.
+	// Only for nonprofits, umbrella organizations and public authorities.
 	ListClaimableReferrals(context.Context, *ListClaimableReferralsRequest) (*ListClaimableReferralsResponse, error)
 	// Changes a draft.
 	UpdateReferral(context.Context, *UpdateReferralRequest) (*Referral, error)
