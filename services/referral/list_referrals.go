@@ -84,5 +84,5 @@ func listSQL(t auth.Tenant, condition string) string {
 		return walk(`true`)
 	}
 	return `SELECT ` + columns + ` FROM (` + walk(`r.org_id = @org`) + ` UNION ALL ` +
-		walk(`r.owner_org_id = @org AND r.org_id <> @org AND r.state <> 1`) + `) r ORDER BY r.id DESC LIMIT @n`
+		walk(`r.owner_org_id = @org AND r.org_id <> @org AND r.send_time IS NOT NULL`) + `) r ORDER BY r.id DESC LIMIT @n`
 }

@@ -137,6 +137,37 @@ func TestTenantsAreApart(t *testing.T) {
 	}
 }
 
+// A draft names who is to get it; until it is sent, and if it never is, that organization learns nothing of it.
+func TestWithdrawnDraftIsNeverSeen(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Draft: true, Referral: f.referral(func(r *referralv1.Referral) {
+		r.RequestedGroup, r.OwnerOrganization = "", f.nonprofit
+		r.Consent.ExpireTime = timestamppb.New(thursday.Add(day))
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil || r.GetState() != cancelled {
+		t.Fatalf("withdrawn: %v, %v", r.GetState(), err)
+	}
+	if _, err := f.GetReferral(f.receive, &referralv1.GetReferralRequest{Name: r.GetName()}); errText(err) != "NotFound NOT_FOUND" {
+		t.Errorf("the organization that was to get it gets %v", err)
+	}
+	if _, err := f.ListReferralEvents(f.receive, &referralv1.ListReferralEventsRequest{Parent: r.GetName()}); errText(err) != "NotFound NOT_FOUND" {
+		t.Errorf("the organization that was to get it sees events: %v", err)
+	}
+	if resp, err := f.ListReferrals(f.receive, &referralv1.ListReferralsRequest{}); err != nil || len(resp.GetReferrals()) > 0 {
+		t.Errorf("the organization that was to get it lists %v, %v", resp, err)
+	}
+	tenant := auth.WithTenant(t.Context(), auth.Tenant{Org: uuid.MustParse(strings.TrimPrefix(f.nonprofit, "organizations/"))})
+	for _, table := range []string{"referrals", "referral_events"} {
+		if n := count(f, tenant, table); n != 0 {
+			t.Errorf("row-level security shows it %d rows of %s", n, table)
+		}
+	}
+}
+
 func count(f *fixture, ctx context.Context, table string) int {
 	f.t.Helper()
 	var n int

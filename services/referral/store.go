@@ -66,8 +66,8 @@ const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, 
 	r.sessions_recorded, r.sessions_reported, r.first_attended_time, r.outcome_note, r.outcome_helped, r.distress_after,
 	r.send_time, r.accept_time, r.create_time, r.update_time`
 
-// visible is the tenant's predicate: the referrer's own, and the owner's once sent.
-const visible = `(@all OR r.org_id = @org OR (r.owner_org_id = @org AND r.state <> 1))`
+// visible is the tenant's predicate: the referrer's own, and the owner's once sent. A draft that is withdrawn never was.
+const visible = `(@all OR r.org_id = @org OR (r.owner_org_id = @org AND r.send_time IS NOT NULL))`
 
 func (r *row) name() string { return aip.Name("referrals", r.ID) }
 
