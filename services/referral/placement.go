@@ -289,7 +289,7 @@ func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceRefer
 		Email:     seen.GetEmail(), BirthYear: seen.GetBirthDate().GetYear(),
 	}
 	if m.GetBirthYear() == 0 && needs.AgeYears != nil {
-		m.BirthYear = int32(p.CreateTime.Year()) - needs.GetAgeYears() //nolint:gosec // years are small
+		m.BirthYear = int32(p.CreateTime.Year()) - needs.GetAgeYears()
 	}
 	if phone := e164(seen.GetPhone()); phone != "" || seen.GetPhone() == "" {
 		m.Phone = phone

@@ -22,19 +22,12 @@ type line struct {
 
 	mu            sync.Mutex
 	before, after bool // cut there
-	placed        int  // calls that got through
 }
 
 func (l *line) cut(before, after bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.before, l.after = before, after
-}
-
-func (l *line) calls() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.placed
 }
 
 func through[M any](l *line, call func() (*M, error)) (*M, error) {
@@ -45,9 +38,6 @@ func through[M any](l *line, call func() (*M, error)) (*M, error) {
 		return nil, status.Error(codes.Unavailable, "cut before the call")
 	}
 	m, err := call()
-	l.mu.Lock()
-	l.placed++
-	l.mu.Unlock()
 	if after {
 		return nil, status.Error(codes.Unavailable, "cut before the answer")
 	}

@@ -50,7 +50,7 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	res := match.Rank(q, found, weights, limit)
 	return &referralv1.RecommendGroupsResponse{
 		Recommendations: res.Recommendations, NearMisses: res.NearMisses, Notes: res.Notes, CrisisResources: res.Crisis,
-		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version, //nolint:gosec // at most 10
+		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version,
 	}, nil
 }
 
@@ -97,7 +97,7 @@ func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRe
 	}
 	if born := m.GetSubject().GetBirthDate(); born != nil {
 		now := s.clock.Now()
-		age := int32(now.Year()) - born.GetYear() //nolint:gosec // years are small
+		age := int32(now.Year()) - born.GetYear()
 		if int32(now.Month())*100+int32(now.Day()) < born.GetMonth()*100+born.GetDay() {
 			age--
 		}

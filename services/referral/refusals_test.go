@@ -255,7 +255,7 @@ func TestDraft(t *testing.T) {
 	if _, err := f.GetReferral(f.receive, &referralv1.GetReferralRequest{Name: r.GetName()}); errText(err) != "NotFound NOT_FOUND" {
 		t.Errorf("the owner sees a draft: %v", err)
 	}
-	if _, err := f.SendReferral(f.refer, &referralv1.SendReferralRequest{Name: r.GetName()}); errText(err) != "InvalidArgument subject" {
+	if _, err := f.SendReferral(f.refer, &referralv1.SendReferralRequest{Name: r.GetName()}); errText(err) != "FailedPrecondition DRAFT_INCOMPLETE" {
 		t.Errorf("sent without a person: %v", err)
 	}
 	up := func(m *referralv1.Referral, paths ...string) (*referralv1.Referral, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -50,8 +51,12 @@ func (s *server) ready(ctx context.Context, r *row) (*addressee, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v := unsendable("", m, s.clock.Now()); len(v) > 0 {
-		return nil, fault.Invalid(v...)
+	if lacks := unsendable("", m, s.clock.Now()); len(lacks) > 0 {
+		violations := make([]*errdetails.PreconditionFailure_Violation, len(lacks))
+		for i, l := range lacks {
+			violations[i] = &errdetails.PreconditionFailure_Violation{Type: "DRAFT_INCOMPLETE", Subject: r.name(), Description: l.GetField() + " " + l.GetDescription()}
+		}
+		return nil, fault.Preconditions("DRAFT_INCOMPLETE", violations...)
 	}
 	return s.address(ctx, "", r)
 }
