@@ -125,15 +125,18 @@ func (c *change) log(t transition, e entry) error {
 // tell queues the event of a step just logged.
 func (c *change) tell(t transition) error {
 	r := c.row
-	group := r.GroupID
+	group, owner := r.GroupID, r.OwnerOrgID
 	if group == nil {
 		group = r.RequestedGroupID
+	}
+	if r.SendTime == nil { // a draft is nobody's business but the referrer's
+		group, owner = nil, nil
 	}
 	e := events.Event{
 		Type: eventType(t), Subject: r.name(), Revision: r.Revision,
 		Data: &referralv1.ReferralChanged{
 			Referral: r.name(), FromState: t.from, State: t.to, Organization: aip.Name("organizations", r.OrgID),
-			OwnerOrganization: optionalName("organizations", r.OwnerOrgID), Group: optionalName("groups", group),
+			OwnerOrganization: optionalName("organizations", owner), Group: optionalName("groups", group),
 			Membership: optionalName("memberships", r.MembershipID), Awaiting: r.Awaiting, DueTime: timestamp(r.DueTime),
 			ChangeTime: timestamp(&c.now),
 		},
