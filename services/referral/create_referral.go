@@ -47,7 +47,7 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 	}
 	c := s.newChange(r, actorFrom(ctx))
 	c.now = now
-	if err := c.take(t, entry{by: referrer, note: req.GetNote()}); err != nil {
+	if err := c.take(t, entry{by: referrer}); err != nil {
 		return nil, err
 	}
 	answer, err := s.toProto(r, whole)

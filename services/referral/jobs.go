@@ -92,25 +92,28 @@ func (s *server) resume(ctx context.Context) error {
 }
 
 // sweepDue finds the due times that have passed: a referral that nobody took by its deadline fails, the others are
-// told to be overdue, once for each.
+// told to be overdue, once for each. One that cannot be told does not keep the others from it; the error tells of it.
 func (s *server) sweepDue(ctx context.Context) error {
+	var broken []error
+	var after uuid.UUID
 	for {
 		var late []uuid.UUID
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-			late, err = ids(ctx, tx, `SELECT id FROM referrals r WHERE due_time <= @now AND overdue_time IS NULL
-				AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY due_time LIMIT @n`,
-				pgx.NamedArgs{"now": s.clock.Now(), "n": atOnce})
+			late, err = ids(ctx, tx, `SELECT id FROM referrals r WHERE due_time <= @now AND overdue_time IS NULL AND id > @after
+				AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY id LIMIT @n`,
+				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
 			return err
 		}); err != nil {
-			return fmt.Errorf("find overdue referrals: %w", err)
+			return errors.Join(append(broken, fmt.Errorf("find overdue referrals: %w", err))...)
 		}
 		for _, id := range late {
 			if err := s.overdue(ctx, id); err != nil {
-				return fmt.Errorf("%s: %w", aip.Name("referrals", id), err)
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
 			}
+			after = id
 		}
-		if len(late) < atOnce {
-			return nil
+		if len(late) < atOnce || ctx.Err() != nil {
+			return errors.Join(broken...)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func TestReferralClosesItsLoop(t *testing.T) {
 		t.Errorf("timeline: got\n%s", strings.Join(story, "\n"))
 	}
 	tl := f.timeline(r.GetName())
-	if tl[0].GetNote() != written || tl[0].GetOrganization() != f.hospital || tl[0].GetActor() != "apiClients/test" || tl[1].GetNote() != "Welcome" || tl[2].GetActor() != "scheduling" || tl[3].GetSession() != first.GetName() {
+	if tl[0].GetOrganization() != f.hospital || tl[0].GetActor() != "apiClients/test" || tl[1].GetNote() != "Welcome" || tl[2].GetActor() != "scheduling" || tl[3].GetSession() != first.GetName() {
 		t.Errorf("timeline: got %v", tl)
 	}
 	if got, want := f.published(r.GetName()), []string{"sent", "accepted", "scheduled", "engaged", "completed"}; !slices.Equal(got, want) {

@@ -176,7 +176,7 @@ func (f *fixture) referral(edits ...func(*referralv1.Referral)) *referralv1.Refe
 // send creates a referral.
 func (f *fixture) send(edits ...func(*referralv1.Referral)) *referralv1.Referral {
 	f.t.Helper()
-	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(edits...), Note: written})
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(edits...)})
 	if err != nil {
 		f.t.Fatalf("create referral: %v", err)
 	}

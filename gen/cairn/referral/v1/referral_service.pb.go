@@ -33,10 +33,8 @@ type CreateReferralRequest struct {
 	Referral *Referral `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// Whether it stays a DRAFT until SendReferral.
 	Draft bool `protobuf:"varint,2,opt,name=draft,proto3" json:"draft,omitempty"`
-	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
-	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,13 +81,6 @@ func (x *CreateReferralRequest) GetDraft() bool {
 		return x.Draft
 	}
 	return false
-}
-
-func (x *CreateReferralRequest) GetNote() string {
-	if x != nil {
-		return x.Note
-	}
-	return ""
 }
 
 func (x *CreateReferralRequest) GetRequestId() string {
@@ -1602,13 +1593,12 @@ var File_cairn_referral_v1_referral_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x01\n" +
+	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n" +
 	"\x15CreateReferralRequest\x12B\n" +
 	"\breferral\x18\x01 \x01(\v2\x1b.cairn.referral.v1.ReferralB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\breferral\x12\x14\n" +
-	"\x05draft\x18\x02 \x01(\bR\x05draft\x12\x1c\n" +
-	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
+	"\x05draft\x18\x02 \x01(\bR\x05draft\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x81\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x81\x01\n" +
 	"\x12GetReferralRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x8a\x01\n" +
