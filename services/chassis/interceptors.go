@@ -238,6 +238,9 @@ func validate(v protovalidate.Validator) grpc.UnaryServerInterceptor {
 		if !ok {
 			return nil, fmt.Errorf("request is a %T", req)
 		}
+		if long := crowded(msg); long != nil {
+			return nil, fault.Invalid(long...)
+		}
 		err := v.Validate(msg)
 		if err == nil {
 			return next(ctx, req)

@@ -70,8 +70,11 @@ func (d *diagnosis) position(offset int64) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// token reads the next token of the value at path; false ends the diagnosis.
+// token reads the next token of the value at path; false ends the diagnosis, as enough violations do.
 func (d *diagnosis) token(path string) (json.Token, bool) {
+	if len(d.violations) >= maxViolations {
+		return nil, false
+	}
 	start := d.dec.InputOffset()
 	t, err := d.dec.Token()
 	if start <= d.invalidUTF8 && d.invalidUTF8 < d.dec.InputOffset() {

@@ -62,8 +62,14 @@ func Field(field, format string, a ...any) *Violation {
 	return &Violation{Field: field, Description: fmt.Sprintf(format, a...)}
 }
 
-// Invalid returns INVALID_ARGUMENT for bad fields.
+// maxViolations is how many bad fields of one request are told at once.
+const maxViolations = 50
+
+// Invalid returns INVALID_ARGUMENT for bad fields; of very many it tells the first.
 func Invalid(violations ...*Violation) error {
+	if len(violations) > maxViolations {
+		violations = violations[:maxViolations]
+	}
 	parts := make([]string, len(violations))
 	for i, v := range violations {
 		parts[i] = v.GetField() + ": " + v.GetDescription()
