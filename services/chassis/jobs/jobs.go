@@ -76,6 +76,9 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 func Run(ctx context.Context, client *river.Client[pgx.Tx], db *pg.DB, log *slog.Logger) error {
 	p := &presence{db: db, client: client.ID(), log: log}
 	conn, err := p.enter(ctx)
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}

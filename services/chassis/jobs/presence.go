@@ -72,12 +72,14 @@ func (p *presence) keep(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// release lets jobs run again whose client holds no lock. A job that has used up its
-// attempts is left to River.
+// release lets jobs run again whose client holds no lock. One that has used up its attempts
+// is over: while it stood as running, a periodic job that is unique would not be enqueued again.
 func (p *presence) release(ctx context.Context, conn *pgx.Conn) error {
 	tag, err := conn.Exec(ctx, `
-		UPDATE river_job SET state = 'available', scheduled_at = now()
-		WHERE state = 'running' AND attempt < max_attempts AND NOT EXISTS (
+		UPDATE river_job SET scheduled_at = now(),
+			state = (CASE WHEN attempt < max_attempts THEN 'available' ELSE 'discarded' END)::river_job_state,
+			finalized_at = CASE WHEN attempt < max_attempts THEN NULL ELSE now() END
+		WHERE state = 'running' AND NOT EXISTS (
 			SELECT FROM pg_locks l
 			WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.classid = $1::int::oid
 				AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -86,7 +88,7 @@ func (p *presence) release(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("release jobs: %w", err)
 	}
 	if n := tag.RowsAffected(); n > 0 {
-		p.log.InfoContext(ctx, "jobs of a dead process run again", "jobs", n)
+		p.log.InfoContext(ctx, "jobs of a dead process run again or are over", "jobs", n)
 	}
 	return nil
 }
