@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,7 +150,10 @@ func LoadConfig(base *Config, fs *pflag.FlagSet, environ []string) (*Config, err
 		if f == nil || !f.Changed {
 			return nil
 		}
-		s := strings.TrimSuffix(strings.TrimPrefix(f.Value.String(), "["), "]")
+		s := f.Value.String()
+		if v.Kind() == reflect.Slice || v.Kind() == reflect.Map { // pflag writes lists in brackets
+			s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+		}
 		if err := setValue(v, s); err != nil {
 			return fmt.Errorf("--%s: %w", flagName(key), err)
 		}
@@ -269,6 +273,11 @@ func (c *Config) check() error {
 	if c.DemoClients && c.BootstrapFile != "" {
 		refuse("demo clients are on, and they have a bootstrap_file of their own: pass --demo-clients=false")
 	}
+	for key, d := range map[string]time.Duration{"request_timeout": c.RequestTimeout, "shutdown_timeout": c.ShutdownTimeout} {
+		if d <= 0 {
+			refuse("%s: %v is not a positive duration such as 30s", key, d)
+		}
+	}
 	if c.MaxBodyBytes <= 0 || c.MaxBodyBytes > 1<<30 {
 		refuse("max_body_bytes: %d is not between 1 and 1 GiB", c.MaxBodyBytes)
 	}
@@ -311,15 +320,7 @@ func (c *Config) LogValue() slog.Value {
 	_ = c.eachKey(func(key string, f reflect.StructField, v reflect.Value) error { //nolint:errcheck // fn returns none
 		val := v.Interface()
 		if f.Tag.Get("secret") == "url" && v.String() != "" {
-			val = "[redacted]"
-			if u, err := url.Parse(v.String()); err == nil && u.Host != "" {
-				q := u.Query()
-				if q.Has("password") {
-					q.Set("password", "xxxxx")
-					u.RawQuery = q.Encode()
-				}
-				val = u.Redacted()
-			}
+			val = redacted(v.String())
 		}
 		if !v.IsZero() {
 			attrs = append(attrs, slog.Any(key, val))
@@ -327,4 +328,22 @@ func (c *Config) LogValue() slog.Value {
 		return nil
 	})
 	return slog.GroupValue(attrs...)
+}
+
+// urlCredentials are those in a URL, or in each of a list of URLs: user and password, or a token.
+var urlCredentials = regexp.MustCompile(`://[^/@]*@`)
+
+// redacted is a URL, or a list of them with commas, without what lets somebody in.
+func redacted(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return "[redacted]"
+	}
+	if u.Query().Has("password") {
+		q := u.Query()
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+		s = u.String()
+	}
+	return urlCredentials.ReplaceAllString(s, "://xxxxx@")
 }

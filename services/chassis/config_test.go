@@ -57,6 +57,7 @@ func TestConfigRefuses(t *testing.T) {
 		"unknown flag":                {"", nil, []string{"--htpt=x"}, "htpt"},
 		"address":                     {"", nil, []string{"--http=8080"}, "http"},
 		"duration":                    {"", []string{"CAIRN_REQUEST_TIMEOUT=soon"}, nil, "CAIRN_REQUEST_TIMEOUT"},
+		"no time at all":              {"request_timeout: 0s\n", nil, nil, "request_timeout"},
 		"demo beyond loopback":        {"", nil, []string{"--http=0.0.0.0:8080", "--demo-clients"}, "demo clients"},
 		"plaintext gRPC beyond":       {"", nil, []string{"--grpc=0.0.0.0:9090"}, "tls_cert_file"},
 		"certificate without its key": {"tls_cert_file: a\n", nil, nil, "go together"},
@@ -69,13 +70,28 @@ func TestConfigRefuses(t *testing.T) {
 	}
 }
 
+func TestConfigTakesIPv6Addresses(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, "", nil, "--http=[::1]:8080", "--cors-origins=https://a.example,https://b.example")
+	if err != nil || c.HTTP != "[::1]:8080" || len(c.CORSOrigins) != 2 {
+		t.Errorf("got http %s, cors_origins %v, %v", c.HTTP, c.CORSOrigins, err)
+	}
+}
+
 func TestConfigRedacts(t *testing.T) {
 	t.Parallel()
-	c, err := load(t, "", nil, "--postgres-url", "postgres://u:hunter2@127.0.0.1/x?password=hunter2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s := c.LogValue().String(); strings.Contains(s, "hunter2") || !strings.Contains(s, "127.0.0.1/x") {
-		t.Errorf("printed as %s", s)
+	for _, args := range [][]string{
+		{"--postgres-url", "postgres://u:hunter2@127.0.0.1/x?password=hunter2"},
+		{"--postgres-url", "host=127.0.0.1 password=hunter2"},
+		{"--nats-url", "nats://hunter2@127.0.0.1:4222"},
+		{"--nats-url", "nats://a:hunter2@127.0.0.1:4222,nats://a:hunter2@127.0.0.2:4222"},
+	} {
+		c, err := load(t, "", nil, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := c.LogValue().String(); strings.Contains(s, "hunter2") || strings.Contains(args[1], "://") && !strings.Contains(s, "127.0.0.1") {
+			t.Errorf("%s is printed as %s", args, s)
+		}
 	}
 }
