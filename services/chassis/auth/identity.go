@@ -54,7 +54,8 @@ func LoadIdentities(path string, c clock.Clock) (*Identities, error) {
 	}
 	defer f.Close() //nolint:errcheck // read only
 	id := &Identities{clock: c}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	s := bufio.NewScanner(f)
+	for s.Scan() {
 		line := strings.TrimSpace(s.Text())
 		if line == "" {
 			continue
@@ -64,6 +65,9 @@ func LoadIdentities(path string, c clock.Clock) (*Identities, error) {
 			return nil, fmt.Errorf("identity keys: %s: every line must be base64 of at least 32 bytes", path)
 		}
 		id.keys = append(id.keys, key)
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("identity keys: %s: %w", path, err)
 	}
 	if len(id.keys) == 0 {
 		return nil, fmt.Errorf("identity keys: %s holds none", path)

@@ -26,6 +26,7 @@ const (
 	maxToken   = 16 << 10         // bytes of a bearer token
 	tokenSkew  = 30 * time.Second // how far an issuer's clock may be ahead of ours
 	tokenCache = 10_000           // verified tokens remembered
+	tokenKept  = 5 * time.Minute  // for which one is remembered, so that a key its issuer withdraws ends its tokens too
 )
 
 // KeySource finds the one key of an issuer with a kid that suits an algorithm:
@@ -79,8 +80,8 @@ func NewVerifier(issuers []Issuer, c clock.Clock) *Verifier {
 
 // Verify returns the caller that a bearer token (a JWT, RFC 9068 from the built-in issuer)
 // stands for, or UNAUTHENTICATED with the reason TOKEN_EXPIRED or TOKEN_INVALID, or
-// UNAVAILABLE when the issuer's keys cannot be had. A verified token is remembered until
-// it expires.
+// UNAVAILABLE when the issuer's keys cannot be had. A verified token is remembered for a few
+// minutes, at most until it expires.
 func (v *Verifier) Verify(ctx context.Context, bearer string) (Principal, error) {
 	if len(bearer) > maxToken {
 		return Principal{}, invalid("it is longer than %d bytes", maxToken)
@@ -108,7 +109,11 @@ func (v *Verifier) Verify(ctx context.Context, bearer string) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
-	v.seen.put(hash, p, t.claims.Expiry.Time())
+	until := now.Add(tokenKept)
+	if exp := t.claims.Expiry.Time(); exp.Before(until) {
+		until = exp
+	}
+	v.seen.put(hash, p, until)
 	return p, nil
 }
 
@@ -268,9 +273,9 @@ type tokens struct {
 }
 
 type seenToken struct {
-	hash [sha256.Size]byte
-	p    Principal
-	exp  time.Time
+	hash  [sha256.Size]byte
+	p     Principal
+	until time.Time
 }
 
 func newTokens(size int) *tokens {
@@ -285,7 +290,7 @@ func (s *tokens) get(hash [sha256.Size]byte, now time.Time) (Principal, bool) {
 		return Principal{}, false
 	}
 	t := e.Value.(*seenToken) //nolint:forcetypeassert // the list holds nothing else
-	if !now.Before(t.exp) {
+	if !now.Before(t.until) {
 		s.order.Remove(e)
 		delete(s.byKey, hash)
 		return Principal{}, false
@@ -294,13 +299,13 @@ func (s *tokens) get(hash [sha256.Size]byte, now time.Time) (Principal, bool) {
 	return t.p, true
 }
 
-func (s *tokens) put(hash [sha256.Size]byte, p Principal, exp time.Time) {
+func (s *tokens) put(hash [sha256.Size]byte, p Principal, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.byKey[hash]; ok {
 		return
 	}
-	s.byKey[hash] = s.order.PushFront(&seenToken{hash: hash, p: p, exp: exp})
+	s.byKey[hash] = s.order.PushFront(&seenToken{hash: hash, p: p, until: until})
 	if s.order.Len() > s.size {
 		oldest := s.order.Back()
 		delete(s.byKey, oldest.Value.(*seenToken).hash) //nolint:forcetypeassert // the list holds nothing else
