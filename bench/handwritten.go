@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"hash/crc32"
 	"net/http"
 	"slices"
 	"strconv"
@@ -83,9 +83,8 @@ func (y *yardsticks) handwritten(h *chassis.Host) http.Handler {
 			http.Error(w, "internal error", http.StatusInternalServerError)
 			return
 		}
-		hash := fnv.New64a()
-		hash.Write(body)
-		etag := fmt.Sprintf(`"%s-%016x"`, strings.Trim(g.ETag, `"`), hash.Sum64())
+		sum := uint64(crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))<<32 | uint64(crc32.ChecksumIEEE(body))
+		etag := `"` + strings.Trim(g.ETag, `"`) + "-" + strconv.FormatUint(sum, 16) + `"`
 		w.Header().Set("ETag", etag)
 		if authorization == "" {
 			w.Header().Set("Cache-Control", "public, max-age=30")

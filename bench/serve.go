@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	"cairn.care/services/chassis"
@@ -51,10 +52,13 @@ func serve(ctx context.Context, dir string, in io.Reader, out io.Writer) (err er
 
 	y := &yardsticks{dir: dir, adminURL: postgres.URL(), dbs: map[string]*pg.DB{}, admins: map[string]*pg.DB{}}
 	defer y.close()
+	var mu sync.Mutex // databases are opened several at a time
 	options := chassis.Options{
 		Name: "bench", Embedded: true,
 		OpenDB: func(ctx context.Context, service string, migrations fs.FS) (*pg.DB, error) {
 			db, err := pg.Open(ctx, pg.Options{AdminURL: config.PostgresURL, Service: service, Migrations: migrations})
+			mu.Lock()
+			defer mu.Unlock()
 			y.dbs[service] = db
 			return db, err
 		},

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"google.golang.org/grpc"
@@ -45,7 +44,7 @@ type Host struct {
 	Periodic []*river.PeriodicJob
 
 	process       *Process
-	channel       *inprocgrpc.Channel
+	channel       *channel
 	services      []*grpc.ServiceDesc
 	impls         []any
 	rules         auth.Rules

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -54,7 +55,7 @@ func recoverPanics(log *slog.Logger) grpc.UnaryServerInterceptor {
 }
 
 // observe traces, meters and logs a request, and gives it an id.
-func observe(tel *telemetry.Telemetry, service string) (grpc.UnaryServerInterceptor, error) {
+func observe(tel *telemetry.Telemetry, service string, rules auth.Rules) (grpc.UnaryServerInterceptor, error) {
 	tracer := tel.Tracer.Tracer("cairn.care/services/chassis")
 	durations, err := tel.Meter.Meter("cairn.care/services/chassis").Float64Histogram("rpc.server.duration",
 		metric.WithUnit("s"), metric.WithDescription("Time from a request's arrival to its answer."),
@@ -63,19 +64,18 @@ func observe(tel *telemetry.Telemetry, service string) (grpc.UnaryServerIntercep
 		return nil, fmt.Errorf("histogram: %w", err)
 	}
 	log := tel.Log.With("service", service)
+	attributes := sync.OnceValue(func() map[string]outcomes { return outcomesOf(rules) }) // rules are complete at the first request
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		start := time.Now()
-		md, _ := metadata.FromIncomingContext(ctx)
-		ctx = telemetry.Propagation().Extract(ctx, carrier(md))
+		ctx = telemetry.Propagation().Extract(ctx, incoming{ctx})
 		ctx, span := tracer.Start(ctx, strings.TrimPrefix(info.FullMethod, "/"), trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
-		ctx = context.WithValue(ctx, requestIDKey{}, requestID(md, span))
+		ctx = context.WithValue(ctx, requestIDKey{}, requestID(ctx, span))
 
 		resp, err := next(ctx, req)
 
 		code, took := status.Code(err), time.Since(start)
-		durations.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("rpc.method", info.FullMethod), attribute.String("rpc.code", code.String()))))
+		durations.Record(ctx, took.Seconds(), attributes()[info.FullMethod].of(code)...)
 		level := slog.LevelDebug
 		switch code {
 		case codes.OK:
@@ -93,6 +93,30 @@ func observe(tel *telemetry.Telemetry, service string) (grpc.UnaryServerIntercep
 	}, nil
 }
 
+// outcomes are the metric attributes of a method's requests by status code, made once: making
+// them costs more than to measure.
+type outcomes [][]metric.RecordOption
+
+func outcomesOf(rules auth.Rules) map[string]outcomes {
+	methods := map[string]outcomes{}
+	for method := range rules {
+		o := make(outcomes, codes.Unauthenticated+1)
+		for code := range o {
+			o[code] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+				attribute.String("rpc.method", method), attribute.String("rpc.code", codes.Code(code).String())))}
+		}
+		methods[method] = o
+	}
+	return methods
+}
+
+func (o outcomes) of(code codes.Code) []metric.RecordOption {
+	if int(code) >= len(o) {
+		return nil
+	}
+	return o[code]
+}
+
 type requestIDKey struct{}
 
 // RequestID returns the id of the request under way, "" outside of one.
@@ -101,8 +125,8 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-func requestID(md metadata.MD, span trace.Span) string {
-	if v := md.Get(RequestIDHeader); len(v) == 1 && v[0] != "" && len(v[0]) <= maxRequestID {
+func requestID(ctx context.Context, span trace.Span) string {
+	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) == 1 && v[0] != "" && len(v[0]) <= maxRequestID {
 		return v[0]
 	}
 	if sc := span.SpanContext(); sc.HasTraceID() {
@@ -111,7 +135,7 @@ func requestID(md metadata.MD, span trace.Span) string {
 	return uuid.NewString()
 }
 
-// carrier lets the trace propagator read and write metadata.
+// carrier lets the trace propagator write metadata.
 type carrier metadata.MD
 
 func (c carrier) Get(key string) string {
@@ -128,6 +152,18 @@ func (c carrier) Keys() []string {
 	}
 	return keys
 }
+
+// incoming lets the trace propagator read a request's metadata.
+type incoming struct{ ctx context.Context }
+
+func (c incoming) Get(key string) string {
+	if v := metadata.ValueFromIncomingContext(c.ctx, key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+func (incoming) Set(string, string) {}
+func (incoming) Keys() []string     { return nil }
 
 // deadline bounds every request, and asks of its callees to answer a little earlier, so
 // that the answer still arrives.
@@ -177,8 +213,7 @@ func hasRequestInfo(st *status.Status) bool {
 // client or a user by the bearer token, else nobody.
 func authenticate(service string, identities *auth.Identities, tokens TokenVerifier, plaintext bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		md, _ := metadata.FromIncomingContext(ctx)
-		if id := md.Get(auth.IdentityHeader); len(id) > 0 {
+		if id := metadata.ValueFromIncomingContext(ctx, auth.IdentityHeader); len(id) > 0 {
 			if len(id) > 1 || !trustedPeer(ctx, plaintext) {
 				return nil, fault.Unauthenticated("BAD_IDENTITY", "%s is for Cairn's own services, over mutual TLS", auth.IdentityHeader)
 			}
@@ -188,7 +223,7 @@ func authenticate(service string, identities *auth.Identities, tokens TokenVerif
 			}
 			return next(auth.WithPrincipal(ctx, p), req)
 		}
-		bearer := md.Get("authorization")
+		bearer := metadata.ValueFromIncomingContext(ctx, "authorization")
 		if len(bearer) == 0 {
 			return next(ctx, req)
 		}
@@ -211,7 +246,7 @@ func trustedPeer(ctx context.Context, plaintext bool) bool {
 	if !ok {
 		return false
 	}
-	if p.Addr != nil && p.Addr.Network() == "inproc" {
+	if p.Addr != nil && p.Addr.Network() == inprocNetwork {
 		return true
 	}
 	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {

@@ -40,14 +40,23 @@ type peerConn struct {
 func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ctx, err := c.outgoing(ctx)
+	md, err := c.outgoing(ctx)
 	if err != nil {
 		return err
+	}
+	inside, ok := c.under.(*channel)
+	if !ok {
+		ctx = metadata.NewOutgoingContext(ctx, md)
 	}
 	safe := c.reads[method] || hasRequestID(args)
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
-		err := c.under.Invoke(ctx, method, args, reply, opts...)
+		var err error
+		if ok {
+			err = inside.call(ctx, md, method, args, reply)
+		} else {
+			err = c.under.Invoke(ctx, method, args, reply, opts...)
+		}
 		if status.Code(err) != codes.Unavailable || !safe || attempt == attempts {
 			return err
 		}
@@ -62,18 +71,17 @@ func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, o
 
 // NewStream opens a stream to the peer; it is never repeated.
 func (c *peerConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ctx, err := c.outgoing(ctx)
+	md, err := c.outgoing(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.under.NewStream(ctx, desc, method, opts...)
+	return c.under.NewStream(metadata.NewOutgoingContext(ctx, md), desc, method, opts...)
 }
 
-func (c *peerConn) outgoing(ctx context.Context) (context.Context, error) {
-	md, ok := metadata.FromOutgoingContext(ctx)
-	if ok {
-		md = md.Copy()
-	} else {
+// outgoing returns the metadata of a call.
+func (c *peerConn) outgoing(ctx context.Context) (metadata.MD, error) {
+	md, ok := metadata.FromOutgoingContext(ctx) // a copy
+	if !ok {
 		md = metadata.MD{}
 	}
 	if p := auth.PrincipalFrom(ctx); p.Kind != auth.Anonymous {
@@ -90,7 +98,7 @@ func (c *peerConn) outgoing(ctx context.Context) (context.Context, error) {
 		md.Set(RequestIDHeader, id)
 	}
 	telemetry.Propagation().Inject(ctx, carrier(md))
-	return metadata.NewOutgoingContext(ctx, md), nil
+	return md, nil
 }
 
 func hasRequestID(args any) bool {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/nats-io/nats.go"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel"
@@ -155,7 +154,7 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 		if err != nil {
 			return err
 		}
-		h.channel.WithServerUnaryInterceptor(chain(list))
+		h.channel.interceptor = chain(list)
 		interceptors[h.Name] = chain(list)
 	}
 	for i, comp := range components {
@@ -186,7 +185,7 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		h := &Host{
 			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
 			Log:     p.tel.Log.With("service", comp.Name),
-			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
+			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &channel{},
 		}
 		p.hosts = append(p.hosts, h)
 		if comp.Migrations == nil {

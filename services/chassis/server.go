@@ -50,7 +50,7 @@ func (p *Process) interceptors(h *Host) ([]grpc.UnaryServerInterceptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
-	observed, err := observe(p.tel, h.Name)
+	observed, err := observe(p.tel, h.Name, h.rules)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,8 @@ type Options struct {
 type Gateway struct {
 	options  Options
 	routes   *routes
-	mux      *runtime.ServeMux
+	muxes    map[string]*runtime.ServeMux // by collection: a mux tries its patterns one after another
+	none     *runtime.ServeMux            // of other paths
 	handler  http.Handler
 	duration metric.Float64Histogram
 }
@@ -80,25 +81,8 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 	if g.routes, err = routesOf(services()); err != nil {
 		return nil, err
 	}
-	g.mux = runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithIncomingHeaderMatcher(incomingHeader),
-		runtime.WithOutgoingHeaderMatcher(noHeader),
-		runtime.WithOutgoingTrailerMatcher(noHeader),
-		runtime.WithMetadata(requestMetadata),
-		runtime.WithErrorHandler(g.handleError),
-		runtime.WithRoutingErrorHandler(g.handleRoutingError),
-		runtime.WithStreamErrorHandler(streamError),
-		runtime.WithForwardResponseOption(rememberETag),
-		runtime.WithMiddlewares(g.routed),
-		runtime.WithDisablePathLengthFallback(),
-		runtime.WithDisableHTTPMethodOverride(),
-		runtime.WithWriteContentLength(),
-	)
-	for _, s := range services() {
-		if err := s.register(ctx, g.mux, conn{o.Peer(s.peer)}); err != nil {
-			return nil, fmt.Errorf("register %s: %w", s.name, err)
-		}
+	if err := g.register(ctx); err != nil {
+		return nil, err
 	}
 	static, err := g.static()
 	if err != nil {
@@ -110,3 +94,53 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
+
+// register makes the muxes and registers the services with them.
+func (g *Gateway) register(ctx context.Context) error {
+	m := newMarshaler()
+	newMux := func() *runtime.ServeMux {
+		return runtime.NewServeMux(
+			runtime.WithMarshalerOption(runtime.MIMEWildcard, m),
+			runtime.WithIncomingHeaderMatcher(incomingHeader),
+			runtime.WithOutgoingHeaderMatcher(noHeader),
+			runtime.WithOutgoingTrailerMatcher(noHeader),
+			runtime.WithMetadata(requestMetadata),
+			runtime.WithErrorHandler(g.handleError),
+			runtime.WithRoutingErrorHandler(g.handleRoutingError),
+			runtime.WithStreamErrorHandler(streamError),
+			runtime.WithForwardResponseOption(rememberETag),
+			runtime.WithMiddlewares(g.routed),
+			runtime.WithDisablePathLengthFallback(),
+			runtime.WithDisableHTTPMethodOverride(),
+			runtime.WithWriteContentLength(),
+		)
+	}
+	g.none, g.muxes = newMux(), map[string]*runtime.ServeMux{}
+	byPeer := map[string]*runtime.ServeMux{}
+	for _, s := range services() {
+		mux, ok := byPeer[s.peer]
+		if !ok {
+			mux = newMux()
+			byPeer[s.peer] = mux
+		}
+		if err := s.register(ctx, mux, conn{g.options.Peer(s.peer)}); err != nil {
+			return fmt.Errorf("register %s: %w", s.name, err)
+		}
+	}
+	for _, rt := range g.routes.all {
+		mux := byPeer[rt.peer]
+		if other, ok := g.muxes[rt.collection]; ok && other != mux {
+			return fmt.Errorf("%s: the paths of /v1/%s are another service's", rt.method, rt.collection)
+		}
+		g.muxes[rt.collection] = mux
+	}
+	return nil
+}
+
+// muxOf returns the mux of a path below /v1/.
+func (g *Gateway) muxOf(path string) *runtime.ServeMux {
+	if mux, ok := g.muxes[collectionOf(path)]; ok {
+		return mux
+	}
+	return g.none
+}

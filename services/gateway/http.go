@@ -53,13 +53,7 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 		a := &answer{ResponseWriter: w, request: r, call: c}
 		next.ServeHTTP(a, r)
 
-		label := "other" // paths are the caller's choice, and would make a metric each
-		if c.route != nil {
-			label = c.route.pattern
-		}
-		g.duration.Record(ctx, time.Since(start).Seconds(), metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("http.request.method", methodLabel(r.Method)), attribute.String("http.route", label),
-			attribute.Int("http.response.status_code", a.code))))
+		g.duration.Record(ctx, time.Since(start).Seconds(), c.route.outcome(r.Method, a.code)...)
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String("http.request.method", r.Method), attribute.Int("http.response.status_code", a.code))
 			if a.code >= http.StatusInternalServerError {
@@ -67,6 +61,25 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 			}
 		}
 	})
+}
+
+// outcome is the metric attributes of the route's requests with a status; of those that found no
+// route if rt is nil: paths are the caller's choice, and would make a metric each.
+func (rt *route) outcome(method string, code int) []metric.RecordOption {
+	label := "other"
+	if rt != nil {
+		if o, ok := rt.outcomes.Load(code); ok {
+			return o.([]metric.RecordOption) //nolint:forcetypeassert,errcheck // there is nothing else in it
+		}
+		method, label = rt.verb, rt.pattern
+	}
+	o := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("http.request.method", methodLabel(method)), attribute.String("http.route", label),
+		attribute.Int("http.response.status_code", code)))}
+	if rt != nil {
+		rt.outcomes.Store(code, o)
+	}
+	return o
 }
 
 func methodLabel(method string) string {
@@ -97,7 +110,7 @@ func (g *Gateway) shared(static *http.ServeMux) http.Handler {
 		case strings.HasPrefix(r.URL.Path, "/v1/") && r.Method == http.MethodOptions:
 			g.allows(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v1/"):
-			g.mux.ServeHTTP(w, r)
+			g.muxOf(r.URL.Path).ServeHTTP(w, r)
 		default:
 			static.ServeHTTP(w, r)
 		}

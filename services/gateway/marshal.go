@@ -16,13 +16,15 @@ const maxDepth = 64
 // has no presence when writing, so that callers always find them.
 type marshaler struct {
 	runtime.JSONPb
+	encoder encoder
 }
 
 func newMarshaler() *marshaler {
-	return &marshaler{runtime.JSONPb{
-		MarshalOptions:   protojson.MarshalOptions{EmitDefaultValues: true},
-		UnmarshalOptions: protojson.UnmarshalOptions{RecursionLimit: maxDepth},
-	}}
+	write := protojson.MarshalOptions{EmitDefaultValues: true}
+	return &marshaler{
+		JSONPb:  runtime.JSONPb{MarshalOptions: write, UnmarshalOptions: protojson.UnmarshalOptions{RecursionLimit: maxDepth}},
+		encoder: encoder{options: write},
+	}
 }
 
 // ContentType is what answers are.
@@ -34,7 +36,7 @@ func (m *marshaler) StreamContentType(any) string { return "application/x-ndjson
 // Marshal writes one message.
 func (m *marshaler) Marshal(v any) ([]byte, error) {
 	if msg, ok := v.(proto.Message); ok {
-		return m.MarshalOptions.Marshal(msg)
+		return m.encoder.marshal(msg)
 	}
 	return m.JSONPb.Marshal(v)
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
@@ -26,6 +27,10 @@ type route struct {
 	body  string          // request field that the body is; "*" is the whole request, "" takes no body
 	bound map[string]bool // top-level request fields that the path binds
 	rule  *policyv1.Rule
+
+	peer       string   // component that serves it
+	collection string   // first segment below /v1/
+	outcomes   sync.Map // metric attributes by status: made once
 }
 
 // routes knows every route by "VERB pattern".
@@ -46,7 +51,7 @@ func routesOf(services []service) (*routes, error) {
 			return nil, fmt.Errorf("%s is no service", s.name)
 		}
 		for i := range sd.Methods().Len() {
-			if err := rs.add(sd.Methods().Get(i)); err != nil {
+			if err := rs.add(s.peer, sd.Methods().Get(i)); err != nil {
 				return nil, err
 			}
 		}
@@ -54,7 +59,7 @@ func routesOf(services []service) (*routes, error) {
 	return rs, nil
 }
 
-func (rs *routes) add(m protoreflect.MethodDescriptor) error {
+func (rs *routes) add(peer string, m protoreflect.MethodDescriptor) error {
 	rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if !ok || rule == nil {
 		return fmt.Errorf("%s has no google.api.http route", m.FullName())
@@ -70,6 +75,7 @@ func (rs *routes) add(m protoreflect.MethodDescriptor) error {
 			method: fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()), verb: verb,
 			pattern: pathVariable.ReplaceAllStringFunc(template, wholeVariable), path: matcher(template),
 			input: m.Input(), body: b.GetBody(), bound: map[string]bool{}, rule: policy,
+			peer: peer, collection: collectionOf(plainPath(template)),
 		}
 		for _, v := range variables {
 			top, _, _ := strings.Cut(v[1], ".")
@@ -92,13 +98,24 @@ func wholeVariable(v string) string {
 	return strings.TrimSuffix(v, "}") + "=*}"
 }
 
-// matcher returns what a template matches.
-func matcher(template string) *regexp.Regexp {
-	plain := pathVariable.ReplaceAllStringFunc(template, func(v string) string {
+// plainPath is a template with stars for its variables.
+func plainPath(template string) string {
+	return pathVariable.ReplaceAllStringFunc(template, func(v string) string {
 		_, pattern, _ := strings.Cut(strings.Trim(wholeVariable(v), "{}"), "=")
 		return pattern
 	})
-	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(plain), `\*`, `[^/]+`) + "$")
+}
+
+// matcher returns what a template matches.
+func matcher(template string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(plainPath(template)), `\*`, `[^/]+`) + "$")
+}
+
+// collectionOf is the first segment of a path below /v1/, without a verb.
+func collectionOf(path string) string {
+	segment, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+	collection, _, _ := strings.Cut(segment, ":")
+	return collection
 }
 
 func binding(b *annotations.HttpRule) (verb, template string) {
