@@ -92,12 +92,15 @@ func (s *tokenServer) issueToken(ctx context.Context, req *partnersv1.IssueToken
 // authenticateClient finds the client that the assertion names and checks the assertion
 // against its keys.
 func (s *tokenServer) authenticateClient(ctx context.Context, a *smart.Assertion) (*tokenClientRow, error) {
+	if strings.ContainsRune(a.ClientID, 0) { // PostgreSQL cannot even look for it
+		return nil, unknownClient()
+	}
 	client, err := selectTokenClient(ctx, s.db, a.ClientID)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("get client: %w", err)
 	}
 	if err != nil || client.Disabled {
-		return nil, smart.Refuse(smart.InvalidClient, "iss of client_assertion is no registered client, or one that is disabled")
+		return nil, unknownClient()
 	}
 	uri := ""
 	if client.JWKSURI != nil {
@@ -115,4 +118,8 @@ func (s *tokenServer) authenticateClient(ctx context.Context, a *smart.Assertion
 		return nil, err
 	}
 	return client, a.CheckClaims(s.url+TokenPath, s.clock.Now())
+}
+
+func unknownClient() error {
+	return smart.Refuse(smart.InvalidClient, "iss of client_assertion is no registered client, or one that is disabled")
 }

@@ -150,6 +150,7 @@ func TestIssueTokenRefuses(t *testing.T) {
 		"no scope":                  {request(good(), ""), "invalid_scope", "scope is missing"},
 		"a scope not held":          {request(good(), "groups.read groups.write"), "invalid_scope", "groups.write"},
 		"a client nobody knows":     {request(stranger.assertion(t, now, nil, nil), "groups.read"), "invalid_client", "no registered client"},
+		"a client with U+0000":      {request((&credentials{id: "eh\x00r", kid: "k1", key: newKey(t)}).assertion(t, now, nil, nil), "groups.read"), "invalid_client", "no registered client"},
 		"a disabled client":         {request(disabled.assertion(t, now, nil, nil), "groups.read"), "invalid_client", "disabled"},
 		"another's key, right kid":  {request(thief.assertion(t, now, nil, nil), "groups.read"), "invalid_client", "signature"},
 		"unknown kid":               {request(c.assertion(t, now, map[jose.HeaderKey]any{"kid": "k9"}, nil), "groups.read"), "invalid_client", "no key"},

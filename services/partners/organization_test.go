@@ -17,6 +17,7 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/page"
 	"cairn.care/services/internal/suitetest"
 )
 
@@ -292,5 +293,19 @@ func TestRowLevelSecurity(t *testing.T) {
 		if got := ids(tc.tenant, tc.sql); !slices.Equal(got, tc.want) {
 			t.Errorf("%+v: %s = %v; want %v", tc.tenant, tc.sql, got, tc.want)
 		}
+	}
+}
+
+// A page token is not signed: whatever stands in it is the caller's to answer for.
+func TestForgedPageTokens(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil)
+	token, err := page.Encode(organizationCursor{Name: "a\x00"}, "ListOrganizations", "", "display_name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.ListOrganizations(platform(t), &partnersv1.ListOrganizationsRequest{OrderBy: "display_name", PageToken: token})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a name with U+0000: %v", err)
 	}
 }

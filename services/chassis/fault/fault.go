@@ -169,6 +169,9 @@ func From(err error) *status.Status {
 	if Unreachable(err) {
 		return status.Convert(Unavailable(time.Second, err))
 	}
+	if unkeepable(err) {
+		return status.Convert(Invalid(Field("request", "a text in it, or in its page_token, contains the character U+0000, which cannot be kept")))
+	}
 	return (&Error{Code: codes.Internal, Reason: "INTERNAL", Message: "internal error; quote the request id to support"}).GRPCStatus()
 }
 
@@ -228,6 +231,13 @@ func unreachableCode(code string) bool {
 		return true
 	}
 	return strings.HasPrefix(code, "08") // connection_exception
+}
+
+// unkeepable tells whether PostgreSQL has refused a text for the character U+0000, which no text
+// of its can hold: character_not_in_repertoire, and untranslatable_character in JSON.
+func unkeepable(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "22021" || e.Code == "22P05")
 }
 
 // Transient tells whether repeating the work behind err may help: reachability and deadlines.
