@@ -67,14 +67,13 @@ func (s *server) placingGroup(ctx context.Context, req *referralv1.AcceptReferra
 		return uuid.Nil, fault.Invalid(fault.Field("group", "is needed: the referral asks for no group by name"))
 	}
 	name := aip.Name("groups", *id)
+	owner := optionalName("organizations", r.OwnerOrgID)
 	g, err := s.groups.GetGroup(auth.System(ctx, service), &groupsv1.GetGroupRequest{Name: name})
 	switch {
-	case status.Code(err) == codes.NotFound:
-		return uuid.Nil, fault.Invalid(fault.Field("group", "%s does not exist", name))
+	case status.Code(err) == codes.NotFound || err == nil && g.GetOrganization() != owner: // alike: another's draft is nobody's business
+		return uuid.Nil, fault.Invalid(fault.Field("group", "%s is no group of %s, which owns the referral", name, owner))
 	case err != nil:
 		return uuid.Nil, fmt.Errorf("get group: %w", err)
-	case g.GetOrganization() != optionalName("organizations", r.OwnerOrgID):
-		return uuid.Nil, fault.Invalid(fault.Field("group", "%s is not a group of %s, which owns the referral", name, optionalName("organizations", r.OwnerOrgID)))
 	}
 	return *id, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -285,7 +286,7 @@ func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceRefer
 	m := &membershipv1.Member{
 		Alias: "New member", Role: memberRole(needs), Languages: needs.GetLanguages(), CancerTypes: needs.GetCancerTypes(),
 		SuitableTimes: needs.GetTimes(), DoNotContact: seen.GetDoNotContact(),
-		LegalName: strings.TrimSpace(seen.GetGivenName() + " " + seen.GetFamilyName()),
+		LegalName: fitting(seen.GetGivenName()+" "+seen.GetFamilyName(), 200),
 		Email:     seen.GetEmail(), BirthYear: seen.GetBirthDate().GetYear(),
 	}
 	if m.GetBirthYear() == 0 && needs.AgeYears != nil {
@@ -305,7 +306,9 @@ func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceRefer
 		m.PreferredChannel = membershipv1.Member_EMAIL
 	}
 	if a := seen.GetAddress(); a.GetLocality() != "" || a.GetAdministrativeArea() != "" || a.GetCountry() != "" {
-		m.Area = &membershipv1.Member_Area{Locality: a.GetLocality(), AdministrativeArea: a.GetAdministrativeArea(), Country: a.GetCountry()}
+		m.Area = &membershipv1.Member_Area{
+			Locality: fitting(a.GetLocality(), 120), AdministrativeArea: fitting(a.GetAdministrativeArea(), 120), Country: a.GetCountry(),
+		}
 	}
 	req := &membershipv1.PlaceReferralRequest{
 		Referral: r.name(), Group: optionalName("groups", p.GroupID), RequestId: p.RequestID.String(),
@@ -315,6 +318,18 @@ func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceRefer
 		req.Subject.Identifiers = append(req.Subject.Identifiers, &membershipv1.ReferralSubject_Identifier{System: id.GetSystem(), Value: id.GetValue()})
 	}
 	return req, nil
+}
+
+// fitting returns a text as membership takes it: on one line, and cut to its limit. What a referral may say of a person must
+// never be why nobody can take her.
+func fitting(text string, runes int) string {
+	r := []rune(strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)))
+	return strings.TrimSpace(string(r[:min(len(r), runes)]))
 }
 
 func memberRole(n *referralv1.Needs) membershipv1.Member_Role {

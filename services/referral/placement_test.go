@@ -3,6 +3,7 @@ package referral
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -232,6 +233,17 @@ func TestRefusedPlace(t *testing.T) {
 			t.Errorf("got %v", e)
 		}
 	}
+}
+
+// Whatever a referral may say of a person, somebody can take her.
+func TestWhateverIsSaidCanBePlaced(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.accept(f.send(func(r *referralv1.Referral) {
+		r.Subject.GivenName, r.Subject.FamilyName = strings.Repeat("Ä", 120), strings.Repeat("ß", 120)
+		r.Subject.Address.Locality, r.Subject.Address.AdministrativeArea = "Kansas\nCity", strings.Repeat("\u0085", 120)
+		r.Subject.Phone = "ask\nmother"
+	}))
 }
 
 // What membership is told of the person is what the consent covers.
