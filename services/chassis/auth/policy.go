@@ -58,7 +58,7 @@ func Authorize(ctx context.Context, rule *policyv1.Rule) (context.Context, error
 	if rule == nil {
 		return nil, fault.Denied("NO_POLICY", "this method has no policy")
 	}
-	if p.Service != "" && slices.Contains(rule.GetServices(), p.Service) {
+	if p.Kind == Service && slices.Contains(rule.GetServices(), p.Service) {
 		return WithTenant(ctx, Tenant{All: true}), nil
 	}
 	operator := false

@@ -19,6 +19,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/groups"
 	"cairn.care/services/internal/pgtest"
 	"cairn.care/services/internal/suitetest"
@@ -310,7 +311,7 @@ func TestReferralServicePlacesAndReleases(t *testing.T) {
 	f := setup(t)
 	g := f.newGroup(1)
 	referral := aip.Name("referrals", aip.NewID())
-	ctx := suitetest.Client(t.Context(), aip.Name("organizations", aip.NewID()), "referrals.write") // whoever accepts, the service vouches
+	ctx := auth.System(suitetest.Client(t.Context(), aip.Name("organizations", aip.NewID()), "referrals.write"), "referral") // whoever accepts, the service vouches
 	req := &membershipv1.PlaceReferralRequest{
 		Referral: referral, Group: g.GetName(), RequestId: uuid.NewString(),
 		Subject: &membershipv1.ReferralSubject{Member: &membershipv1.Member{Role: membershipv1.Member_PATIENT, LegalName: "Ada Example"}},
