@@ -45,7 +45,7 @@ of the configuration file (data_dir); the flag wins over the environment over th
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	chassis.AddFlags(root.PersistentFlags())
-	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand())
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), keysCommand())
 	return root
 }
 

@@ -25,25 +25,22 @@ const (
 	followFor = 4 * time.Minute
 )
 
-// TestPages follows the pages one after the other, as a reader might who is a hospital, then
-// a nonprofit, then an internal app, on one Cairn.
+// TestPages follows the pages with blocks to run.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	need(t)
 	dir := build(t)
+	t.Run("callers", func(t *testing.T) { t.Parallel(); followCallers(t, dir) })
+	t.Run("deploy", func(t *testing.T) { t.Parallel(); followDeploy(t, dir) })
+}
+
+// followCallers follows the pages one after the other, as a reader might who is a hospital, then
+// a nonprofit, then an internal app, on one Cairn.
+func followCallers(t *testing.T, dir string) {
+	t.Helper()
 	env := serve(t, dir)
-	for _, page := range []string{"hospitals", "nonprofits", "internal-apps"} {
-		t.Run(page, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join(root, "docs", page+".md"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			blocks := read(string(text))
-			if len(blocks) == 0 {
-				t.Fatal("the page has no block to run")
-			}
-			follow(t, page, blocks, dir, env)
-		})
+	for _, page := range []string{"docs/hospitals.md", "docs/nonprofits.md", "docs/internal-apps.md"} {
+		t.Run(page, func(t *testing.T) { follow(t, page, root, env) })
 	}
 }
 
@@ -172,34 +169,43 @@ func read(page string) []block {
 // mark ends what a block prints.
 const mark = "@@@ next block"
 
-// follow runs the blocks in one shell, as they would be pasted, and compares what they print.
-func follow(t *testing.T, page string, blocks []block, dir string, env []string) {
+// follow runs the page's blocks in one shell in the directory, as they would be pasted, and compares
+// what they print.
+func follow(t *testing.T, page, cwd string, env []string) {
 	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := read(string(text))
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no block to run", page)
+	}
 	var script strings.Builder
 	for _, b := range blocks {
 		if strings.Contains(b.sh, "!") {
-			t.Fatalf("%s.md:%d: an interactive shell reads ! as history", page, b.line)
+			t.Fatalf("%s:%d: an interactive shell reads ! as history", page, b.line)
 		}
 		fmt.Fprintf(&script, "%s\nprintf '\\n%s\\n'\n", b.sh, mark)
 	}
-	file := filepath.Join(dir, page+".sh")
+	file := filepath.Join(t.TempDir(), "page.sh")
 	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), followFor)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "--norc", file)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = root, env, 5*time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = cwd, env, 5*time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	err = cmd.Run()
 	printed := strings.Split(out.String(), "\n"+mark+"\n")
 	for i, b := range blocks {
 		if i >= len(printed)-1 {
-			t.Fatalf("%s.md:%d: the block did not end: %v\n%s", page, b.line, err, printed[len(printed)-1])
+			t.Fatalf("%s:%d: the block did not end: %v\n%s", page, b.line, err, printed[len(printed)-1])
 		}
 		if got := printed[i]; !alike(b.prints, got) {
-			t.Fatalf("%s.md:%d: the block\n%s\nprinted\n%s\nthe page says\n%s", page, b.line, b.sh, got, b.prints)
+			t.Fatalf("%s:%d: the block\n%s\nprinted\n%s\nthe page says\n%s", page, b.line, b.sh, got, b.prints)
 		}
 	}
 	if err != nil {
