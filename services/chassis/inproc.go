@@ -93,11 +93,14 @@ func arriving(ctx context.Context, md metadata.MD) context.Context {
 // service's to see.
 type bare struct{ context.Context }
 
-// Value returns nothing.
-func (b *bare) Value(any) any { return nil }
-
-// AfterFunc lets contexts below this one end with it without a goroutine to wait for that.
-func (b *bare) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(b.Context, f) }
+// Value returns nothing, but to package context, whose key is an *int: by it contexts below this
+// one find what they end with, where they would need a goroutine to wait for it.
+func (b *bare) Value(key any) any {
+	if _, ok := key.(*int); ok {
+		return b.Context.Value(key)
+	}
+	return nil
+}
 
 // inprocAddr is the address of callers in this process.
 type inprocAddr struct{}

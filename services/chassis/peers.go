@@ -48,7 +48,6 @@ func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, o
 	if !ok {
 		ctx = metadata.NewOutgoingContext(ctx, md)
 	}
-	safe := c.reads[method] || hasRequestID(args)
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
 		var err error
@@ -57,7 +56,7 @@ func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, o
 		} else {
 			err = c.under.Invoke(ctx, method, args, reply, opts...)
 		}
-		if status.Code(err) != codes.Unavailable || !safe || attempt == attempts {
+		if status.Code(err) != codes.Unavailable || attempt == attempts || !c.reads[method] && !hasRequestID(args) {
 			return err
 		}
 		select {

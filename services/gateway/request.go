@@ -61,6 +61,9 @@ func (c *call) check(w http.ResponseWriter, r *http.Request, params map[string]s
 
 // readBody reads the body, so that an error can say where in it.
 func (c *call) readBody(w http.ResponseWriter, r *http.Request, maxBody int64) error {
+	if r.Body == http.NoBody {
+		return nil
+	}
 	if r.ContentLength > maxBody {
 		return tooLarge(maxBody)
 	}
