@@ -126,13 +126,18 @@ func RequestID(ctx context.Context) string {
 }
 
 func requestID(ctx context.Context, span trace.Span) string {
-	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) == 1 && v[0] != "" && len(v[0]) <= maxRequestID {
+	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) == 1 && quotable(v[0]) {
 		return v[0]
 	}
 	if sc := span.SpanContext(); sc.HasTraceID() {
 		return sc.TraceID().String()
 	}
 	return uuid.NewString()
+}
+
+// quotable tells whether an id can go on as metadata, which is printable ASCII.
+func quotable(id string) bool {
+	return id != "" && len(id) <= maxRequestID && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // carrier lets the trace propagator write metadata.

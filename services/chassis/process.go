@@ -206,15 +206,31 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		})
 	}
 	err := g.Wait()
-	p.onStop(func(context.Context) error {
-		for _, h := range p.hosts {
-			if h.DB != nil {
-				h.DB.Close()
+	p.onStop(func(stop context.Context) error {
+		if !within(stop, func() {
+			for _, h := range p.hosts {
+				if h.DB != nil {
+					h.DB.Close() // waits for connections in use
+				}
 			}
+		}) {
+			return errors.New("database connections are still in use")
 		}
 		return nil
 	})
 	return err
+}
+
+// within runs fn and tells whether it ended before ctx did; it does not wait longer.
+func within(ctx context.Context, fn func()) bool {
+	done := make(chan struct{})
+	go func() { fn(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // startWork starts a component's relay, consumers and jobs.
@@ -230,17 +246,18 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 	}
 	p.onStop(func(stop context.Context) error {
 		cancel()
-		done := make(chan struct{})
-		go func() { running.Wait(); close(done) }()
-		select {
-		case <-done:
-			return nil
-		case <-stop.Done():
-			return fmt.Errorf("%s: relay and consumers did not stop in time", h.Name)
+		if !within(stop, running.Wait) {
+			return fmt.Errorf("%s: relay, consumers and jobs did not stop in time", h.Name)
 		}
+		return nil
 	})
 	config := events.Config{Service: h.Name, DB: h.DB, NATS: p.nats, Waker: h.waker, Log: h.Log}
 	relay, err := events.NewRelay(config)
+	if err != nil {
+		return err
+	}
+	// Before the consumer runs: its handlers enqueue jobs.
+	h.jobs, err = jobs.New(jobs.Config{Service: h.Name, DB: h.DB, Workers: h.Workers, Periodic: h.Periodic, Waker: h.waker, Log: h.Log})
 	if err != nil {
 		return err
 	}
@@ -251,10 +268,6 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 			return err
 		}
 		run("consumer", consumer.Run)
-	}
-	h.jobs, err = jobs.New(jobs.Config{Service: h.Name, DB: h.DB, Workers: h.Workers, Periodic: h.Periodic, Waker: h.waker, Log: h.Log})
-	if err != nil {
-		return err
 	}
 	run("jobs", func(ctx context.Context) error { return jobs.Run(ctx, h.jobs, h.DB, h.Log) })
 	return nil

@@ -2,6 +2,7 @@ package chassis
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,9 @@ import (
 // trustIssuers makes the verifier of bearer tokens: the built-in issuer's and the configured ones'.
 func (p *Process) trustIssuers() {
 	var issuers []auth.Issuer
-	if conn, err := p.dial("chassis", "partners"); err == nil {
+	if conn, err := p.dial("chassis", "partners"); err != nil {
+		p.tel.Log.Warn("tokens of the built-in issuer are not accepted", "err", err)
+	} else {
 		issuers = append(issuers, auth.Issuer{
 			URL: p.config.PublicURL, Audience: p.config.PublicURL,
 			Keys: auth.PartnersKeys(partnersv1.NewTokenServiceClient(conn), p.clock),
@@ -115,11 +118,7 @@ func (p *Process) serve(httpLis, grpcLis net.Listener) error {
 		ErrorLog: slog.NewLogLogger(p.tel.Log.Handler(), slog.LevelDebug),
 	}
 	p.onStop(func(ctx context.Context) error {
-		done := make(chan struct{})
-		go func() { p.grpc.GracefulStop(); close(done) }()
-		select {
-		case <-done:
-		case <-ctx.Done():
+		if !within(ctx, p.grpc.GracefulStop) {
 			p.grpc.Stop()
 		}
 		return nil
@@ -130,6 +129,7 @@ func (p *Process) serve(httpLis, grpcLis net.Listener) error {
 		serve := p.http.Serve
 		if p.serverTLS != nil {
 			p.http.TLSConfig = p.serverTLS.Clone()
+			p.http.TLSConfig.ClientAuth, p.http.TLSConfig.ClientCAs = tls.NoClientCert, nil // REST asks for tokens, not for certificates
 			serve = func(l net.Listener) error { return p.http.ServeTLS(l, "", "") }
 		}
 		if err := serve(httpLis); !errors.Is(err, http.ErrServerClosed) {
