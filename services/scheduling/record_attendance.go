@@ -44,11 +44,8 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 
 	resp := &schedulingv1.RecordAttendanceResponse{}
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
-		row, err := oneSession(ctx, tx, id, "FOR UPDATE OF s")
+		row, err := lockSession(ctx, tx, id, req.GetEtag())
 		if err != nil {
-			return err
-		}
-		if err := aip.CheckETag(req.GetEtag(), row.Revision); err != nil {
 			return err
 		}
 		if err := row.underWay(now); err != nil {

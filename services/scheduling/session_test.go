@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 
@@ -299,4 +300,51 @@ func TestAttendance(t *testing.T) {
 		}
 		return waiting == 0
 	})
+}
+
+// Whoever changes a series reads its sessions and writes them back: attendance that marks one of them as held waits for
+// that, and is not lost below it.
+func TestAttendanceWaitsForTheSeries(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	in := f.weekly()
+	in.LocalStart = "2027-03-04T12:01"
+	made := f.create(in)
+	x, wren := f.sessions("")[0], f.newMembership(f.group)
+	before := f.Clock.Now()
+	f.Clock.Advance(2 * time.Minute)
+	ctx, srv := f.server()
+	recorded := make(chan error, 1)
+	err := srv.db.Tx(ctx, func(tx pgx.Tx) error {
+		series, err := oneSeries(ctx, tx, uuid.MustParse(strings.TrimPrefix(made.GetName(), "series/")), "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if _, err := lockCalendar(ctx, tx, series.GroupID, series.OrgID); err != nil {
+			return err
+		}
+		go func() {
+			_, err := f.RecordAttendance(f.owner, &schedulingv1.RecordAttendanceRequest{Session: x.GetName(), MarkHeld: true,
+				Entries: []*schedulingv1.RecordAttendanceRequest_Entry{{Membership: wren, Status: schedulingv1.Attendance_PRESENT}}})
+			recorded <- err
+		}()
+		eventually(t, "attendance waits", func() bool {
+			var waiting int
+			if err := f.DBs[service].QueryRow(ctx, `SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND NOT granted`).Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+			return waiting > 0
+		})
+		series.Place, series.Revision = "Room 2", series.Revision+1
+		return reconcile(ctx, tx, &series, before, aim{reason: droppedReason})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-recorded; err != nil {
+		t.Fatal(err)
+	}
+	if got := f.session(x.GetName()); got.GetState() != schedulingv1.Session_HELD || got.GetPlace() != "Room 2" || got.GetEtag() != `"3"` {
+		t.Errorf("got %v, want it held in Room 2", got)
+	}
 }
