@@ -1,10 +1,12 @@
 package membership
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,19 +234,9 @@ func (s *server) digests(org uuid.UUID, identifiers []*membershipv1.ReferralSubj
 		purpose := "member identifier " + org.String() + " " + normal(id.GetSystem())
 		digests = append(digests, s.keys.BlindIndex(purpose, normal(id.GetValue())))
 	}
-	return distinct(digests)
-}
-
-func distinct(digests [][]byte) [][]byte {
-	seen := make(map[string]bool, len(digests))
-	var out [][]byte
-	for _, d := range digests {
-		if !seen[string(d)] {
-			seen[string(d)] = true
-			out = append(out, d)
-		}
-	}
-	return out
+	// In one order, for two who record the same person at once not to wait for each other.
+	slices.SortFunc(digests, bytes.Compare)
+	return slices.CompactFunc(digests, bytes.Equal)
 }
 
 // placementRow is a row of referral_placements.
