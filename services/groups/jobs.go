@@ -12,7 +12,6 @@ import (
 	"github.com/riverqueue/river"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
-	"cairn.care/services/chassis/events"
 )
 
 // licenceArgs asks for a look at every licence that a published therapy group rests on.
@@ -91,8 +90,7 @@ func (s *server) pauseLapsed(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
 	if err := queueUpdateGroup(b, &r.groupKey, g); err != nil {
 		return err
 	}
-	queueDirectory(b, &r.groupKey, g)
-	if err := events.Queue(ctx, b, groupEvent(&r.groupKey, g, "paused")); err != nil {
+	if err := queueChange(ctx, b, &r.groupKey, g, "paused"); err != nil {
 		return err
 	}
 	return tx.SendBatch(ctx, b).Close()
