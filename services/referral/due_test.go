@@ -2,9 +2,11 @@ package referral
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
@@ -81,4 +83,25 @@ func TestAcceptanceUnderWayDoesNotExpire(t *testing.T) {
 	}
 	f.Clock.Advance(time.Minute)
 	f.await(r.GetName(), accepted)
+}
+
+// A referral that cannot be told to be overdue does not keep the others from it.
+func TestOneBrokenReferralDoesNotStopTheSweep(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	deadline := func(r *referralv1.Referral) { r.Deadline = timestamppb.New(thursday.Add(time.Hour)) }
+	broken, fine := f.send(deadline), f.send(other("b"), deadline)
+	if err := f.srv.db.Tx(f.system(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(f.system(), `UPDATE referrals SET data_key = 'lost' WHERE id = $1`, strings.TrimPrefix(broken.GetName(), "referrals/"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.Clock.Set(thursday.Add(time.Hour))
+	if err := f.srv.sweepDue(f.system()); err == nil || !strings.Contains(err.Error(), broken.GetName()) {
+		t.Errorf("got %v, want an error that names %s", err, broken.GetName())
+	}
+	if got := f.get(f.refer, fine.GetName()); got.GetState() != failed {
+		t.Errorf("the other one is %s, want FAILED", got.GetState())
+	}
 }
