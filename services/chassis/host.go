@@ -50,7 +50,6 @@ type Host struct {
 	rules         auth.Rules
 	subscriptions []events.Subscription
 	waker         *events.Waker
-	ready         []func(context.Context) error
 	jobs          *river.Client[pgx.Tx]
 	errs          []error
 }
@@ -73,9 +72,6 @@ func (h *Host) RegisterService(desc *grpc.ServiceDesc, impl any) {
 
 // Subscribe has the service consume a peer's events.
 func (h *Host) Subscribe(s events.Subscription) { h.subscriptions = append(h.subscriptions, s) }
-
-// ReadyWhen adds a condition for /readyz: check returns why the service cannot serve.
-func (h *Host) ReadyWhen(check func(context.Context) error) { h.ready = append(h.ready, check) }
 
 // HandleHTTP adds a handler to the process's HTTP listener.
 func (h *Host) HandleHTTP(pattern string, handler http.Handler) {

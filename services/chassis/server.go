@@ -171,9 +171,6 @@ func (p *Process) readyz(w http.ResponseWriter, r *http.Request) {
 		if h.DB != nil {
 			err = h.DB.Ping(ctx)
 		}
-		for _, fn := range h.ready {
-			err = errors.Join(err, fn(ctx))
-		}
 		check(h.Name, err)
 	}
 	writeJSON(w, code, checks)

@@ -89,13 +89,6 @@ func EnumText(column string, values map[string]int32) Field {
 	return f
 }
 
-// EnumList is an integer array column; ":" asks whether it holds the value.
-func EnumList(column string, values map[string]int32) Field {
-	f := Enum(column, values)
-	f.list = true
-	return f
-}
-
 // Ref is a uuid column that holds a reference; values are resource names of the collection.
 func Ref(column, collection string) Field {
 	return Field{column: column, want: "a name of the form " + collection + "/{uuid}", parse: func(s string) (any, error) {

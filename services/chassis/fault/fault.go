@@ -140,14 +140,6 @@ func Unavailable(after time.Duration, cause error) error {
 	}
 }
 
-// Exhausted returns RESOURCE_EXHAUSTED with RetryInfo.
-func Exhausted(reason string, after time.Duration, format string, a ...any) error {
-	return &Error{
-		Code: codes.ResourceExhausted, Reason: reason, Message: fmt.Sprintf(format, a...),
-		Details: []protoadapt.MessageV1{&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}},
-	}
-}
-
 // From maps any error to the status the caller gets. A peer's status passes on if it
 // says something about the caller's request; errors nobody classified become a bare INTERNAL.
 func From(err error) *status.Status {
@@ -238,16 +230,4 @@ func unreachableCode(code string) bool {
 func unkeepable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "22021" || e.Code == "22P05")
-}
-
-// Transient tells whether repeating the work behind err may help: reachability and deadlines.
-func Transient(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || Unreachable(err) {
-		return true
-	}
-	switch From(err).Code() {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted:
-		return true
-	}
-	return false
 }

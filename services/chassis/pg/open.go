@@ -36,10 +36,6 @@ type Options struct {
 	Migrations fs.FS
 	// MaxConns bounds the pool; 16 if zero.
 	MaxConns int32
-	// MinIdleConns are kept ready; none if zero.
-	MinIdleConns int32
-	// Tracer, if set, sees every query.
-	Tracer pgx.QueryTracer
 	// Log tells what was created and migrated; nothing if nil.
 	Log *slog.Logger
 }
@@ -121,7 +117,6 @@ func (o Options) config() (*pgxpool.Config, error) {
 func (o Options) connect(ctx context.Context, login *pgxpool.Config, database, role string) (*DB, error) {
 	c := login.Copy()
 	c.ConnConfig.Database = database
-	c.ConnConfig.Tracer = o.Tracer
 	p := c.ConnConfig.RuntimeParams
 	p["role"] = role
 	p["application_name"] = role
@@ -132,7 +127,7 @@ func (o Options) connect(ctx context.Context, login *pgxpool.Config, database, r
 	p["lock_timeout"] = milliseconds(lockTimeout)
 	c.MaxConns = cmp.Or(o.MaxConns, 16)
 	c.MinConns = 0
-	c.MinIdleConns = o.MinIdleConns
+	c.MinIdleConns = 0
 	c.MaxConnLifetime = time.Hour
 	c.MaxConnLifetimeJitter = 10 * time.Minute
 	c.MaxConnIdleTime = 10 * time.Minute
