@@ -171,7 +171,7 @@ func LoadConfig(base *Config, fs *pflag.FlagSet, environ []string) (*Config, err
 }
 
 func (c *Config) readFile(path string) error {
-	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}

@@ -28,7 +28,7 @@ func crowdedIn(m protoreflect.Message, path string, found []*fault.Violation) []
 		at := path + string(fd.Name())
 		switch {
 		case fd.IsList():
-			if n := rulesOf(fd).GetRepeated(); n.HasMaxItems() && uint64(v.List().Len()) > n.GetMaxItems() { //nolint:gosec // a length
+			if n := rulesOf(fd).GetRepeated(); n.HasMaxItems() && uint64(v.List().Len()) > n.GetMaxItems() {
 				found = append(found, fault.Field(at, "must contain no more than %d item(s)", n.GetMaxItems()))
 				break
 			}
@@ -36,7 +36,7 @@ func crowdedIn(m protoreflect.Message, path string, found []*fault.Violation) []
 				found = crowdedIn(v.List().Get(i).Message(), fmt.Sprintf("%s[%d].", at, i), found)
 			}
 		case fd.IsMap():
-			if n := rulesOf(fd).GetMap(); n.HasMaxPairs() && uint64(v.Map().Len()) > n.GetMaxPairs() { //nolint:gosec // a length
+			if n := rulesOf(fd).GetMap(); n.HasMaxPairs() && uint64(v.Map().Len()) > n.GetMaxPairs() {
 				found = append(found, fault.Field(at, "must be at most %d entries", n.GetMaxPairs()))
 			}
 		case fd.Message() != nil:

@@ -41,14 +41,14 @@ type identity struct {
 // NewIdentities returns identities under a fresh random key: for one process.
 func NewIdentities(c clock.Clock) *Identities {
 	key := make([]byte, 32)
-	rand.Read(key) //nolint:errcheck,gosec // crypto/rand.Read never fails (Go 1.24)
+	rand.Read(key) // never fails (Go 1.24)
 	return &Identities{keys: [][]byte{key}, clock: c}
 }
 
 // LoadIdentities reads keys from a file: one base64 key of 32 bytes or more a line, the
 // first signs. Rotate by putting a new key second everywhere, then first.
 func LoadIdentities(path string, c clock.Clock) (*Identities, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("identity keys: %w", err)
 	}
