@@ -39,6 +39,7 @@ func TestBadInput(t *testing.T) {
 		{name: "deep unknown", method: "POST", path: "/v1/groups", body: `{"title": ` + deep + `}`, want: []string{"title: must be a string, not an object"}},
 		{name: "deep in a free object", method: "POST", path: "/v1/groups", body: `{"extensions": ` + deep + `}`, want: []string{"extensions: is nested more than 64 levels deep"}},
 		{name: "too large", method: "POST", path: "/v1/groups", body: `{"title": "` + strings.Repeat("a", 64<<10) + `"}`, status: http.StatusRequestEntityTooLarge, want: []string{"BODY_TOO_LARGE", "64 KiB"}},
+		{name: "too many values", method: "POST", path: "/v1/groups:search", body: `{"times": [` + strings.Repeat("{},", 20_001) + `{}]}`, want: []string{"body: holds more than 20000 values"}},
 		{name: "a form", method: "POST", path: "/v1/groups", body: "title=a", headers: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: http.StatusUnsupportedMediaType, want: []string{"Content-Type: is \"application/x-www-form-urlencoded\"; send application/json"}},
 		{name: "another charset", method: "POST", path: "/v1/groups", body: circle, headers: []string{"Content-Type", "application/json; charset=latin1"}, status: http.StatusUnsupportedMediaType, want: []string{"send UTF-8"}},
 		{name: "compressed", method: "POST", path: "/v1/groups", body: circle, headers: []string{"Content-Encoding", "gzip"}, status: http.StatusUnsupportedMediaType, want: []string{"send the body as it is"}},
