@@ -71,6 +71,9 @@ func checkFacilitator(f *groupsv1.Facilitator) error {
 	for i, t := range f.GetTraining() {
 		c.date(fmt.Sprintf("training[%d].complete_date", i), t.GetCompleteDate())
 		c.date(fmt.Sprintf("training[%d].expire_date", i), t.GetExpireDate())
+		if t.GetCompleteDate() != nil && t.GetExpireDate() != nil {
+			c.need(!dateTime(t.GetExpireDate()).Before(dateTime(t.GetCompleteDate())), fmt.Sprintf("training[%d].expire_date", i), "must not be before complete_date")
+		}
 	}
 	if l := f.GetLicence(); l != nil {
 		c.date("licence.expire_date", l.GetExpireDate())
