@@ -107,7 +107,7 @@ func (s *server) groupNow(ctx context.Context, id uuid.UUID) (*groupRow, error) 
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("find group: %w", err)
 	}
-	group, err := s.groups.GetGroup(ctx, &groupsv1.GetGroupRequest{Name: name})
+	group, err := s.groups.GetGroup(auth.System(ctx, service), &groupsv1.GetGroupRequest{Name: name})
 	switch {
 	case status.Code(err) == codes.NotFound:
 		return nil, fault.NotFound(name)

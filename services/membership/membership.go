@@ -17,9 +17,11 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+const service = "membership"
+
 // Component returns the membership service for the chassis to host.
 func Component() chassis.Component {
-	return chassis.Component{Name: "membership", Migrations: migrations, Start: start}
+	return chassis.Component{Name: service, Migrations: migrations, Start: start}
 }
 
 func start(_ context.Context, h *chassis.Host) error {
