@@ -85,11 +85,22 @@ func EnsureClients(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "bootstrap.yaml")
+	path := filepath.Join(dir, bootstrapFile)
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		return "", fmt.Errorf("demo clients: %w", err)
 	}
 	return path, nil
+}
+
+const bootstrapFile = "bootstrap.yaml"
+
+// HasClients tells whether EnsureClients has ever made demo clients in the directory.
+func HasClients(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, bootstrapFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("demo clients: %w", err)
+	}
+	return err == nil, nil
 }
 
 func keyPath(dir, client string) string { return filepath.Join(dir, client+".private.jwk") }

@@ -32,6 +32,10 @@ func serve(cmd *cobra.Command, started func(context.Context, *chassis.Process, *
 		if config.BootstrapFile, err = demo.EnsureClients(config.Path("demo")); err != nil {
 			return err
 		}
+	} else if !chassis.Loopback(config.HTTP) || !chassis.Loopback(config.GRPC) {
+		if err := noDemoClients(config); err != nil {
+			return err
+		}
 	}
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Starting Cairn on its data in %s (the first start makes PostgreSQL's databases) …\n", config.DataDir); err != nil {
 		return err
@@ -44,6 +48,19 @@ func serve(cmd *cobra.Command, started func(context.Context, *chassis.Process, *
 		}
 		return started(ctx, p, config)
 	}, components()...)
+}
+
+// noDemoClients refuses data with demo clients of an earlier start: switched off, they are not made,
+// but those that are there still get tokens.
+func noDemoClients(config *chassis.Config) error {
+	switch ok, err := demo.HasClients(config.Path("demo")); {
+	case err != nil:
+		return err
+	case ok:
+		return fmt.Errorf("%s has demo clients from an earlier start, which still get tokens: beyond loopback addresses (http %s, grpc %s), choose another data directory",
+			config.DataDir, config.HTTP, config.GRPC)
+	}
+	return nil
 }
 
 // server is the running Cairn as the demo's callers reach it.
