@@ -70,8 +70,7 @@ func followDeploy(t *testing.T, dir string) {
 	if err := os.Mkdir(etc, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
-	follow(t, "deploy/README.md", etc, env)
+	follow(t, "deploy/README.md", etc, environ(t, dir))
 
 	log := slog.New(slog.DiscardHandler)
 	postgres, err := embedded.StartPostgres(t.Context(), filepath.Join(dir, "postgres"), log, embedded.Throwaway())

@@ -32,6 +32,17 @@ func TestPages(t *testing.T) {
 	dir := build(t)
 	t.Run("callers", func(t *testing.T) { t.Parallel(); followCallers(t, dir) })
 	t.Run("deploy", func(t *testing.T) { t.Parallel(); followDeploy(t, dir) })
+	t.Run("operators", func(t *testing.T) {
+		t.Parallel()
+		if _, err := exec.LookPath("psql"); err != nil {
+			t.Skip("the page needs psql, which is not here")
+		}
+		cwd := filepath.Join(dir, "operators")
+		if err := os.Mkdir(cwd, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		follow(t, "docs/operators.md", cwd, environ(t, dir))
+	})
 }
 
 // followCallers follows the pages one after the other, as a reader might who is a hospital, then
@@ -84,14 +95,7 @@ func build(t *testing.T) string {
 // serve starts `cairn serve` and returns the environment in which its callers run.
 func serve(t *testing.T, dir string) []string {
 	t.Helper()
-	env := []string{"CAIRN_HTTP=" + freeAddr(t), "CAIRN_GRPC=" + freeAddr(t), "CAIRN_DATA_DIR=" + filepath.Join(dir, "data")}
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "CAIRN_") && !strings.HasPrefix(e, "GOWORK=") && !strings.HasPrefix(e, "PATH=") {
-			env = append(env, e)
-		}
-	}
-	env = append(env, "PATH="+filepath.Join(dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
-
+	env := append(environ(t, dir), "CAIRN_DATA_DIR="+filepath.Join(dir, "data"))
 	said := &watched{want: "Loaded ", seen: make(chan struct{})}
 	cmd := exec.Command(filepath.Join(dir, "bin", "cairn"), "serve", "--log-level", "warn")
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, said, said
@@ -118,6 +122,21 @@ func serve(t *testing.T, dir string) []string {
 		t.Fatalf("cairn serve ended: %v\n%s", err, said)
 	case <-time.After(startFor):
 		t.Fatalf("cairn serve loaded no sample directory in %s\n%s", startFor, said)
+	}
+	return env
+}
+
+// environ is a reader's environment, with the program on the PATH and addresses of its own.
+func environ(t *testing.T, dir string) []string {
+	t.Helper()
+	env := []string{
+		"CAIRN_HTTP=" + freeAddr(t), "CAIRN_GRPC=" + freeAddr(t),
+		"PATH=" + filepath.Join(dir, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
+	}
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CAIRN_") && !strings.HasPrefix(e, "GOWORK=") && !strings.HasPrefix(e, "PATH=") {
+			env = append(env, e)
+		}
 	}
 	return env
 }
