@@ -43,23 +43,44 @@ func TestMain(m *testing.M) {
 	}[program])
 }
 
-// TestDeployFiles reads every file of deploy as the programs do.
+// TestDeployFiles reads every file of deploy, and the piece of one on the operators' page, as the
+// programs do.
 func TestDeployFiles(t *testing.T) {
 	t.Parallel()
 	for _, name := range append([]string{"cairn"}, services...) {
-		fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
-		chassis.AddFlags(fs)
-		if err := fs.Parse([]string{"--config", filepath.Join(root, "deploy", name+".yaml")}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := chassis.LoadConfig(chassis.DefaultConfig(), fs, nil); err != nil {
-			t.Errorf("%s.yaml: %v", name, err)
-		}
+		load(t, filepath.Join(root, "deploy", name+".yaml"))
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "operators.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	piece, _, _ := strings.Cut(rest, "```")
+	file := filepath.Join(t.TempDir(), "issuers.yaml")
+	if err := os.WriteFile(file, []byte(piece), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := load(t, file); c != nil && len(c.Issuers) != 1 {
+		t.Errorf("operators.md: %d issuers, want 1", len(c.Issuers))
 	}
 	b, err := partners.ReadBootstrap(filepath.Join(root, "deploy", "bootstrap.yaml"))
 	if err != nil || len(b.Organizations) != 1 || len(b.Clients) != 1 {
 		t.Errorf("bootstrap.yaml: %v, %v", b, err)
 	}
+}
+
+func load(t *testing.T, file string) *chassis.Config {
+	t.Helper()
+	fs := pflag.NewFlagSet("cairn", pflag.ContinueOnError)
+	chassis.AddFlags(fs)
+	if err := fs.Parse([]string{"--config", file}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := chassis.LoadConfig(chassis.DefaultConfig(), fs, nil)
+	if err != nil {
+		t.Errorf("%s: %v", file, err)
+	}
+	return c
 }
 
 // followDeploy runs the six services by the files of deploy, with the keys that its page makes;
