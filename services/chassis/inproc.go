@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"cairn.care/services/chassis/auth"
 )
 
 // channel is the way to a service in this process: a call is a function call, on the caller's
@@ -39,17 +41,18 @@ func (c *channel) RegisterService(desc *grpc.ServiceDesc, impl any) {
 // Invoke calls a unary method.
 func (c *channel) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
-	return c.call(ctx, md, method, args, reply)
+	return c.call(ctx, md, nil, method, args, reply)
 }
 
-// call is Invoke with the metadata given. The service gets a copy of args; reply is the service's
+// call is Invoke with the metadata given, and with the caller, if there is one, instead of its
+// signed identity: between here and there nobody can change it. The service gets a copy of args; reply is the service's
 // answer itself, whose parts may belong to it: read them, don't change them.
-func (c *channel) call(ctx context.Context, md metadata.MD, method string, args, reply any) error {
+func (c *channel) call(ctx context.Context, md metadata.MD, caller *auth.Principal, method string, args, reply any) error {
 	m, ok := c.methods[method]
 	if !ok {
 		return status.Errorf(codes.Unimplemented, "there is no method %s", method)
 	}
-	resp, err := m.desc.Handler(m.impl, arriving(ctx, md), func(in any) error { return copyMessage(in, args) }, c.interceptor)
+	resp, err := m.desc.Handler(m.impl, arriving(ctx, md, caller), func(in any) error { return copyMessage(in, args) }, c.interceptor)
 	if err != nil {
 		if _, ok := status.FromError(err); !ok {
 			err = status.FromContextError(err).Err()
@@ -85,9 +88,17 @@ func takeMessage(dst, src any) error {
 }
 
 // arriving is the context in which a call arrives at its service.
-func arriving(ctx context.Context, md metadata.MD) context.Context {
-	return peer.NewContext(metadata.NewIncomingContext(&bare{ctx}, md), &peer.Peer{Addr: inprocAddr{}})
+func arriving(ctx context.Context, md metadata.MD, caller *auth.Principal) context.Context {
+	ctx = peer.NewContext(metadata.NewIncomingContext(&bare{ctx}, md), &peer.Peer{Addr: inprocAddr{}})
+	if caller != nil {
+		ctx = context.WithValue(ctx, callerKey{}, caller)
+	}
+	return ctx
 }
+
+// callerKey is that of the caller in the context of a call from a service in this process. Nothing
+// that comes over a network has it.
+type callerKey struct{}
 
 // bare is a context without its values: who calls, for whom and in which transaction is not the
 // service's to see.

@@ -40,19 +40,19 @@ type peerConn struct {
 func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	md, err := c.outgoing(ctx)
-	if err != nil {
-		return err
-	}
+	md, caller := c.outgoing(ctx)
 	inside, ok := c.under.(*channel)
 	if !ok {
+		if err := c.sign(md, caller); err != nil {
+			return err
+		}
 		ctx = metadata.NewOutgoingContext(ctx, md)
 	}
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
 		var err error
 		if ok {
-			err = inside.call(ctx, md, method, args, reply)
+			err = inside.call(ctx, md, caller, method, args, reply)
 		} else {
 			err = c.under.Invoke(ctx, method, args, reply, opts...)
 		}
@@ -70,34 +70,43 @@ func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, o
 
 // NewStream opens a stream to the peer; it is never repeated.
 func (c *peerConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	md, err := c.outgoing(ctx)
-	if err != nil {
+	md, caller := c.outgoing(ctx)
+	if err := c.sign(md, caller); err != nil {
 		return nil, err
 	}
 	return c.under.NewStream(metadata.NewOutgoingContext(ctx, md), desc, method, opts...)
 }
 
-// outgoing returns the metadata of a call.
-func (c *peerConn) outgoing(ctx context.Context) (metadata.MD, error) {
+// outgoing returns the metadata of a call and who makes it, nil for nobody.
+func (c *peerConn) outgoing(ctx context.Context) (metadata.MD, *auth.Principal) {
 	md, ok := metadata.FromOutgoingContext(ctx) // a copy
 	if !ok {
 		md = metadata.MD{}
 	}
-	if p := auth.PrincipalFrom(ctx); p.Kind != auth.Anonymous {
-		p.Service = c.self
-		id, err := c.identities.Sign(p, c.peer)
-		if err != nil {
-			return nil, err
-		}
-		md.Set(auth.IdentityHeader, id)
-	} else {
-		md.Delete(auth.IdentityHeader)
-	}
+	md.Delete(auth.IdentityHeader)
 	if id := RequestID(ctx); id != "" {
 		md.Set(RequestIDHeader, id)
 	}
 	telemetry.Propagation().Inject(ctx, carrier(md))
-	return md, nil
+	p := auth.PrincipalFrom(ctx)
+	if p.Kind == auth.Anonymous {
+		return md, nil
+	}
+	p.Service = c.self
+	return md, &p
+}
+
+// sign adds the caller's signed identity.
+func (c *peerConn) sign(md metadata.MD, caller *auth.Principal) error {
+	if caller == nil {
+		return nil
+	}
+	id, err := c.identities.Sign(*caller, c.peer)
+	if err != nil {
+		return err
+	}
+	md.Set(auth.IdentityHeader, id)
+	return nil
 }
 
 func hasRequestID(args any) bool {

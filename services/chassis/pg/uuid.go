@@ -19,8 +19,11 @@ type uuidCodec struct{ pgtype.UUIDCodec }
 
 // PlanEncode implements [pgtype.Codec].
 func (c uuidCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
-	if _, ok := value.(uuid.UUID); ok && format == pgtype.BinaryFormatCode {
-		return encodeUUID{}
+	if format == pgtype.BinaryFormatCode {
+		switch value.(type) {
+		case uuid.UUID, *uuid.UUID:
+			return encodeUUID{}
+		}
 	}
 	return c.UUIDCodec.PlanEncode(m, oid, format, value)
 }
@@ -37,11 +40,13 @@ type encodeUUID struct{}
 
 // Encode implements [pgtype.EncodePlan].
 func (encodeUUID) Encode(value any, buf []byte) ([]byte, error) {
-	u, ok := value.(uuid.UUID)
-	if !ok {
-		return nil, fmt.Errorf("encode %T as uuid", value)
+	switch u := value.(type) {
+	case uuid.UUID:
+		return append(buf, u[:]...), nil
+	case *uuid.UUID: // nil is NULL before it comes here
+		return append(buf, u[:]...), nil
 	}
-	return append(buf, u[:]...), nil
+	return nil, fmt.Errorf("encode %T as uuid", value)
 }
 
 type scanUUID struct{}
