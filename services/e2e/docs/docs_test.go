@@ -72,18 +72,7 @@ func need(t *testing.T) {
 // build makes the program, in bin below the directory that it returns.
 func build(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cairn-docs-") // short: PostgreSQL's socket is below it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil { // as root, PostgreSQL runs as another user
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "bin")+"/", "./cmd/cairn")
 	cmd.Dir = filepath.Join(root, "services")
 	if out, err := cmd.CombinedOutput(); err != nil {
