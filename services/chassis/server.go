@@ -70,11 +70,13 @@ func (p *Process) interceptors(h *Host) ([]grpc.UnaryServerInterceptor, error) {
 		return list, nil
 	}
 	return append(list,
+		audit.Interceptor(h.rules, h.Log), // outside idempotency: an answer given again is a disclosure too
 		idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD()),
-		audit.Interceptor(h.rules, h.Log),
 		wake(h.waker),
 	), nil
 }
+
+const maxStreams = 256 // requests at once on one connection
 
 // newGRPCServer makes the listener's server: a request goes through its component's interceptors.
 func (p *Process) newGRPCServer(interceptors map[string]grpc.UnaryServerInterceptor) {
@@ -88,7 +90,7 @@ func (p *Process) newGRPCServer(interceptors map[string]grpc.UnaryServerIntercep
 	if p.serverTLS != nil {
 		creds = credentials.NewTLS(p.serverTLS)
 	}
-	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(int(p.config.MaxBodyBytes)),
+	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(int(p.config.MaxBodyBytes)), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			if i, ok := byMethod[info.FullMethod]; ok {
 				return i(ctx, req, info, next)

@@ -26,6 +26,7 @@ type operation struct {
 	method    string // full RPC method, or the job or event
 	access    string // READ or WRITE
 	requestID string
+	phi       bool // discloses or changes personal health data
 	recorded  atomic.Int32
 }
 
@@ -49,6 +50,31 @@ func Insert(ctx context.Context, tx pg.Querier, resource string) error {
 		return fmt.Errorf("insert audit record: %w", err)
 	}
 	return nil
+}
+
+// Replay records that an answer given before is given again, if the present call is one that
+// is recorded: idempotency answers in the handler's place.
+func Replay(ctx context.Context, db pg.Querier, answer proto.Message) error {
+	op, ok := ctx.Value(operationKey{}).(*operation)
+	if !ok || !op.phi {
+		return nil
+	}
+	return Insert(ctx, db, nameOf(answer.ProtoReflect()))
+}
+
+// nameOf returns the resource name of an answer, or of the first resource in it.
+func nameOf(m protoreflect.Message) string {
+	if f := m.Descriptor().Fields().ByName("name"); f != nil && f.Kind() == protoreflect.StringKind && m.Has(f) {
+		return m.Get(f).String()
+	}
+	name := "-"
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Message() != nil && !f.IsList() && !f.IsMap() {
+			name = nameOf(v.Message())
+		}
+		return name == "-"
+	})
+	return name
 }
 
 const insertLog = `
@@ -86,6 +112,7 @@ func Interceptor(rules auth.Rules, log *slog.Logger) grpc.UnaryServerInterceptor
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		op := &operation{method: info.FullMethod, access: "READ"}
 		phi := rules[info.FullMethod].GetPhi()
+		op.phi = phi != policyv1.Phi_PHI_NONE
 		if phi == policyv1.Phi_WRITES {
 			op.access = "WRITE"
 		}
@@ -93,7 +120,7 @@ func Interceptor(rules auth.Rules, log *slog.Logger) grpc.UnaryServerInterceptor
 			op.requestID = requestID(m)
 		}
 		resp, err := handler(context.WithValue(ctx, operationKey{}, op), req)
-		if err == nil && phi != policyv1.Phi_PHI_NONE && op.recorded.Load() == 0 {
+		if err == nil && op.phi && op.recorded.Load() == 0 {
 			log.ErrorContext(ctx, "answer refused: it was not recorded in the audit log", "method", info.FullMethod)
 			return nil, fmt.Errorf("%s: %w", info.FullMethod, errUnrecorded)
 		}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	policyv1 "cairn.care/gen/cairn/policy/v1"
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
@@ -131,5 +132,22 @@ func TestTheLogCannotBeChanged(t *testing.T) {
 	}
 	if n := len(entries(t, db)); n != 1 {
 		t.Errorf("%d records, want 1", n)
+	}
+}
+
+func TestAnAnswerGivenAgainIsRecorded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	answer := &membershipv1.Member{Name: "members/1"}
+	for _, method := range []string{read, public} {
+		if _, err := interceptor()(t.Context(), wrapperspb.String("request"), &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
+			return answer, audit.Replay(ctx, db, answer)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := entries(t, db)
+	if len(got) != 1 || got[0].Method != read || got[0].Resource != "members/1" {
+		t.Errorf("recorded %+v, want one record, of the RPC that discloses personal data", got)
 	}
 }

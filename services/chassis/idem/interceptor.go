@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
@@ -68,9 +69,15 @@ func Interceptor(db *pg.DB, service string, aead tink.AEAD) grpc.UnaryServerInte
 	}
 }
 
-// answer returns the stored answer; nil and no error if there is none.
+// answer returns the stored answer, and records that it is given again; nil and no error if
+// there is none.
 func (c *call) answer(ctx context.Context, db *pg.DB) (proto.Message, error) {
 	m, err := c.stored(ctx, db)
+	if m != nil {
+		if err := audit.Replay(ctx, db, m); err != nil {
+			return nil, err
+		}
+	}
 	if errors.Is(err, errOtherRequest) {
 		return nil, &otherRequest{fault.Invalid(fault.Field(field, "was used for another request of this method within 24 hours; use a new one"))}
 	}
