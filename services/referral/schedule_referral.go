@@ -35,19 +35,23 @@ func (s *server) ScheduleReferral(ctx context.Context, req *referralv1.ScheduleR
 	if req.GetSessionTime() != nil {
 		return nil, fault.Invalid(fault.Field("session_time", "is taken from the session: leave it out"))
 	}
-	at, group, err := s.plannedSession(ctx, req.GetSession())
+	at, err := s.plannedSession(ctx, req.GetSession())
 	if err != nil {
 		return nil, err
 	}
 	st.session = &at.id
 	st.before = func(ctx context.Context, tx pgx.Tx) error {
+		if at.group == "" {
+			return nil
+		}
 		// The session's changes are the service's own business, not the tenant's.
 		if _, err := tx.Exec(ctx, `SELECT set_config('app.system', 'on', true)`); err != nil {
 			return fmt.Errorf("look at sessions: %w", err)
 		}
-		if err := s.lockSession(ctx, tx, at); errors.Is(err, errSessionGone) {
-			return sessionIsOff(req.GetSession())
-		} else if err != nil {
+		switch err := s.lockSession(ctx, tx, &at.session); {
+		case errors.Is(err, errSessionGone):
+			at.off = true
+		case err != nil:
 			return err
 		}
 		system := "off"
@@ -60,8 +64,11 @@ func (s *server) ScheduleReferral(ctx context.Context, req *referralv1.ScheduleR
 		return nil
 	}
 	st.with = func(c *change) error {
-		if c.row.GroupID == nil || optionalName("groups", c.row.GroupID) != group {
+		if c.row.GroupID == nil || optionalName("groups", c.row.GroupID) != at.group {
 			return fault.Invalid(fault.Field("session", "%s is not a session of the group that took her", req.GetSession()))
+		}
+		if at.off {
+			return fault.Precondition("SESSION_CANCELLED", req.GetSession(), "%s is cancelled: name another session", req.GetSession())
 		}
 		c.row.FirstSessionID, c.row.FirstSessionTime = &at.id, &at.start
 		return nil
@@ -69,22 +76,25 @@ func (s *server) ScheduleReferral(ctx context.Context, req *referralv1.ScheduleR
 	return s.apply(ctx, st)
 }
 
-func sessionIsOff(name string) error {
-	return fault.Precondition("SESSION_CANCELLED", name, "%s is cancelled: name another session", name)
+// planned is a session as its referral finds it. One that there is not has no group, and is refused as another's is.
+type planned struct {
+	session
+	group string
+	off   bool // cancelled
 }
 
-// plannedSession asks scheduling for a session that takes place, and returns it with its group.
-func (s *server) plannedSession(ctx context.Context, name string) (*session, string, error) {
+// plannedSession asks scheduling for a session.
+func (s *server) plannedSession(ctx context.Context, name string) (*planned, error) {
 	m, err := s.scheduling.GetSession(auth.System(ctx, service), &schedulingv1.GetSessionRequest{Name: name})
 	if status.Code(err) == codes.NotFound {
-		return nil, "", fault.Invalid(fault.Field("session", "%s does not exist", name))
+		return &planned{}, nil
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("get session: %w", err)
-	}
-	if m.GetState() == schedulingv1.Session_CANCELLED {
-		return nil, "", sessionIsOff(name)
+		return nil, fmt.Errorf("get session: %w", err)
 	}
 	at, err := sessionFrom(m)
-	return at, m.GetGroup(), err
+	if err != nil {
+		return nil, err
+	}
+	return &planned{session: *at, group: m.GetGroup(), off: m.GetState() == schedulingv1.Session_CANCELLED}, nil
 }
