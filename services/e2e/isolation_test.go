@@ -1,0 +1,230 @@
+package e2e_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	policyv1 "cairn.care/gen/cairn/policy/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/internal/suitetest"
+)
+
+// holdings are an organization's resources, by collection.
+type holdings map[string][]string
+
+// settle gives a nonprofit one of everything, with a referral from a hospital of its own. The
+// first of each kind is what its own calls are made with.
+func (w *world) settle(t *testing.T, c *caller) holdings {
+	t.Helper()
+	hospital := w.organization(t, "HOSPITAL", "St. Anna", everything...)
+	begun := func(group string) *reply {
+		return c.post(t, "/v1/series", obj{
+			"group": group, "rrule": "FREQ=WEEKLY", "timeZone": "UTC", "duration": "3600s",
+			"localStart": w.Clock.Now().UTC().Add(-10 * time.Minute).Format("2006-01-02T15:04:05"),
+		}).ok(t)
+	}
+	group := c.post(t, "/v1/groups", circle()).ok(t).text("name")
+	series := begun(group)
+	c.post(t, "/v1/"+group+":publish", obj{}).ok(t)
+	draft := c.post(t, "/v1/groups", circle()).ok(t).text("name")
+	deleted := c.post(t, "/v1/groups", circle()).ok(t).text("name")
+	c.do(t, http.MethodDelete, "/v1/"+deleted, nil).ok(t)
+	sent, accepted := hospital.refer(t, group), hospital.refer(t, group)
+	unsent := c.post(t, "/v1/referrals?draft=true", w.person(group)).ok(t).text("name") // its own
+	membership := c.accept(t, accepted)
+	w.agree(t, membership)
+	lead := c.post(t, "/v1/facilitators", obj{"displayName": "Ana", "licence": obj{"profession": "p", "number": "n", "jurisdiction": "US", "expireDate": obj{"year": 2040, "month": 1, "day": 1}}}).ok(t)
+	session := c.get(t, "/v1/sessions?pageSize=1&filter="+q(`series = "`+series.text("name")+`"`)).ok(t)
+	return holdings{
+		"organizations": {c.org, hospital.org},
+		"apiClients":    {"apiClients/" + c.id, "apiClients/" + hospital.id},
+		"groups":        {group, draft, deleted},
+		"facilitators":  {lead.text("name")},
+		"members":       {c.get(t, "/v1/"+membership).ok(t).text("member")},
+		"memberships":   {membership},
+		"series":        {series.text("name")},
+		"sessions":      {session.text("sessions.0.name")},
+		"referrals":     {sent, accepted, unsent},
+	}
+}
+
+// open tells why naming another's resource in a field is answered otherwise than naming one
+// that there is not; "" if it must not be.
+func open(method string, r reference, theirs holdings, name string) string {
+	switch {
+	case r.collection == "organizations":
+		return "every organization is public"
+	case name == theirs["groups"][0] && strings.HasSuffix(method, "/GetGroup"):
+		return "a published group is public"
+	case name == theirs["groups"][0] && r.String() == "referral.requested_group":
+		return "anybody may refer to a published group"
+	case strings.HasSuffix(method, "/UpdateReferral") && r.String() == "referral.requested_group":
+		return "a draft may name anything: it is looked at when it is sent"
+	}
+	return ""
+}
+
+// TestTenantsAreApart calls every RPC with the names of another organization's resources, in
+// every field that names one, and asks every list. The answer is the same as for a name that
+// nobody has; no list shows anything of others; nothing of theirs changes.
+func TestTenantsAreApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ours, other := w.nonprofit(t, "Puentes"), w.nonprofit(t, "Ola")
+	mine, theirs := w.settle(t, ours), w.settle(t, other)
+	c := readContract(t)
+	names := map[string]string{}
+	for collection, list := range mine {
+		names[collection] = list[0]
+	}
+	shape := &shaper{contract: c, names: names, now: w.Clock.Now()}
+	conn := ours.grpc(t)
+	callers := map[string]func(ctx context.Context, method string, req, resp any) error{
+		"client": func(ctx context.Context, method string, req, resp any) error {
+			return conn.Invoke(ctx, method, req, resp)
+		},
+		"coordinator": func(ctx context.Context, method string, req, resp any) error {
+			peer := strings.Split(method, ".")[1]
+			return w.Conn(peer).Invoke(suitetest.User(ctx, ours.org, "COORDINATOR"), method, req, resp)
+		},
+	}
+	all := rules(t)
+	before := w.contents(t)
+	compared := 0
+	for _, full := range slices.Sorted(maps.Keys(all)) {
+		rule := all[full]
+		if rule.GetTenant() == policyv1.Tenant_PLATFORM || len(rule.GetScopes()) == 0 && !rule.GetPublic() {
+			continue // not for organizations: the matrix has it
+		}
+		service, name, _ := strings.Cut(full[1:], "/")
+		m := method(t, service, name)
+		for _, ref := range c.references(m) {
+			if len(theirs[ref.collection]) == 0 {
+				t.Errorf("nobody has %s, which %s names: the test does not know how to make them", ref.collection, full)
+			}
+			for _, target := range theirs[ref.collection] {
+				if open(full, ref, theirs, target) != "" {
+					continue
+				}
+				nobody := ref.collection + "/" + uuid.NewString()
+				for who, call := range callers {
+					ask := func(name string) (string, error) {
+						req, resp := shape.request(t, m), answer(t, service, string(m.Name()))
+						if r, ok := req.Interface().(*referralv1.ScheduleReferralRequest); ok && !ref.identifies() {
+							r.Name, r.SessionTime = mine["referrals"][1], nil // one that is accepted could take it
+						}
+						shape.put(req, ref, name)
+						err := call(t.Context(), full, req.Interface(), resp)
+						return told(resp, err, name), err
+					}
+					got, err := ask(target)
+					want, _ := ask(nobody)
+					if got != want {
+						t.Errorf("%s as a %s, %s = another's %s:\n%s\nfor a name that nobody has:\n%s", full, who, ref, target, got, want)
+					}
+					if ref.identifies() && status.Code(err) != codes.NotFound && status.Code(err) != codes.PermissionDenied {
+						t.Errorf("%s as a %s, %s = another's %s: %v, want NOT_FOUND", full, who, ref, target, err)
+					}
+					if status.Code(err) == codes.PermissionDenied && reasonOf(err) != "MISSING_ROLE" {
+						t.Errorf("%s as a %s, %s = another's %s: %v tells that it is there", full, who, ref, target, err)
+					}
+					compared++
+				}
+			}
+		}
+	}
+	if compared < 200 {
+		t.Errorf("%d answers compared only", compared)
+	}
+	if d := cmp.Diff(before, w.contents(t)); d != "" {
+		t.Errorf("calls with another's names have changed something (-before +after):\n%s", d)
+	}
+	listsAreApart(t, conn, all, theirs)
+}
+
+// told is what a caller learns of an answer, without the name she asked for and the call's own id.
+func told(resp proto.Message, err error, name string) string {
+	said := prototext.Format(resp)
+	if err != nil {
+		st := status.Convert(err)
+		said = st.Code().String() + ": " + st.Message()
+		for _, d := range st.Details() {
+			if m, ok := d.(proto.Message); ok {
+				if _, own := m.(*errdetails.RequestInfo); !own {
+					said += "\n" + prototext.MarshalOptions{}.Format(m)
+				}
+			}
+		}
+	}
+	said = strings.Join(strings.Fields(said), " ") // prototext varies its spaces on purpose
+	_, id, _ := strings.Cut(name, "/")
+	return strings.ReplaceAll(said, id, "…")
+}
+
+// listsAreApart asks every list and search, plainly and for what is theirs by name.
+func listsAreApart(t *testing.T, conn *grpc.ClientConn, all map[string]*policyv1.Rule, theirs holdings) {
+	t.Helper()
+	public := map[string]bool{theirs["groups"][0]: true}
+	asked := 0
+	for full, rule := range all {
+		service, name, _ := strings.Cut(full[1:], "/")
+		if !strings.HasPrefix(name, "List") && !strings.HasPrefix(name, "Search") || rule.GetTenant() == policyv1.Tenant_PLATFORM || name == "ListOrganizations" {
+			continue
+		}
+		m := method(t, service, name)
+		filters := []string{""}
+		if fd := m.Input().Fields().ByName("filter"); fd != nil {
+			for _, of := range []string{"organization", "owner_organization", "group", "requested_group", "member", "membership", "series", "referral", "title", "scopes"} {
+				for _, list := range theirs {
+					filters = append(filters, of+` = "`+list[0]+`"`)
+				}
+			}
+		}
+		for _, filter := range filters {
+			req, resp := request(t, service, name), answer(t, service, name)
+			if filter != "" {
+				req.ProtoReflect().Set(m.Input().Fields().ByName("filter"), protoreflect.ValueOfString(filter))
+			}
+			for field, v := range map[protoreflect.Name]protoreflect.Value{"page_size": protoreflect.ValueOfInt32(100), "show_deleted": protoreflect.ValueOfBool(true)} {
+				if fd := m.Input().Fields().ByName(field); fd != nil {
+					req.ProtoReflect().Set(fd, v)
+				}
+			}
+			err := conn.Invoke(t.Context(), full, req, resp)
+			switch status.Code(err) {
+			case codes.OK:
+				asked++
+			case codes.InvalidArgument: // no such filter, or what to list is not said
+				continue
+			default:
+				t.Errorf("%s with %q: %v", full, filter, err)
+			}
+			shown := prototext.Format(resp)
+			for collection, list := range theirs {
+				for _, name := range list {
+					if strings.Contains(shown, name) && !public[name] && collection != "organizations" {
+						t.Errorf("%s with %q shows another's %s: %s", full, filter, name, shown)
+					}
+				}
+			}
+		}
+	}
+	if asked < 20 {
+		t.Errorf("%d lists were answered only", asked)
+	}
+}
