@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"google.golang.org/grpc"
@@ -44,7 +45,7 @@ type Host struct {
 	Periodic []*river.PeriodicJob
 
 	process       *Process
-	channel       *channel
+	channel       *inprocgrpc.Channel
 	services      []*grpc.ServiceDesc
 	impls         []any
 	rules         auth.Rules

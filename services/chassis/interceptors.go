@@ -214,14 +214,10 @@ func hasRequestInfo(st *status.Status) bool {
 	return false
 }
 
-// authenticate finds out who calls: a peer by the identity that it signed, or by the channel
-// inside this process, else a
-// client or a user by the bearer token, else nobody.
+// authenticate finds out who calls: a peer by the identity that it signed, else a client or
+// a user by the bearer token, else nobody.
 func authenticate(service string, identities *auth.Identities, tokens TokenVerifier, plaintext bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		if p, ok := ctx.Value(callerKey{}).(*auth.Principal); ok {
-			return next(auth.WithPrincipal(ctx, *p), req)
-		}
 		if id := metadata.ValueFromIncomingContext(ctx, auth.IdentityHeader); len(id) > 0 {
 			if len(id) > 1 || !trustedPeer(ctx, plaintext) {
 				return nil, fault.Unauthenticated("BAD_IDENTITY", "%s is for Cairn's own services, over mutual TLS", auth.IdentityHeader)
@@ -255,7 +251,7 @@ func trustedPeer(ctx context.Context, plaintext bool) bool {
 	if !ok {
 		return false
 	}
-	if p.Addr != nil && p.Addr.Network() == inprocNetwork {
+	if p.Addr != nil && p.Addr.Network() == "inproc" {
 		return true
 	}
 	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {

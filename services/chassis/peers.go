@@ -40,22 +40,13 @@ type peerConn struct {
 func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	md, caller := c.outgoing(ctx)
-	inside, ok := c.under.(*channel)
-	if !ok {
-		if err := c.sign(md, caller); err != nil {
-			return err
-		}
-		ctx = metadata.NewOutgoingContext(ctx, md)
+	ctx, err := c.outgoing(ctx)
+	if err != nil {
+		return err
 	}
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
-		var err error
-		if ok {
-			err = inside.call(ctx, md, caller, method, args, reply)
-		} else {
-			err = c.under.Invoke(ctx, method, args, reply, opts...)
-		}
+		err := c.under.Invoke(ctx, method, args, reply, opts...)
 		if status.Code(err) != codes.Unavailable || attempt == attempts || !c.reads[method] && !hasRequestID(args) {
 			return err
 		}
@@ -70,15 +61,15 @@ func (c *peerConn) Invoke(ctx context.Context, method string, args, reply any, o
 
 // NewStream opens a stream to the peer; it is never repeated.
 func (c *peerConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	md, caller := c.outgoing(ctx)
-	if err := c.sign(md, caller); err != nil {
+	ctx, err := c.outgoing(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return c.under.NewStream(metadata.NewOutgoingContext(ctx, md), desc, method, opts...)
+	return c.under.NewStream(ctx, desc, method, opts...)
 }
 
-// outgoing returns the metadata of a call and who makes it, nil for nobody.
-func (c *peerConn) outgoing(ctx context.Context) (metadata.MD, *auth.Principal) {
+// outgoing adds to a call who makes it, signed, and to which trace and request it belongs.
+func (c *peerConn) outgoing(ctx context.Context) (context.Context, error) {
 	md, ok := metadata.FromOutgoingContext(ctx) // a copy
 	if !ok {
 		md = metadata.MD{}
@@ -88,25 +79,15 @@ func (c *peerConn) outgoing(ctx context.Context) (metadata.MD, *auth.Principal) 
 		md.Set(RequestIDHeader, id)
 	}
 	telemetry.Propagation().Inject(ctx, carrier(md))
-	p := auth.PrincipalFrom(ctx)
-	if p.Kind == auth.Anonymous {
-		return md, nil
+	if p := auth.PrincipalFrom(ctx); p.Kind != auth.Anonymous {
+		p.Service = c.self
+		id, err := c.identities.Sign(p, c.peer)
+		if err != nil {
+			return nil, err
+		}
+		md.Set(auth.IdentityHeader, id)
 	}
-	p.Service = c.self
-	return md, &p
-}
-
-// sign adds the caller's signed identity.
-func (c *peerConn) sign(md metadata.MD, caller *auth.Principal) error {
-	if caller == nil {
-		return nil
-	}
-	id, err := c.identities.Sign(*caller, c.peer)
-	if err != nil {
-		return err
-	}
-	md.Set(auth.IdentityHeader, id)
-	return nil
+	return metadata.NewOutgoingContext(ctx, md), nil
 }
 
 func hasRequestID(args any) bool {

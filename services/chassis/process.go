@@ -12,6 +12,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/nats-io/nats.go"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel"
@@ -154,7 +155,7 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 		if err != nil {
 			return err
 		}
-		h.channel.interceptor = chain(list)
+		h.channel.WithServerUnaryInterceptor(chain(list))
 		interceptors[h.Name] = chain(list)
 	}
 	for i, comp := range components {
@@ -185,7 +186,7 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		h := &Host{
 			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
 			Log:     p.tel.Log.With("service", comp.Name),
-			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &channel{},
+			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
 		}
 		p.hosts = append(p.hosts, h)
 		if comp.Migrations == nil {

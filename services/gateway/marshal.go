@@ -14,17 +14,13 @@ const maxDepth = 64
 
 // marshaler reads and writes proto JSON: camelCase, strict when reading, with every field that
 // has no presence when writing, so that callers always find them.
-type marshaler struct {
-	runtime.JSONPb
-	encoder encoder
-}
+type marshaler struct{ runtime.JSONPb }
 
 func newMarshaler() *marshaler {
-	write := protojson.MarshalOptions{EmitDefaultValues: true}
-	return &marshaler{
-		JSONPb:  runtime.JSONPb{MarshalOptions: write, UnmarshalOptions: protojson.UnmarshalOptions{RecursionLimit: maxDepth}},
-		encoder: encoder{options: write},
-	}
+	return &marshaler{runtime.JSONPb{
+		MarshalOptions:   protojson.MarshalOptions{EmitDefaultValues: true},
+		UnmarshalOptions: protojson.UnmarshalOptions{RecursionLimit: maxDepth},
+	}}
 }
 
 // ContentType is what answers are.
@@ -32,14 +28,6 @@ func (m *marshaler) ContentType(any) string { return "application/json" }
 
 // StreamContentType is what streamed answers are: one JSON object a line.
 func (m *marshaler) StreamContentType(any) string { return "application/x-ndjson" }
-
-// Marshal writes one message.
-func (m *marshaler) Marshal(v any) ([]byte, error) {
-	if msg, ok := v.(proto.Message); ok {
-		return m.encoder.marshal(msg)
-	}
-	return m.JSONPb.Marshal(v)
-}
 
 // NewDecoder returns a decoder of the one message that r holds. Nothing may follow it.
 func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
