@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 
@@ -16,10 +17,12 @@ import (
 	"cairn.care/services/chassis/events"
 )
 
-// loadKeys reads the keys that the configuration names; an embedded process makes its own.
-func (p *Process) loadKeys(standalone bool) (err error) {
+// loadKeys reads the keys that the configuration names; an embedded process makes its own. One
+// without data encrypts nothing and needs none.
+func (p *Process) loadKeys(standalone, data bool) (err error) {
 	c := p.config
 	switch {
+	case !data:
 	case c.EncryptionKeysFile != "":
 		p.crypt, err = crypt.Load(c.EncryptionKeysFile)
 	case standalone:
@@ -63,14 +66,15 @@ func (p *Process) loadKeys(standalone bool) (err error) {
 	return nil
 }
 
+// haveData tells whether any of the components has a database.
+func haveData(components []Component) bool {
+	return slices.ContainsFunc(components, func(c Component) bool { return c.Migrations != nil })
+}
+
 // startParts brings up PostgreSQL and NATS, or connects to those configured.
 func (p *Process) startParts(ctx context.Context, o Options, components []Component) error {
 	c := p.config
-	needsData := false
-	for _, comp := range components {
-		needsData = needsData || comp.Migrations != nil
-	}
-	if !needsData {
+	if !haveData(components) {
 		return nil
 	}
 	if !o.Embedded && (c.PostgresURL == "" || c.NATSURL == "") {

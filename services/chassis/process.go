@@ -95,7 +95,7 @@ func Start(ctx context.Context, config *Config, o Options, components ...Compone
 	otel.SetMeterProvider(p.tel.Meter)
 	p.tel.Log.InfoContext(ctx, "configuration", "values", config)
 
-	if err := p.loadKeys(o.Embedded); err != nil {
+	if err := p.loadKeys(o.Embedded, haveData(components)); err != nil {
 		return nil, err
 	}
 	if err := p.startParts(ctx, o, components); err != nil {

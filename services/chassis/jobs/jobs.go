@@ -56,7 +56,7 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 		Workers:              c.Workers,
 		PeriodicJobs:         append(c.Periodic, sweep()),
 		Middleware:           []rivertype.Middleware{&identity{service: c.Service, waker: c.Waker}},
-		Logger:               c.Log,
+		Logger:               slog.New(warnings{c.Log.Handler()}),
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: rescue,
 		FetchPollInterval:    poll,
@@ -69,6 +69,20 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 	}
 	return client, nil
 }
+
+// warnings keeps River's own reports of every start, stop and count out of the log.
+type warnings struct{ slog.Handler }
+
+// Enabled drops what is less than a warning.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs keeps the limit.
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
+
+// WithGroup keeps the limit.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
 
 // Run works jobs of db until ctx ends, then lets running ones finish for a while before it
 // cancels them; a cancelled one runs again later. Jobs whose process died run again within

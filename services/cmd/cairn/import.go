@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,7 @@ names it, the field and the reason.`,
 			if err != nil {
 				return err
 			}
-			feed, err := os.Open(args[0]) //nolint:gosec // the caller names the file
+			feed, err := os.Open(args[0])
 			if err != nil {
 				return fmt.Errorf("feed: %w", err)
 			}
@@ -106,11 +107,11 @@ func printReport(w io.Writer, r *importer.Report, asJSON, dryRun bool) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	var b strings.Builder // what is written to it cannot fail
 	if len(r.RejectedRows) > 0 {
-		fmt.Fprintln(tw, "ROW\tFIELD\tVALUE\tREASON")
+		fmt.Fprintln(&b, "ROW\tFIELD\tVALUE\tREASON")
 		for _, x := range r.RejectedRows {
-			fmt.Fprintf(tw, "%d\t%s\t%s\t%s\n", x.Row, x.Field, x.Value, x.Reason)
+			fmt.Fprintf(&b, "%d\t%s\t%s\t%s\n", x.Row, x.Field, x.Value, x.Reason)
 		}
 	}
 	verb := "Taken"
@@ -118,6 +119,10 @@ func printReport(w io.Writer, r *importer.Report, asJSON, dryRun bool) error {
 		verb = "Would take"
 	}
 	c := r.Counts
-	fmt.Fprintf(tw, "%s: %d created, %d updated, %d unchanged, %d rejected\n", verb, c.Created, c.Updated, c.Unchanged, c.Rejected)
+	fmt.Fprintf(&b, "%s: %d created, %d updated, %d unchanged, %d rejected\n", verb, c.Created, c.Updated, c.Unchanged, c.Rejected)
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	if _, err := io.WriteString(tw, b.String()); err != nil {
+		return err
+	}
 	return tw.Flush()
 }

@@ -16,7 +16,10 @@ func serveCommand() *cobra.Command {
 		Short: "Start all services, PostgreSQL and JetStream in one process",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd, func(context.Context, *chassis.Process, *chassis.Config) error { return nil })
+			return serve(cmd, func(_ context.Context, p *chassis.Process, _ *chassis.Config) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Cairn serves: REST and reference at http://%s/docs, gRPC at %s. Ctrl-C stops it.\n", p.HTTPAddr, p.GRPCAddr)
+				return err
+			})
 		},
 	}
 }
