@@ -27,7 +27,7 @@ func (l *lanes) apply(d *delivery) bool {
 		return l.setAside(d, fmt.Errorf("no event of ours: %w", d.bad), 1)
 	}
 	retry := l.retry
-	for failed := 0; ; {
+	for tries, failed := 0, 0; ; { // tries that count, and those of them that failed by themselves
 		select {
 		case l.slots <- struct{}{}:
 		case <-l.feeding.Done():
@@ -46,13 +46,17 @@ func (l *lanes) apply(d *delivery) bool {
 		case l.working.Err() != nil:
 			return false
 		case isPoison(err):
-			return l.setAside(d, err, failed+1)
+			return l.setAside(d, err, tries+1)
 		case !unreachable(err):
-			if failed++; failed >= attempts {
-				return l.setAside(d, err, failed)
+			tries++
+			if !tooMuch(err) {
+				failed++
+			}
+			if failed >= attempts || tries >= overtaxed {
+				return l.setAside(d, err, tries)
 			}
 		}
-		l.Log.WarnContext(l.working, "event is tried again", "event", d.event.ID, "type", d.event.Type, "failed", failed, "error", err)
+		l.Log.WarnContext(l.working, "event is tried again", "event", d.event.ID, "type", d.event.Type, "failed", tries, "error", err)
 		if !retry.wait(l.feeding) {
 			return false
 		}
@@ -142,14 +146,13 @@ func (l *lanes) setAside(d *delivery, reason error, failed int) bool {
 
 // unreachable tells whether err only says that something is away for a while.
 func unreachable(err error) bool {
-	if fault.Unreachable(err) || errors.Is(err, context.DeadlineExceeded) {
-		return true
-	}
-	switch fault.From(err).Code() {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
-		return true
-	}
-	return false
+	return fault.Unreachable(err) || fault.From(err).Code() == codes.Unavailable
+}
+
+// tooMuch tells whether err says that something has too much to do, or that the event asks too much of it.
+func tooMuch(err error) bool {
+	code := fault.From(err).Code()
+	return code == codes.DeadlineExceeded || code == codes.ResourceExhausted
 }
 
 func truncate(s string, n int) string {

@@ -18,6 +18,7 @@ const (
 	drainFor   = 10 * time.Second       // for events that are being applied when the process stops
 	tryFor     = 30 * time.Second       // one attempt
 	attempts   = 8                      // before an event goes aside
+	overtaxed  = 50                     // the same, those counted that came too late or met a quota
 	sweepEvery = 10 * time.Minute
 	inboxFor   = 7 * 24 * time.Hour
 )

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"cairn.care/services/chassis/auth"
@@ -218,6 +220,10 @@ func TestPoisonGoesAsideAndStopsNothing(t *testing.T) {
 			return nil, Poison(errors.New("cannot ever work"))
 		case "things/bad":
 			return nil, errors.New("does not work")
+		case "things/slow":
+			return nil, fmt.Errorf("ask peer: %w", context.DeadlineExceeded)
+		case "things/full":
+			return nil, status.Error(codes.ResourceExhausted, "too much")
 		case "things/panic":
 			panic("lost my head")
 		case "things/sql":
@@ -240,15 +246,15 @@ func TestPoisonGoesAsideAndStopsNothing(t *testing.T) {
 	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: "cairn.source.things.x", Data: []byte("rubbish")}); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"poison", "bad", "panic", "sql", "good"} {
+	for _, id := range []string{"poison", "bad", "panic", "sql", "slow", "full", "good"} {
 		s.change(id)
 	}
 	await(t, s.sink, 2, `SELECT count(*)::int FROM journal`)
-	await(t, s.sink, "1 poison cannot ever work,8 bad does not work,8 panic panic: lost my head,8 sql ERROR,1  no event of ours", `
+	await(t, s.sink, "1 poison cannot ever work,8 bad does not work,8 panic panic: lost my head,8 sql ERROR,50 slow ask peer: context deadline exceeded,50 full rpc error: code = ResourceExhausted desc = too much,1  no event of ours", `
 		SELECT coalesce(string_agg(attempts || ' ' || replace(subject, 'things/', '') || ' ' || split_part(split_part(reason, ': ce-id', 1), ': null', 1), ',' ORDER BY array_position(
-			'{things/poison,things/bad,things/panic,things/sql}', subject)), '')
+			'{things/poison,things/bad,things/panic,things/sql,things/slow,things/full}', subject)), '')
 		FROM (SELECT attempts, subject, CASE WHEN subject = 'things/sql' THEN left(reason, 5) ELSE reason END AS reason FROM event_aside) a`)
-	await(t, s.sink, 7, `SELECT sequence::int FROM event_position`)
+	await(t, s.sink, 9, `SELECT sequence::int FROM event_position`)
 }
 
 // A subject whose event cannot be applied for now waits, and keeps its order; others go on.

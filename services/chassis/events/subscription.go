@@ -23,7 +23,8 @@ type Write func(ctx context.Context, tx pgx.Tx) error
 //
 // An error is tried again with growing waits; after eight attempts, or at once if it is a
 // [Poison] one, the event goes aside with the error as its reason and the next one is applied.
-// An error that says that something cannot be reached is tried for ever.
+// DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED do not count among the eight, but fifty attempts are
+// the most. An error that says that something cannot be reached is tried for ever.
 type Handler func(ctx context.Context, e *Received) (Write, error)
 
 // Subscription applies the events of one service to another.
