@@ -173,6 +173,7 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 		return nil, err
 	}
 	ctx = auth.WithTenant(ctx, auth.Tenant{All: true})
+	var late error
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		if err := lockKey(ctx, tx, "memberships", membership); err != nil {
 			return err
@@ -189,21 +190,42 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 		}
 		c := s.newChange(r, actor{name: p.Actor, org: p.ActorOrgID})
 		switch {
-		case under != nil && under.RequestID == p.RequestID && r.State == sent:
+		case r.State == sent && (under == nil || under.Kind == place):
+			// Also where another copy was refused before this one got the seat: membership holds it for her, and would
+			// place her nowhere else.
+			if under != nil {
+				deletePlacement(c.batch, under)
+			}
 			if err := s.accepted(ctx, tx, c, p, membership, m.GetState(), revision); err != nil {
 				return err
 			}
 		case r.AcceptTime != nil && r.MembershipID != nil && *r.MembershipID == membership && !ended(r.State):
 			// The job, or the other copy of this call, was faster.
+		case r.AcceptTime == nil && under == nil:
+			// It has ended between another copy's refusal and this one's seat, when there was none to give back.
+			late = overtaken(r)
+			r.learn(membership, m.GetState(), revision)
+			if err := giveBack(ctx, tx, c); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
 		default:
-			return fault.Precondition("ILLEGAL_TRANSITION", r.name(), "accept came to nothing: the referral is %s meanwhile", r.State)
+			return overtaken(r)
 		}
 		if done != nil {
 			return done(ctx, tx, c)
 		}
 		return c.save(ctx, tx)
 	})
+	if err == nil && late != nil {
+		s.finishSoon(ctx, r.name())
+		err = late
+	}
 	return r, err
+}
+
+func overtaken(r *row) error {
+	return fault.Precondition("ILLEGAL_TRANSITION", r.name(), "accept came to nothing: the referral is %s meanwhile", r.State)
 }
 
 // accepted takes the step for which a placing was begun.
@@ -218,7 +240,6 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	if err := c.take(transition{from: sent, action: accept, to: accepted}, entry{by: receiver, note: note}); err != nil {
 		return err
 	}
-	deletePlacement(c.batch, p)
 	c.actor = told("membership")
 	return s.follow(ctx, tx, c)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -15,6 +16,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
 )
 
 // line is the real connection to membership, which can be cut before or after a call gets through.
@@ -22,7 +24,8 @@ type line struct {
 	membershipv1.MembershipServiceClient
 
 	mu            sync.Mutex
-	before, after bool // cut there
+	before, after bool   // cut there
+	ahead         func() // what happens, once, before the next placing gets through
 }
 
 func (l *line) cut(before, after bool) {
@@ -46,6 +49,13 @@ func through[M any](l *line, call func() (*M, error)) (*M, error) {
 }
 
 func (l *line) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferralRequest, opts ...grpc.CallOption) (*membershipv1.Membership, error) {
+	l.mu.Lock()
+	ahead := l.ahead
+	l.ahead = nil
+	l.mu.Unlock()
+	if ahead != nil {
+		ahead()
+	}
 	return through(l, func() (*membershipv1.Membership, error) {
 		return l.MembershipServiceClient.PlaceReferral(ctx, in, opts...)
 	})
@@ -146,6 +156,76 @@ func TestAcceptIsTriedAgainByItsCaller(t *testing.T) {
 	}
 	if got := f.actions(r.GetName()); got != "SEND ACCEPT" {
 		t.Errorf("timeline: got %s", got)
+	}
+}
+
+// One copy of an acceptance is refused and forgets it; then a seat becomes free, which the other copy gets. It is either
+// hers, or given back.
+func TestOneCopyIsRefusedTheOtherSeated(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		meanwhile func(f *fixture, referral string) error
+		want      string // what the copy that got the seat is told
+		state     state
+		held      membershipv1.Membership_State
+		actions   string
+	}{
+		{"nothing else happens", func(*fixture, string) error { return nil },
+			"OK", accepted, membershipv1.Membership_APPROVED_PENDING_GUIDELINES, "SEND REFUSE_PLACE ACCEPT"},
+		{"it is to be placed elsewhere", func(f *fixture, referral string) error {
+			id, err := aip.ParseName("name", "referrals", referral)
+			if err != nil {
+				return err
+			}
+			_, err = f.srv.intend(f.system(), &referralv1.AcceptReferralRequest{Name: referral}, id, uuid.New())
+			return err
+		}, "OK", accepted, membershipv1.Membership_APPROVED_PENDING_GUIDELINES, "SEND REFUSE_PLACE ACCEPT"},
+		{"it is rejected", func(f *fixture, referral string) error {
+			_, err := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: referral, Reason: referralv1.Referral_DUPLICATE})
+			return err
+		}, "FailedPrecondition ILLEGAL_TRANSITION", rejected, membershipv1.Membership_ENDED, "SEND REFUSE_PLACE REJECT"},
+		{"it is cancelled", func(f *fixture, referral string) error {
+			_, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: referral})
+			return err
+		}, "FailedPrecondition ILLEGAL_TRANSITION", cancelled, membershipv1.Membership_ENDED, "SEND REFUSE_PLACE REQUEST_CANCEL CONFIRM_CANCEL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, l := setupCut(t)
+			small := f.newGroup(f.receive, func(g *groupsv1.Group) { g.Capacity = &groupsv1.Group_Capacity{Seats: 1} })
+			into := func(r *referralv1.Referral) { r.RequestedGroup = small }
+			first := f.accept(f.send(into))
+			r := f.send(into, other("b"))
+			copied := &referralv1.AcceptReferralRequest{Name: r.GetName()}
+			l.ahead = func() {
+				if _, err := f.AcceptReferral(f.receive, copied); errText(err) != "FailedPrecondition GROUP_FULL" || f.placements() != 0 {
+					t.Errorf("the first copy: got %v and %d placements", err, f.placements())
+				}
+				if _, err := f.membership.EndMembership(f.receive, &membershipv1.EndMembershipRequest{
+					Name: first.GetMembership(), Reason: membershipv1.Membership_MOVED_ON,
+				}); err != nil {
+					t.Error(err)
+				}
+				if err := c.meanwhile(f, r.GetName()); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := f.AcceptReferral(f.receive, copied); errText(err) != c.want {
+				t.Errorf("the second copy: got %v, want %s", err, c.want)
+			}
+			if got := f.get(f.refer, r.GetName()); got.GetState() != c.state || f.placements() != 0 {
+				t.Errorf("got %v and %d placements", got, f.placements())
+			}
+			for _, m := range f.memberships() {
+				if m.GetName() != first.GetMembership() && m.GetState() != c.held {
+					t.Errorf("the seat is %s, want %s", m.GetState(), c.held)
+				}
+			}
+			if got := f.actions(r.GetName()); got != c.actions {
+				t.Errorf("timeline: got %s, want %s", got, c.actions)
+			}
+		})
 	}
 }
 
