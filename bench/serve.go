@@ -78,6 +78,7 @@ func (y *yardsticks) component() chassis.Component {
 		h.HandleHTTP("POST /bench/usage", endpoint(func(context.Context, struct{}) (usage, error) { return ownUsage(y.dir) }))
 		h.HandleHTTP("POST /bench/load", endpoint(y.load))
 		h.HandleHTTP("POST /bench/backlog", endpoint(y.backlog))
+		h.HandleHTTP("POST /bench/written", endpoint(y.written))
 		h.HandleHTTP("POST /bench/events", endpoint(y.events))
 		h.HandleHTTP("GET /bench/profile", http.HandlerFunc(pprof.Profile))
 		return nil

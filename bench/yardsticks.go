@@ -194,3 +194,28 @@ func (y *yardsticks) backlog(ctx context.Context, _ struct{}) (b backlog, err er
 	}
 	return b, nil
 }
+
+// written is what the referral service's tables hold.
+type written struct {
+	Referrals int `json:"referrals"`
+	Timeline  int `json:"timeline"`
+	Events    int `json:"events"`
+	Audit     int `json:"audit"`
+	Answers   int `json:"answers"`
+}
+
+// plus is what they hold after n referrals more.
+func (w written) plus(n int) written {
+	return written{w.Referrals + n, w.Timeline + n, w.Events + n, w.Audit + n, w.Answers + n}
+}
+
+func (y *yardsticks) written(ctx context.Context, _ struct{}) (w written, err error) {
+	admin, err := y.admin(ctx, "referral")
+	if err != nil {
+		return w, err
+	}
+	err = admin.QueryRow(ctx, `SELECT (SELECT count(*) FROM referrals), (SELECT count(*) FROM referral_events),
+		(SELECT count(*) FROM outbox), (SELECT count(*) FROM audit_log), (SELECT count(*) FROM idempotency)`).
+		Scan(&w.Referrals, &w.Timeline, &w.Events, &w.Audit, &w.Answers)
+	return w, err
+}
