@@ -46,13 +46,20 @@ func NewIdentities(c clock.Clock) *Identities {
 }
 
 // LoadIdentities reads keys from a file: one base64 key of 32 bytes or more a line, the
-// first signs. Rotate by putting a new key second everywhere, then first.
+// first signs. Only its owner may be able to read it. Rotate by putting a new key second everywhere, then first.
 func LoadIdentities(path string, c clock.Clock) (*Identities, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("identity keys: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("identity keys: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("identity keys: %s: mode is %#o, but only its owner may read it: chmod 600 %[1]s", path, mode)
+	}
 	id := &Identities{clock: c}
 	s := bufio.NewScanner(f)
 	for s.Scan() {
