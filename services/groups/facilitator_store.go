@@ -74,6 +74,23 @@ func lockFacilitator(ctx context.Context, tx pg.Querier, id uuid.UUID) (r facili
 	return r, nil
 }
 
+// lockTherapyGroups keeps others from changing the published therapy groups of a facilitator until the transaction ends.
+func lockTherapyGroups(ctx context.Context, tx pg.Querier, facilitator uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT g.id FROM groups g
+		WHERE g.kind = 2 AND g.state = 2 AND g.delete_time IS NULL
+		  AND g.id IN (SELECT r.group_id FROM group_facilitators r WHERE r.facilitator_id = @facilitator)
+		ORDER BY g.id FOR UPDATE OF g`, pgx.NamedArgs{"facilitator": facilitator})
+	if err != nil {
+		return nil, fmt.Errorf("lock groups of facilitator: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("lock groups of facilitator: %w", err)
+	}
+	return ids, nil
+}
+
 // queueSaveFacilitator queues the insert of a facilitator, or the change of a locked one.
 func queueSaveFacilitator(b *pgx.Batch, r *facilitatorRow, f *groupsv1.Facilitator) error {
 	body, err := proto.Marshal(writtenFacilitator(f))

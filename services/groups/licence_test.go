@@ -4,12 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
 )
 
@@ -150,5 +152,48 @@ func TestFacilitators(t *testing.T) {
 	var audited int
 	if err := s.DBs["groups"].QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE resource = $1`, f.GetName()).Scan(&audited); err != nil || audited < 3 {
 		t.Errorf("audited %d times (%v), want create, verify and read at least", audited, err)
+	}
+}
+
+// Whoever changes a facilitator and whoever publishes her group wait for each other in one order.
+func TestFacilitatorAndGroupDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	db := s.DBs["groups"]
+	f := s.therapist(t, &date.Date{Year: 2099, Month: 12, Day: 31})
+	g := s.published(t, therapy("One", f.GetName()))
+	id, err := aip.ParseName("name", "groups", g.GetName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := make(chan error, 1)
+	ctx := as(t.Context(), ours)
+	if err := db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lockGroup(ctx, tx, id) // as every change of a group begins
+		if err != nil {
+			return err
+		}
+		go func() {
+			l := proto.CloneOf(f.GetLicence())
+			l.Number = "2"
+			_, err := s.UpdateFacilitator(s.owner, &groupsv1.UpdateFacilitatorRequest{Facilitator: &groupsv1.Facilitator{Name: f.GetName(), Licence: l}})
+			changed <- err
+		}()
+		for waiting := false; !waiting; {
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a
+				WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
+				return err
+			}
+		}
+		_, err = leadsOf(ctx, tx, r.OrgID, g.GetFacilitators(), s.Clock.Now())
+		return err
+	}); err != nil {
+		t.Errorf("the group's change: %v", err)
+	}
+	if err := <-changed; err != nil {
+		t.Errorf("the facilitator's change: %v", err)
+	}
+	if got := must[group](t)(s.GetGroup(s.owner, &groupsv1.GetGroupRequest{Name: g.GetName()})); got.GetState() != groupsv1.Group_PAUSED {
+		t.Errorf("the group is %v, want PAUSED", got.GetState())
 	}
 }

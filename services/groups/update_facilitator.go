@@ -2,7 +2,9 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -46,10 +48,27 @@ func sameLicence(a, b *groupsv1.Facilitator_Licence) bool {
 		a.GetJurisdiction() == b.GetJurisdiction() && proto.Equal(a.GetExpireDate(), b.GetExpireDate())
 }
 
+// errNotLocked says that a group came to rest on a facilitator's licence while her groups were being locked.
+var errNotLocked = errors.New("a group has come to rest on the licence meanwhile")
+
 // changeFacilitator locks the facilitator, applies, writes, tells, and pauses the groups that have lost their licence.
 func (s *server) changeFacilitator(ctx context.Context, id uuid.UUID, etag, change string, do func(*groupsv1.Facilitator) error) (*groupsv1.Facilitator, error) {
+	for {
+		f, err := s.tryChangeFacilitator(ctx, id, etag, change, do)
+		if !errors.Is(err, errNotLocked) {
+			return f, err
+		}
+	}
+}
+
+// tryChangeFacilitator is changeFacilitator, or errNotLocked. Groups are locked before facilitators, as everywhere.
+func (s *server) tryChangeFacilitator(ctx context.Context, id uuid.UUID, etag, change string, do func(*groupsv1.Facilitator) error) (*groupsv1.Facilitator, error) {
 	var f *groupsv1.Facilitator
 	err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		locked, err := lockTherapyGroups(ctx, tx, id)
+		if err != nil {
+			return err
+		}
 		r, err := lockFacilitator(ctx, tx, id)
 		if err != nil {
 			return err
@@ -86,6 +105,9 @@ func (s *server) changeFacilitator(ctx context.Context, id uuid.UUID, etag, chan
 				return err
 			}
 			for _, g := range groups {
+				if !slices.Contains(locked, g) {
+					return errNotLocked
+				}
 				if err := s.pauseLapsed(ctx, tx, g); err != nil {
 					return err
 				}
