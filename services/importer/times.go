@@ -86,6 +86,9 @@ func (i *importer) weekly(e *meetingguide.Entry, g *groupsv1.Group) (*scheduling
 	}
 	now := i.Clock.Now().In(zone)
 	start := time.Date(now.Year(), now.Month(), now.Day(), e.Times.Start/60, e.Times.Start%60, 0, 0, zone)
+	if !slices.ContainsFunc(e.Times.Days, func(d time.Weekday) bool { return d >= time.Sunday && d <= time.Saturday }) {
+		return nil, fmt.Errorf("%s meets on no day of the week", e.Group.GetExternalId())
+	}
 	for !start.After(now) || !slices.Contains(e.Times.Days, start.Weekday()) {
 		start = start.AddDate(0, 0, 1)
 	}

@@ -113,6 +113,9 @@ func (s *server) extend(ctx context.Context, id uuid.UUID, now time.Time) error 
 			return err
 		}
 		series, err := oneSeries(ctx, tx, id, "FOR UPDATE")
+		if fault.From(err).Code() == codes.NotFound {
+			return nil // deleted while this waited for the calendar
+		}
 		if err != nil || series.Closed {
 			return err
 		}

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/aip"
 )
 
 // eventually waits for a condition that another goroutine brings about.
@@ -199,5 +201,41 @@ func TestArchivedGroup(t *testing.T) {
 	f.update(&schedulingv1.Series{Name: s.GetName(), LocalStart: "2027-03-04T10:00"})
 	if n := len(f.sessions("series = %q AND state = SCHEDULED", s.GetName())); n != 1 {
 		t.Errorf("%d sessions of an archived group take place", n)
+	}
+}
+
+// TestExtendMeetsDeletion has the job wait for a calendar while the series is deleted.
+func TestExtendMeetsDeletion(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx, srv := f.server()
+	s := f.create(f.weekly())
+	id, err := aip.ParseName("name", "series", s.GetName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Clock.Advance(20 * 7 * 24 * time.Hour)
+	extended := make(chan error, 1)
+	if err := srv.db.Tx(ctx, func(tx pgx.Tx) error {
+		seen, err := oneSeries(ctx, tx, id, "")
+		if err != nil {
+			return err
+		}
+		if _, err := lockCalendar(ctx, tx, seen.GroupID, seen.OrgID); err != nil {
+			return err
+		}
+		go func() { extended <- srv.extend(ctx, id, f.Clock.Now()) }()
+		for waiting := false; !waiting; {
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a
+				WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
+				return err
+			}
+		}
+		return deleteSeries(ctx, tx, id, f.Clock.Now())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-extended; err != nil {
+		t.Errorf("a series that was deleted meanwhile: got %v, want nothing to do", err)
 	}
 }
