@@ -31,7 +31,7 @@ func TestAnyInput(t *testing.T) {
 	}
 	conn := w.app.grpc(t) // sees everything: more of its calls get far
 	seed := uint64(time.Now().UnixNano())
-	m := &mangler{shaper: &shaper{contract: readContract(t), names: names, now: w.Clock.Now()}, rand: rand.New(rand.NewPCG(seed, 0))}
+	m := &mangler{shaper: &shaper{contract: readContract(t), names: names, now: w.now()}, rand: rand.New(rand.NewPCG(seed, 0))}
 	all := rules(t)
 	answered := map[codes.Code]int{}
 	for range rounds {

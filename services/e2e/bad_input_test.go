@@ -39,7 +39,7 @@ func TestBadInput(t *testing.T) {
 	nonprofit.do(t, http.MethodPatch, "/v1/"+second, obj{"summary": "Newer."}).ok(t)
 
 	plan := func(edits ...func(obj)) obj {
-		s := obj{"group": second, "timeZone": "America/Chicago", "duration": "3600s", "localStart": w.Clock.Now().UTC().Add(96 * time.Hour).Format("2006-01-02T15:04:05")}
+		s := obj{"group": second, "timeZone": "America/Chicago", "duration": "3600s", "localStart": w.now().UTC().Add(96 * time.Hour).Format("2006-01-02T15:04:05")}
 		for _, edit := range edits {
 			edit(s)
 		}
@@ -129,7 +129,7 @@ func TestBadInput(t *testing.T) {
 		{name: "consent in the future", caller: hospital, call: "POST /v1/referrals", body: refer(with("consent.grantTime", w.in(48*time.Hour))), status: refused, field: "consent.grantTime", says: "future"},
 		{name: "deadline in the past", caller: hospital, call: "POST /v1/referrals", body: refer(with("deadline", w.in(-time.Minute))), status: refused, field: "deadline", says: "passed"},
 		{name: "no instant", caller: hospital, call: "POST /v1/referrals", body: refer(with("deadline", "tomorrow")), status: refused, field: "deadline", says: "RFC 3339"},
-		{name: "born in the future", caller: hospital, call: "POST /v1/referrals", body: refer(with("subject.birthDate", obj{"year": w.Clock.Now().Year() + 1})), status: refused, field: "subject.birthDate"},
+		{name: "born in the future", caller: hospital, call: "POST /v1/referrals", body: refer(with("subject.birthDate", obj{"year": w.now().Year() + 1})), status: refused, field: "subject.birthDate"},
 		{name: "free time ends before it starts", caller: hospital, call: "POST /v1/referrals", body: refer(with("needs.times", list{obj{"startMinute": 600, "endMinute": 540}})), status: refused, field: "needs.times[0]", says: "after"},
 		{name: "oldest below youngest", caller: nonprofit, call: "POST /v1/groups", body: circle(with("ageLimits", obj{"minYears": 40, "maxYears": 18})), status: refused, field: "ageLimits", says: "max"},
 		{name: "cohort from 30 February", caller: nonprofit, call: "POST /v1/groups", body: circle(with("structure", obj{"type": "CLOSED", "startDate": obj{"year": 2027, "month": 2, "day": 30}})), status: refused, field: "structure.startDate"},
@@ -304,7 +304,7 @@ func TestBadTokens(t *testing.T) {
 		"more scopes":                 parts[0] + "." + encode(edited(claims, "scope", "partners.write")) + "." + parts[2],
 		"the platform's":              parts[0] + "." + encode(edited(claims, "platform", true)) + "." + parts[2],
 		"another organization's":      parts[0] + "." + encode(edited(claims, "org", w.app.org)) + "." + parts[2],
-		"later expiry":                parts[0] + "." + encode(edited(claims, "exp", w.Clock.Now().Add(time.Hour).Unix())) + "." + parts[2],
+		"later expiry":                parts[0] + "." + encode(edited(claims, "exp", w.now().Add(time.Hour).Unix())) + "." + parts[2],
 		"another key":                 forge(jose.ES256, other, kid, claims),
 		"unknown key":                 forge(jose.ES256, other, "ours", claims),
 		"HMAC with the public key":    forge(jose.HS256, keys.body, kid, claims),
@@ -334,7 +334,7 @@ func TestBadTokens(t *testing.T) {
 	w.send(t, http.MethodGet, "/v1/members", nil, "Authorization", "Bearer "+good).ok(t)                                                // tokens outlive their key's turn
 	w.send(t, http.MethodGet, "/v1/members", nil, "Authorization", "Bearer "+w.client(t, nonprofit.org, "members.read").token(t)).ok(t) // and the next key's are good at once
 
-	w.moveTo(t, w.Clock.Now().Add(5*time.Minute))
+	w.moveTo(t, w.now().Add(5*time.Minute))
 	w.send(t, http.MethodGet, "/v1/members", nil, "Authorization", "Bearer "+good).want(t, http.StatusUnauthorized, "TOKEN_EXPIRED")
 	nonprofit.get(t, "/v1/members").ok(t)
 }

@@ -22,7 +22,7 @@ func TestHospital(t *testing.T) {
 		if token.text("token_type") != "bearer" || token.text("expires_in") != "300" || token.text("scope") != "referrals.read referrals.write" {
 			t.Errorf("token: %s", token.body)
 		}
-		if late := hospital.ask(t, hospital.assertion(t, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(w.Clock.Now().Add(-time.Second)) }), "referrals.read"); late.status != http.StatusUnauthorized || late.text("error") != "invalid_client" {
+		if late := hospital.ask(t, hospital.assertion(t, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(w.now().Add(-time.Second)) }), "referrals.read"); late.status != http.StatusUnauthorized || late.text("error") != "invalid_client" {
 			t.Errorf("an assertion that has expired: %d %s", late.status, late.body)
 		}
 		if more := hospital.ask(t, hospital.assertion(t, nil), "members.read"); more.status != http.StatusBadRequest || more.text("error") != "invalid_scope" {
@@ -212,7 +212,7 @@ func TestHospital(t *testing.T) {
 
 	t.Run("nobody answers before the deadline", func(t *testing.T) {
 		referral := hospital.refer(t, nonprofit.openGroup(t), func(r obj) { r["deadline"] = w.in(time.Hour) })
-		w.moveTo(t, w.Clock.Now().Add(61*time.Minute))
+		w.moveTo(t, w.now().Add(61*time.Minute))
 		failed := hospital.becomes(t, referral, "FAILED")
 		if failed.text("taskStatus") != "failed" || failed.text("stateReason") == "" {
 			t.Errorf("failed: %s", failed.body)

@@ -49,7 +49,7 @@ func TestInternalApp(t *testing.T) {
 		}
 		if _, err := series.CreateSeries(ctx, &schedulingv1.CreateSeriesRequest{Series: &schedulingv1.Series{
 			Group: g.GetName(), Rrule: "FREQ=WEEKLY", TimeZone: "America/Chicago", Duration: durationpb.New(time.Hour),
-			LocalStart: w.Clock.Now().UTC().Add(48 * time.Hour).Format("2006-01-02T15:04"),
+			LocalStart: w.now().UTC().Add(48 * time.Hour).Format("2006-01-02T15:04"),
 		}}); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestInternalApp(t *testing.T) {
 			Organization: hospital.org, RequestedGroup: group.GetName(), Distress: &distress,
 			Subject: &referralv1.Referral_Subject{GivenName: "Rosa", FamilyName: "Example", Phone: "+17135550142"},
 			Needs:   &referralv1.Needs{CancerTypes: []string{"breast"}, Languages: []string{"es"}, Role: referralv1.Needs_SURVIVOR},
-			Consent: &referralv1.Referral_Consent{GrantTime: timestamppb.New(w.Clock.Now()), Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}},
+			Consent: &referralv1.Referral_Consent{GrantTime: timestamppb.New(w.now()), Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +195,7 @@ func TestInternalApp(t *testing.T) {
 			t.Errorf("referrals without the scope: %v", err)
 		}
 		// Nobody gets in without a token, with a wrong one, or by saying that she is one of our services.
-		bare, err := grpc.NewClient(w.GRPCAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		bare, err := grpc.NewClient(w.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			t.Fatal(err)
 		}

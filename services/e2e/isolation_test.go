@@ -35,7 +35,7 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	begun := func(group string) *reply {
 		return c.post(t, "/v1/series", obj{
 			"group": group, "rrule": "FREQ=WEEKLY", "timeZone": "UTC", "duration": "3600s",
-			"localStart": w.Clock.Now().UTC().Add(-10 * time.Minute).Format("2006-01-02T15:04:05"),
+			"localStart": w.now().UTC().Add(-10 * time.Minute).Format("2006-01-02T15:04:05"),
 		}).ok(t)
 	}
 	group := c.post(t, "/v1/groups", circle()).ok(t).text("name")
@@ -92,7 +92,7 @@ func TestTenantsAreApart(t *testing.T) {
 	for collection, list := range mine {
 		names[collection] = list[0]
 	}
-	shape := &shaper{contract: c, names: names, now: w.Clock.Now()}
+	shape := &shaper{contract: c, names: names, now: w.now()}
 	conn := ours.grpc(t)
 	callers := map[string]func(ctx context.Context, method string, req, resp any) error{
 		"client": func(ctx context.Context, method string, req, resp any) error {

@@ -51,7 +51,7 @@ func (c *caller) weekly(t *testing.T, group string) *reply {
 	t.Helper()
 	return c.post(t, "/v1/series", obj{
 		"group": group, "rrule": "FREQ=WEEKLY", "timeZone": "America/Chicago", "duration": "5400s", "format": "IN_PERSON", "place": "Casa Abierta",
-		"localStart": c.w.Clock.Now().UTC().Add(48 * time.Hour).Format("2006-01-02T15:04:05"),
+		"localStart": c.w.now().UTC().Add(48 * time.Hour).Format("2006-01-02T15:04:05"),
 	}).ok(t)
 }
 

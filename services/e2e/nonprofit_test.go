@@ -20,7 +20,7 @@ func TestNonprofit(t *testing.T) {
 		// A therapy group is not public before a licence vouches for it.
 		lead := nonprofit.post(t, "/v1/facilitators", obj{
 			"displayName": "Ana Licensed", "licence": obj{
-				"profession": "Psychologist", "number": "TX-1", "jurisdiction": "US-TX", "expireDate": obj{"year": w.Clock.Now().Year() + 1, "month": 12, "day": 31},
+				"profession": "Psychologist", "number": "TX-1", "jurisdiction": "US-TX", "expireDate": obj{"year": w.now().Year() + 1, "month": 12, "day": 31},
 			},
 		}).ok(t)
 		group := nonprofit.post(t, "/v1/groups", circle(func(g obj) {
@@ -71,7 +71,7 @@ func TestNonprofit(t *testing.T) {
 		hospital.post(t, "/v1/referrals", w.person(group.text("name"))).want(t, http.StatusBadRequest, "GROUP_NOT_ACCEPTING")
 		nonprofit.post(t, path+":publish", obj{}).ok(t)
 		nonprofit.do(t, http.MethodPatch, "/v1/"+lead.text("name"), obj{"licence": obj{
-			"profession": "Psychologist", "number": "TX-2", "jurisdiction": "US-TX", "expireDate": obj{"year": w.Clock.Now().Year() + 2, "month": 12, "day": 31},
+			"profession": "Psychologist", "number": "TX-2", "jurisdiction": "US-TX", "expireDate": obj{"year": w.now().Year() + 2, "month": 12, "day": 31},
 		}}).ok(t)
 		until(t, "nobody vouches for the group any more", func() *reply { return nonprofit.get(t, path) },
 			func(r *reply) bool { return r.text("state") == "PAUSED" && r.text("pauseReason") == "LICENCE_LAPSED" })
@@ -187,7 +187,7 @@ func TestNonprofit(t *testing.T) {
 		w.send(t, http.MethodGet, "/v1/"+group, "").want(t, http.StatusNotFound, "NOT_FOUND")
 		hospital.post(t, "/v1/referrals", w.person(group)).want(t, http.StatusBadRequest, "")
 		nonprofit.post(t, "/v1/series", obj{
-			"group": group, "timeZone": "America/Chicago", "duration": "3600s", "localStart": w.Clock.Now().Add(72 * time.Hour).UTC().Format("2006-01-02T15:04"),
+			"group": group, "timeZone": "America/Chicago", "duration": "3600s", "localStart": w.now().Add(72 * time.Hour).UTC().Format("2006-01-02T15:04"),
 		}).want(t, http.StatusBadRequest, "GROUP_ARCHIVED")
 	})
 }

@@ -39,21 +39,36 @@ var everything = []string{
 	"referrals.read", "referrals.write", "partners.read", "partners.write",
 }
 
-// world is all of Cairn in this process as callers reach it: over HTTP and gRPC sockets, with
-// tokens of the real issuer. Its clock stands until the test moves it.
+// world is all of Cairn as callers reach it: over HTTP and gRPC sockets, with tokens of the
+// real issuer.
 type world struct {
-	*suitetest.Suite
-	app *caller // an internal app: a client of the platform, with every scope
+	*suitetest.Suite         // nil where Cairn is a process of its own
+	app              *caller // an internal app: a client of the platform, with every scope
 
-	http *http.Client
-	key  *ecdsa.PrivateKey // of all clients
-	jwks json.RawMessage
+	url, grpcAddr string
+	now           func() time.Time
+	http          *http.Client
+	key           *ecdsa.PrivateKey // of all clients
+	jwks          json.RawMessage
 }
 
-// newWorld starts all services. Tests that share a world share its clock.
-func newWorld(t *testing.T, options ...suitetest.Option) *world {
+// newWorld starts all services in this process. Their clock stands until the test moves it;
+// tests that share a world share it.
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: time.Minute}}
+	w, bootstrap := prepareWorld(t)
+	c := components()
+	w.Suite = suitetest.Start(t, []chassis.Component{c["partners"], c["groups"], c["membership"], c["scheduling"], c["referral"], c["gateway"]},
+		func(c *chassis.Config) { c.BootstrapFile = bootstrap })
+	w.url, w.grpcAddr, w.now = "http://"+w.HTTPAddr, w.GRPCAddr, w.Clock.Now
+	return w
+}
+
+// prepareWorld makes the keys of a world's clients and the file by which the internal app is
+// registered.
+func prepareWorld(t *testing.T) (*world, string) {
+	t.Helper()
+	w := &world{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: time.Minute}, now: time.Now}
 	t.Cleanup(w.http.CloseIdleConnections)
 	var err error
 	if w.key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader); err != nil {
@@ -77,11 +92,8 @@ func newWorld(t *testing.T, options ...suitetest.Option) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options = append([]suitetest.Option{func(c *chassis.Config) { c.BootstrapFile = write(t, t.TempDir(), "bootstrap.yaml", bootstrap) }}, options...)
-	c := components()
-	w.Suite = suitetest.Start(t, []chassis.Component{c["partners"], c["groups"], c["membership"], c["scheduling"], c["referral"], c["gateway"]}, options...)
 	w.app = &caller{w: w, id: "console", org: platform, scopes: everything}
-	return w
+	return w, write(t, t.TempDir(), "bootstrap.yaml", bootstrap)
 }
 
 // organization registers an organization and a client of it, as the platform does.
@@ -114,15 +126,15 @@ func (w *world) nonprofit(t *testing.T, title string) *caller {
 // moveTo sets the clock, which only goes forward.
 func (w *world) moveTo(t *testing.T, at time.Time) {
 	t.Helper()
-	if at.Before(w.Clock.Now()) {
-		t.Fatalf("the clock is at %s already, cannot go back to %s", w.Clock.Now(), at)
+	if at.Before(w.now()) {
+		t.Fatalf("the clock is at %s already, cannot go back to %s", w.now(), at)
 	}
 	w.Clock.Set(at)
 }
 
 // in is an instant of the world's clock, as JSON has it.
 func (w *world) in(d time.Duration) string {
-	return w.Clock.Now().Add(d).UTC().Format(time.RFC3339Nano)
+	return w.now().Add(d).UTC().Format(time.RFC3339Nano)
 }
 
 // caller is a client of one organization.
@@ -142,11 +154,11 @@ func (c *caller) token(t *testing.T) string {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.w.Clock.Now().Before(c.until) {
+	if c.w.now().Before(c.until) {
 		return c.held
 	}
 	a := c.ask(t, c.assertion(t, nil), strings.Join(c.scopes, " ")).ok(t)
-	c.held, c.until = a.text("access_token"), c.w.Clock.Now().Add(4*time.Minute)
+	c.held, c.until = a.text("access_token"), c.w.now().Add(4*time.Minute)
 	return c.held
 }
 
@@ -170,7 +182,7 @@ func (c *caller) assertion(t *testing.T, edit func(*jwt.Claims)) string {
 	}
 	claims := jwt.Claims{
 		Issuer: c.id, Subject: c.id, Audience: jwt.Audience{smart.text("token_endpoint")}, ID: uuid.NewString(),
-		Expiry: jwt.NewNumericDate(c.w.Clock.Now().Add(time.Minute)),
+		Expiry: jwt.NewNumericDate(c.w.now().Add(time.Minute)),
 	}
 	if edit != nil {
 		edit(&claims)
@@ -185,7 +197,7 @@ func (c *caller) assertion(t *testing.T, edit func(*jwt.Claims)) string {
 // grpc returns a connection to the gRPC listener; every call carries the caller's token.
 func (c *caller) grpc(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(c.w.GRPCAddr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(c.w.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
 			return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.token(t)), method, req, resp, cc, o...)
 		}))
@@ -232,7 +244,7 @@ func (w *world) send(t *testing.T, method, path string, body any, headers ...str
 		}
 		raw = string(b)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+w.HTTPAddr+path, strings.NewReader(raw))
+	req, err := http.NewRequestWithContext(t.Context(), method, w.url+path, strings.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
