@@ -22,9 +22,10 @@ func (s *server) GetFacilitator(ctx context.Context, req *groupsv1.GetFacilitato
 	}
 	t := auth.TenantFrom(ctx)
 	var r facilitatorRow
+	args := pgx.NamedArgs{"id": id, "org": t.Org, "all": t.All}
 	b := s.db.Batch(ctx)
-	b.Queue(selectFacilitator, pgx.NamedArgs{"id": id, "org": t.Org, "all": t.All}).QueryRow(r.scan)
-	audit.Queue(ctx, b, req.GetName())
+	b.Queue(selectFacilitator, args).QueryRow(r.scan)
+	audit.QueueIf(ctx, b, req.GetName(), selectFacilitator, args)
 	if err := s.db.Send(ctx, b); errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound(req.GetName())
 	} else if err != nil {

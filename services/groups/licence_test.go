@@ -153,6 +153,9 @@ func TestFacilitators(t *testing.T) {
 	if err := s.DBs["groups"].QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE resource = $1`, f.GetName()).Scan(&audited); err != nil || audited < 3 {
 		t.Errorf("audited %d times (%v), want create, verify and read at least", audited, err)
 	}
+	if err := s.DBs["groups"].QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE resource = $1 AND organization = $2`, f.GetName(), theirs).Scan(&audited); err != nil || audited != 0 {
+		t.Errorf("%d disclosures to the stranger are recorded (%v), want none", audited, err)
+	}
 }
 
 // Whoever changes a facilitator and whoever publishes her group wait for each other in one order.

@@ -22,9 +22,10 @@ func (s *server) GetMember(ctx context.Context, req *membershipv1.GetMemberReque
 	}
 	tenant := auth.TenantFrom(ctx)
 	var row *memberRow
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
-	b.Queue(selectMember, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(one(&row))
-	audit.Queue(ctx, b, req.GetName())
+	b.Queue(selectMember, args).Query(one(&row))
+	audit.QueueIf(ctx, b, req.GetName(), selectMember, args)
 	err = s.db.Send(ctx, b)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound(req.GetName())

@@ -22,9 +22,10 @@ func (s *server) GetMembership(ctx context.Context, req *membershipv1.GetMembers
 	}
 	tenant := auth.TenantFrom(ctx)
 	var row *membershipRow
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
-	b.Queue(selectMembership, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(one(&row))
-	audit.Queue(ctx, b, req.GetName())
+	b.Queue(selectMembership, args).Query(one(&row))
+	audit.QueueIf(ctx, b, req.GetName(), selectMembership, args)
 	err = s.db.Send(ctx, b)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound(req.GetName())

@@ -232,7 +232,8 @@ func TestForeignTenantFindsNothing(t *testing.T) {
 	f := setup(t)
 	g := f.newGroup(0, false)
 	m := f.join(g)
-	foreign := f.as(aip.NewID())
+	other := aip.NewID()
+	foreign := f.as(other)
 	for name, call := range map[string]func() error{
 		"GetMember": func() error {
 			_, err := f.GetMember(foreign, &membershipv1.GetMemberRequest{Name: m.GetMember()})
@@ -280,6 +281,10 @@ func TestForeignTenantFindsNothing(t *testing.T) {
 		if got := reasonOf(err); got != "NotFound NOT_FOUND" && (name != "CreateMembership" || got != "Unavailable UNAVAILABLE") {
 			t.Errorf("%s: %s (%v), want NOT_FOUND", name, got, err)
 		}
+	}
+	var recorded int
+	if err := f.db.QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE tenant = $1`, other).Scan(&recorded); err != nil || recorded != 0 {
+		t.Errorf("%d disclosures to the foreign tenant are recorded (%v), want none", recorded, err)
 	}
 	list, err := f.ListMemberships(foreign, &membershipv1.ListMembershipsRequest{Group: g.GetGroup()})
 	if err != nil || len(list.GetMemberships()) != 0 {

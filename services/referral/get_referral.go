@@ -21,9 +21,10 @@ func (s *server) GetReferral(ctx context.Context, req *referralv1.GetReferralReq
 	}
 	tenant := auth.TenantFrom(ctx)
 	var found []*row
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
-	b.Queue(selectReferral, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(collect(&found))
-	audit.Queue(ctx, b, req.GetName())
+	b.Queue(selectReferral, args).Query(collect(&found))
+	audit.QueueIf(ctx, b, req.GetName(), selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("find referral: %w", err)
 	}

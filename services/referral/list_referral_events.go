@@ -28,11 +28,12 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
 	var found []*row
 	var rows []*eventRow
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
-	b.Queue(selectReferral, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(collect(&found))
+	b.Queue(selectReferral, args).Query(collect(&found))
 	b.Queue(`SELECT `+eventColumns+` FROM referral_events WHERE referral_id = @id AND number > @after ORDER BY number LIMIT @n`,
 		pgx.NamedArgs{"id": id, "after": after, "n": size + 1}).Query(collect(&rows))
-	audit.Queue(ctx, b, req.GetParent())
+	audit.QueueIf(ctx, b, req.GetParent(), selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list referral events: %w", err)
 	}

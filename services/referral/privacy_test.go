@@ -116,6 +116,9 @@ func TestTenantsAreApart(t *testing.T) {
 		}
 	})
 
+	if n := query[int](f, `SELECT count(*)::int FROM audit_log WHERE organization = $1 AND resource <> 'referrals/-'`, stranger); n != 0 {
+		t.Errorf("%d disclosures to the stranger are recorded, want none", n)
+	}
 	tenant := auth.WithTenant(t.Context(), auth.Tenant{Org: uuid.MustParse(strings.TrimPrefix(stranger, "organizations/"))})
 	for _, table := range []string{"referrals", "referral_events", "placements", "attendances", "session_changes"} {
 		if n := count(f, tenant, table); n != 0 {

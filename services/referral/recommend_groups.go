@@ -76,9 +76,10 @@ func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRe
 	}
 	tenant := auth.TenantFrom(ctx)
 	var rows []*row
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
-	b.Queue(selectReferral, pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(collect(&rows))
-	audit.Queue(ctx, b, req.GetReferral())
+	b.Queue(selectReferral, args).Query(collect(&rows))
+	audit.QueueIf(ctx, b, req.GetReferral(), selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return match.Query{}, org, fmt.Errorf("find referral: %w", err)
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -41,14 +43,31 @@ func Operation(ctx context.Context, name string) context.Context {
 // Queue records, in the batch that does it, that the present call discloses or changes the
 // resource. A call that lists resources names the collection: "members/-".
 func Queue(ctx context.Context, b *pgx.Batch, resource string) {
-	b.Queue(insertLog, row(ctx, resource))
+	op := operationFrom(ctx)
+	b.Queue(insertLog, row(ctx, op, resource))
+	op.recorded.Add(1)
+}
+
+// QueueIf is [Queue] for a resource that may turn out not to be the caller's to see: it records only if the query visible
+// finds a row. An answer that is given although it found none counts as unrecorded. The query's arguments must have other
+// names than the log's columns.
+func QueueIf(ctx context.Context, b *pgx.Batch, resource, visible string, args pgx.NamedArgs) {
+	op := operationFrom(ctx)
+	all := row(ctx, op, resource)
+	maps.Copy(all, args)
+	b.Queue(insertLogIf+" WHERE EXISTS ("+visible+")", all).Exec(func(tag pgconn.CommandTag) error {
+		op.recorded.Add(int32(tag.RowsAffected())) //nolint:gosec // 0 or 1
+		return nil
+	})
 }
 
 // Insert is [Queue] for an explicit transaction.
 func Insert(ctx context.Context, tx pg.Querier, resource string) error {
-	if _, err := tx.Exec(ctx, insertLog, row(ctx, resource)); err != nil {
+	op := operationFrom(ctx)
+	if _, err := tx.Exec(ctx, insertLog, row(ctx, op, resource)); err != nil {
 		return fmt.Errorf("insert audit record: %w", err)
 	}
+	op.recorded.Add(1)
 	return nil
 }
 
@@ -77,16 +96,21 @@ func nameOf(m protoreflect.Message) string {
 	return name
 }
 
-const insertLog = `
-INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)
-VALUES (@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant, @method, @resource, @access, @request_id, @trace_id)`
+const (
+	logColumns  = `INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)`
+	logValues   = `@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, @resource, @access, @request_id, @trace_id`
+	insertLog   = logColumns + ` VALUES (` + logValues + `)`
+	insertLogIf = logColumns + ` SELECT ` + logValues
+)
 
-func row(ctx context.Context, resource string) pgx.NamedArgs {
-	op, ok := ctx.Value(operationKey{}).(*operation)
-	if !ok {
-		op = &operation{method: "internal", access: "WRITE"}
+func operationFrom(ctx context.Context) *operation {
+	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
+		return op
 	}
-	op.recorded.Add(1)
+	return &operation{method: "internal", access: "WRITE"}
+}
+
+func row(ctx context.Context, op *operation, resource string) pgx.NamedArgs {
 	p, t := auth.PrincipalFrom(ctx), auth.TenantFrom(ctx)
 	args := pgx.NamedArgs{
 		"caller_kind": p.Kind.String(), "caller": p.Subject, "organization": p.Organization, "service": p.Service,

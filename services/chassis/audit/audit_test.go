@@ -118,6 +118,39 @@ func TestAnUnrecordedAnswerIsRefused(t *testing.T) {
 	}
 }
 
+// What a caller does not get to see is not recorded as seen, and an answer about it is refused.
+func TestWhatIsNotSeenIsNotRecorded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	org := uuid.New()
+	ctx := auth.WithTenant(t.Context(), auth.Tenant{Org: org})
+	for resource, c := range map[string]struct {
+		seen   bool
+		answer error
+		want   codes.Code
+	}{
+		"members/seen":       {true, nil, codes.OK},
+		"members/foreign":    {false, fault.NotFound("members/foreign"), codes.NotFound},
+		"members/unrecorded": {false, nil, codes.Internal},
+	} {
+		_, err := interceptor()(ctx, wrapperspb.String("request"), &grpc.UnaryServerInfo{FullMethod: read}, func(ctx context.Context, _ any) (any, error) {
+			b := db.Batch(ctx)
+			audit.QueueIf(ctx, b, resource, `SELECT 1 WHERE @seen AND @id::uuid IS NOT NULL`, pgx.NamedArgs{"seen": c.seen, "id": org})
+			if err := db.Send(ctx, b); err != nil {
+				return nil, err
+			}
+			return wrapperspb.String("answer"), c.answer
+		})
+		if got := fault.From(err).Code(); got != c.want {
+			t.Errorf("%s: %v, want %v", resource, err, c.want)
+		}
+	}
+	all := entries(t, db)
+	if len(all) != 1 || all[0].Resource != "members/seen" || all[0].Tenant == nil || *all[0].Tenant != org || all[0].Method != read {
+		t.Errorf("got %+v, want a record of what was seen", all)
+	}
+}
+
 func TestTheLogCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t, "audit", nil)
