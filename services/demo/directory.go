@@ -222,7 +222,7 @@ func (l *loader) createFacilitator(ctx context.Context, f facilitator) (string, 
 	if f.Licence != "" {
 		in.Licence = &groupsv1.Facilitator_Licence{
 			Profession: f.Licence, Number: "SAMPLE-" + strings.ToUpper(f.Key), Jurisdiction: f.Jurisdiction,
-			ExpireDate: &date.Date{Year: int32(l.now.Year() + 2), Month: 12, Day: 31}, //nolint:gosec // a year
+			ExpireDate: &date.Date{Year: int32(l.now.Year() + 2), Month: 12, Day: 31},
 		}
 	}
 	created, err := l.groups.CreateFacilitator(ctx, &groupsv1.CreateFacilitatorRequest{Facilitator: in})

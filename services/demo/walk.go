@@ -72,6 +72,7 @@ type walk struct {
 	nonprofit *Caller
 	members   membershipv1.MembershipServiceClient
 	step      int
+	unprinted error
 
 	circle   *groupsv1.Group
 	series   *schedulingv1.Series
@@ -94,16 +95,23 @@ func Walk(ctx context.Context, out io.Writer, s Server) error {
 			return fmt.Errorf("step %d: %w", w.step, err)
 		}
 	}
-	return nil
+	return w.unprinted
 }
 
 func (w *walk) say(who, what, calls string) {
 	w.step++
-	fmt.Fprintf(w.out, "\n%2d. %s %s\n    %s\n", w.step, who, what, calls)
+	w.printf("\n%2d. %s %s\n    %s\n", w.step, who, what, calls)
 }
 
 func (w *walk) detail(format string, a ...any) {
-	fmt.Fprintf(w.out, "      "+format+"\n", a...)
+	w.printf("      "+format+"\n", a...)
+}
+
+// printf remembers that it could not print; the walk then fails at its end.
+func (w *walk) printf(format string, a ...any) {
+	if _, err := fmt.Fprintf(w.out, format, a...); err != nil && w.unprinted == nil {
+		w.unprinted = err
+	}
 }
 
 func (w *walk) tokens(ctx context.Context) error {

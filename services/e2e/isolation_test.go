@@ -133,8 +133,8 @@ func TestTenantsAreApart(t *testing.T) {
 						return told(resp, err, name), err
 					}
 					got, err := ask(target)
-					want, _ := ask(nobody)
-					if got != want {
+					want, nobodys := ask(nobody)
+					if got != want || status.Code(err) != status.Code(nobodys) {
 						t.Errorf("%s as a %s, %s = another's %s:\n%s\nfor a name that nobody has:\n%s", full, who, ref, target, got, want)
 					}
 					if ref.identifies() && status.Code(err) != codes.NotFound && status.Code(err) != codes.PermissionDenied {

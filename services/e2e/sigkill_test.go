@@ -53,7 +53,7 @@ func TestSIGKILL(t *testing.T) {
 		load.Go(func() { d.join(loadCtx, t) })
 	}
 	for i := range kills {
-		d.waitForWork(t, i, 5+rand.IntN(60)) //nolint:gosec // a random moment
+		d.waitForWork(t, i, 5+rand.IntN(60))
 		d.cairn.kill(t)
 		d.start(t)
 	}

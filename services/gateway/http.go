@@ -69,7 +69,7 @@ func (rt *route) outcome(method string, code int) []metric.RecordOption {
 	label := "other"
 	if rt != nil {
 		if o, ok := rt.outcomes.Load(code); ok {
-			return o.([]metric.RecordOption) //nolint:forcetypeassert,errcheck // there is nothing else in it
+			return o.([]metric.RecordOption) //nolint:forcetypeassert // there is nothing else in it
 		}
 		method, label = rt.verb, rt.pattern
 	}

@@ -56,7 +56,7 @@ func QueueIf(ctx context.Context, b *pgx.Batch, resource, visible string, args p
 	all := row(ctx, op, resource)
 	maps.Copy(all, args)
 	b.Queue(insertLogIf+" WHERE EXISTS ("+visible+")", all).Exec(func(tag pgconn.CommandTag) error {
-		op.recorded.Add(int32(tag.RowsAffected())) //nolint:gosec // 0 or 1
+		op.recorded.Add(int32(tag.RowsAffected()))
 		return nil
 	})
 }
