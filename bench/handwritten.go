@@ -98,7 +98,9 @@ func (y *yardsticks) handwritten(h *chassis.Host) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body) //nolint:errcheck // the caller has gone
+		if _, err := w.Write(body); err != nil {
+			return // the caller has gone
+		}
 	})
 }
 

@@ -33,8 +33,10 @@ func serve(ctx context.Context, dir string, in io.Reader, out io.Writer) (err er
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
-		_, _ = io.Copy(io.Discard, in) //nolint:errcheck // however it ends, so does the server
-		stop()
+		defer stop() // however the input ends, so does the server
+		if _, err := io.Copy(io.Discard, in); err != nil {
+			return
+		}
 	}()
 	config := chassis.DefaultConfig()
 	config.DataDir, config.DemoClients = dir, true

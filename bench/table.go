@@ -33,7 +33,11 @@ func (t *table) print(w io.Writer) error {
 		}
 		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.ours, r.yardstick, r.ratio, r.goal, met)
 	}
-	fmt.Fprintf(&s, "\n%d processors, shared by clients, server and PostgreSQL. A ratio is the median of the rounds' ratios.\n", runtime.NumCPU())
+	fmt.Fprintf(&s, `
+%d processors, shared by clients, server and PostgreSQL; %d clients. PostgreSQL with fsync on, JetStream on disk; token, policy,
+validation, idempotency, audit, row-level security, metrics and traces of 1%% on. Medians of the rounds; a ratio is the median of
+theirs. CPU is per operation.
+`, runtime.NumCPU(), clients)
 	_, err := io.WriteString(w, s.String())
 	return err
 }

@@ -39,7 +39,7 @@ type process struct {
 
 // postgresProcesses returns the server's processes: none where the system has no /proc.
 func postgresProcesses(dir string) ([]process, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "postgres", "cluster", "postmaster.pid")) //nolint:gosec // our own directory
+	b, err := os.ReadFile(filepath.Join(dir, "postgres", "cluster", "postmaster.pid"))
 	if err != nil {
 		return nil, fmt.Errorf("find PostgreSQL: %w", err)
 	}
@@ -70,7 +70,7 @@ func postgresProcesses(dir string) ([]process, error) {
 
 // readProcess reads /proc/<pid>/stat (proc(5)); the command's name may hold anything.
 func readProcess(file string) (p process, err error) {
-	b, err := os.ReadFile(file) //nolint:gosec // the kernel's
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return p, fmt.Errorf("processor time: %w", err)
 	}
