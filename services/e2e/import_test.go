@@ -19,23 +19,23 @@ import (
 	"cairn.care/services/importer"
 )
 
-// TestImport takes Meeting Guide feeds in as a nonprofit does: our own always, and the field's
-// own where they are present beside the repository. Each meeting is then found by its words and
-// by its place, has sessions, and is recommended; taking the feed in again changes nothing.
+// TestImport takes Meeting Guide feeds in as a nonprofit does: our own always, and one of the
+// field's where they are present beside the repository (importer's own tests take them all).
+// Each meeting is then found by its words and by its place, has sessions, and is recommended;
+// taking the feed in again changes nothing.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	t.Run("our own feed", func(t *testing.T) { w.takeFeed(t, filepath.Join("..", "formats", "meetingguide", "testdata", "sample.json"), 16) })
-	paths, err := filepath.Glob(filepath.Join(root(t), "..", "shared", "data", "meeting-guide", "*.test.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		t.Run(filepath.Base(path), func(t *testing.T) { w.takeFeed(t, path, 0) })
-	}
-	if len(paths) == 0 {
-		t.Log("the field's own feeds are not present here")
-	}
+	t.Run("our own feed", func(t *testing.T) {
+		w.takeFeed(t, filepath.Join("..", "formats", "meetingguide", "testdata", "sample.json"), 16)
+	})
+	t.Run("the field's", func(t *testing.T) {
+		path := filepath.Join(root(t), "..", "shared", "data", "meeting-guide", "kc.test.json")
+		if _, err := os.Stat(path); err != nil {
+			t.Skip("the field's feeds are not beside the repository")
+		}
+		w.takeFeed(t, path, 0)
+	})
 }
 
 // root finds the repository.
@@ -68,7 +68,7 @@ func (w *world) takeFeed(t *testing.T, path string, rejected int) {
 			t.Fatal(err)
 		}
 		for _, x := range r.RejectedRows {
-			if x.Reason == "" || x.Field == "" {
+			if x.Reason == "" || x.Row == 0 {
 				t.Errorf("row %d is rejected without a reason: %+v", x.Row, x)
 			}
 		}
