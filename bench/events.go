@@ -66,7 +66,7 @@ const (
 // things tells events of new rows to itself: through an outbox, a relay, a JetStream on disk and a
 // consumer with its inbox, as any two services do.
 type things struct {
-	db    *pg.DB
+	db    *pg.DB // of the writers
 	waker *events.Waker
 	org   uuid.UUID
 
@@ -85,6 +85,12 @@ func (y *yardsticks) events(ctx context.Context, _ struct{}) (_ lag, err error) 
 		return lag{}, err
 	}
 	defer db.Close()
+	// The writers have a pool of their own, as another service has.
+	writers, err := pg.Connect(ctx, pg.Options{AdminURL: y.adminURL}, db.Name(), db.Role())
+	if err != nil {
+		return lag{}, err
+	}
+	defer writers.Close()
 	nats, err := embedded.StartNATS(ctx, filepath.Join(y.dir, "bench-nats"), nil)
 	if err != nil {
 		return lag{}, err
@@ -97,7 +103,7 @@ func (y *yardsticks) events(ctx context.Context, _ struct{}) (_ lag, err error) 
 	defer conn.Close()
 
 	warm := int(eventRate * eventWarmUp / time.Second)
-	t := newThings(db, warm+int(eventRate*eventRound/time.Second))
+	t := newThings(writers, warm+int(eventRate*eventRound/time.Second))
 	config := events.Config{Service: benchService, DB: db, NATS: conn, Waker: t.waker, Log: slog.New(slog.DiscardHandler)}
 	relay, err := events.NewRelay(config)
 	if err != nil {
