@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,8 @@ type server struct {
 	exited  chan struct{} // closed when it has ended
 	err     error         // how it ended; read after exited is closed
 	last    lastLines
+
+	stopping atomic.Bool // what it says of sessions that it cuts off is no news
 }
 
 // launch starts the server. It ends with this process, however that ends.
@@ -81,6 +84,7 @@ func (s *server) forward(r io.ReadCloser, log *slog.Logger) {
 		switch {
 		case strings.HasPrefix(line, "PANIC:"):
 			level = slog.LevelError
+		case s.stopping.Load() && strings.HasPrefix(line, "FATAL:  terminating connection"):
 		case strings.HasPrefix(line, "FATAL:") && !strings.Contains(line, "is starting up"):
 			level = slog.LevelWarn
 		}
@@ -102,6 +106,7 @@ func (s *server) failure() error {
 
 // end stops the server: cleanly, or more and more firmly if that takes long.
 func (s *server) end(log *slog.Logger) {
+	s.stopping.Store(true)
 	for _, step := range []struct {
 		sig  syscall.Signal
 		wait time.Duration
