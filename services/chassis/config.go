@@ -48,7 +48,7 @@ type Config struct {
 
 	Issuers       []Issuer `yaml:"issuers" help:"OIDC issuers trusted beside the built-in one (file only)"`
 	BootstrapFile string   `yaml:"bootstrap_file" help:"YAML of organizations and API clients that must exist"`
-	DemoClients   bool     `yaml:"demo_clients" help:"make demo organizations and clients, keys in the data directory; loopback only"`
+	DemoClients   bool     `yaml:"demo_clients" help:"make demo organizations and clients, keys in the data directory; loopback only (default: on in cairn serve and cairn demo)"`
 
 	AllowPrivateOutbound bool `yaml:"allow_private_outbound" help:"let outbound calls (JWKS by URL) reach private and loopback addresses"`
 
@@ -170,6 +170,9 @@ func LoadConfig(base *Config, fs *pflag.FlagSet, environ []string) (*Config, err
 	return &c, c.check()
 }
 
+// unknownField is how the YAML package names an unknown key.
+var unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
 func (c *Config) readFile(path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -178,7 +181,7 @@ func (c *Config) readFile(path string) error {
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
 	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s: %w", path, err)
+		return fmt.Errorf("configuration %s: %s", path, unknownField.ReplaceAllString(err.Error(), "$1 is not a configuration key"))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -291,10 +292,31 @@ func validate(v protovalidate.Validator) grpc.UnaryServerInterceptor {
 		}
 		violations := make([]*fault.Violation, len(invalid.Violations))
 		for i, x := range invalid.Violations {
-			violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", x.Proto.GetMessage())
+			violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", ruleWords(x))
 		}
 		return nil, fault.Invalid(violations...)
 	}
+}
+
+// resourcePattern is the rule of a name such as referrals/{uuid}.
+var resourcePattern = regexp.MustCompile(`^\^([a-zA-Z]+)/\[0-9a-f\]`)
+
+// ruleWords says what a violated rule wants. A regular expression helps nobody who is not its author, so that the common
+// ones are put into words.
+func ruleWords(x *protovalidate.Violation) string {
+	if x.Proto.GetRuleId() == "string.pattern" && x.RuleValue.IsValid() {
+		pattern := x.RuleValue.String()
+		if m := resourcePattern.FindStringSubmatch(pattern); m != nil {
+			return fmt.Sprintf("must be %s/ and a UUID in lower case", m[1])
+		}
+		if strings.HasPrefix(pattern, "^[a-zA-Z]{2,3}(-") {
+			return "must be a BCP 47 language, e.g. es or pt-BR"
+		}
+		if strings.HasPrefix(pattern, `^\+[1-9]`) {
+			return "must be a telephone number with its country code, e.g. +17135550142"
+		}
+	}
+	return x.Proto.GetMessage()
 }
 
 // wake has the relay look for events once a request that queued some has ended.

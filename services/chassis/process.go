@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/nats-io/nats.go"
@@ -104,12 +105,12 @@ func Start(ctx context.Context, config *Config, o Options, components ...Compone
 	// Listen before the components start, so that an address in use is refused at once.
 	httpLis, err := net.Listen("tcp", config.HTTP)
 	if err != nil {
-		return nil, fmt.Errorf("http: %w (another program listens there? --http changes the address)", err)
+		return nil, listenError("http", err)
 	}
 	p.onStop(func(context.Context) error { return ignoreClosed(httpLis.Close()) })
 	grpcLis, err := net.Listen("tcp", config.GRPC)
 	if err != nil {
-		return nil, fmt.Errorf("grpc: %w (another program listens there? --grpc changes the address)", err)
+		return nil, listenError("grpc", err)
 	}
 	p.onStop(func(context.Context) error { return ignoreClosed(grpcLis.Close()) })
 	p.HTTPAddr, p.GRPCAddr = httpLis.Addr().String(), grpcLis.Addr().String()
@@ -345,4 +346,12 @@ func (p *Process) Stop(ctx context.Context) error {
 		errs = append(errs, p.stops[i](ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// listenError says which listener failed and, where another program has its address, how to choose another one.
+func listenError(key string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: %w: another program listens there; --%[1]s changes the address", key, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }

@@ -68,6 +68,9 @@ func (s Server) Token(ctx context.Context, client string) (string, error) {
 	if err := s.do(req, &answer); err != nil {
 		return "", fmt.Errorf("token of %s: %w", client, err)
 	}
+	if answer.Error == "invalid_client" {
+		return "", fmt.Errorf("token of %s: %s: is %s the demo directory of the Cairn at %s?", client, answer.ErrorDescription, s.Dir, s.HTTP)
+	}
 	if answer.AccessToken == "" {
 		return "", fmt.Errorf("token of %s: %s: %s", client, answer.Error, answer.ErrorDescription)
 	}

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -62,7 +64,7 @@ func (g *Gateway) notAllowed(w http.ResponseWriter, r *http.Request, verbs ...st
 	allowed := strings.Join(verbs, ", ")
 	w.Header().Set("Allow", allowed)
 	g.fail(w, r, &statusError{http.StatusMethodNotAllowed, &fault.Error{Code: codes.Unimplemented, Reason: "METHOD_NOT_ALLOWED",
-		Message: fmt.Sprintf("%s is not possible here; %s is", clip(r.Method), allowed)}})
+		Message: fmt.Sprintf("%s is not possible here, but %s", clip(r.Method), allowed)}})
 }
 
 // streamError is the last line of a stream that breaks off.
@@ -95,6 +97,10 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if body, err = protojson.Marshal(st); err != nil {
 			body = []byte(`{"code":13,"message":"internal error"}`)
 		}
+	}
+	var compact bytes.Buffer // protojson varies its spaces on purpose
+	if json.Compact(&compact, body) == nil {
+		body = compact.Bytes()
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -145,7 +145,10 @@ func probe(ctx context.Context, cred *syscall.Credential, dir string) (binaries,
 		if cred != nil {
 			as = fmt.Sprintf(" as user %d", cred.Uid)
 		}
-		return binaries{}, fmt.Errorf("%s cannot be run%s: %w %s", dir, as, err, bytes.TrimSpace(out.Bytes()))
+		if said := bytes.TrimSpace(out.Bytes()); len(said) > 0 {
+			err = fmt.Errorf("%w: %s", err, said)
+		}
+		return binaries{}, fmt.Errorf("%s cannot be run%s: %w", dir, as, err)
 	}
 	m := versionLine.FindSubmatch(out.Bytes())
 	if m == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/demo"
@@ -27,10 +28,10 @@ func importCommand() *cobra.Command {
 		Long: `Takes a partner's group directory into the Cairn that runs at --grpc: groups with their
 places into the directory, their times as weekly series into the calendar. Importing the
 same file again changes nothing. A row that cannot be taken stops no other; the report
-names it, the field and the reason.`,
+names it, the field and the reason, and the exit code stays 0: count them with --json.`,
 		Example: `  cairn import meetings.json --format meeting-guide --time-zone America/Chicago \
     --organization organizations/0192d7a5-1000-7000-8000-000000000001`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if format != "meeting-guide" {
 				return fmt.Errorf("--format %q is not known: there is meeting-guide", format)
@@ -50,6 +51,10 @@ names it, the field and the reason.`,
 				return err
 			}
 			defer conn.Close() //nolint:errcheck // the import is over
+			// Groups of an organization that does not exist would be in the directory, and nobody's.
+			if _, err := partnersv1.NewPartnersServiceClient(conn).GetOrganization(cmd.Context(), &partnersv1.GetOrganizationRequest{Name: o.Organization}); err != nil {
+				return fmt.Errorf("--organization: %w", err)
+			}
 			if !asJSON && isTerminal(os.Stderr) {
 				o.Progress = bar(cmd.ErrOrStderr())
 			}

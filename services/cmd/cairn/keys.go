@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +17,12 @@ func keysCommand() *cobra.Command {
 		Long: `Writes new encryption keys to a file that does not exist yet, readable by its owner only.
 Whoever loses them loses the personal data for good: keep a copy apart from the data.
 cairn serve makes such a file by itself, in the data directory.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := crypt.Generate(args[0]); err != nil {
+				if errors.Is(err, fs.ErrExist) {
+					return fmt.Errorf("%s is there already: keys are never overwritten", args[0])
+				}
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Made %s.\n", args[0])

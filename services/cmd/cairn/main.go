@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"cairn.care/services/chassis"
 	"cairn.care/services/gateway"
@@ -25,9 +29,28 @@ func main() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends a drain that takes too long
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "cairn: %v\n", err)
+		fmt.Fprintf(os.Stderr, "cairn: %s\n", words(ctx, err))
 		os.Exit(1) //nolint:gocritic // stop only unregisters the signals of a process that ends
 	}
+}
+
+// grpcPrefix is what gRPC puts before a service's own sentence.
+var grpcPrefix = regexp.MustCompile(`rpc error: code = \w+ desc = `)
+
+// words says to a person why a command ended.
+func words(ctx context.Context, err error) string {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled) {
+		return "stopped before it was done"
+	}
+	return grpcPrefix.ReplaceAllString(err.Error(), "")
+}
+
+// oneFile wants the one argument FILE.
+func oneFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("one FILE is needed, not %d: %s", len(args), cmd.UseLine())
+	}
+	return nil
 }
 
 func rootCommand() *cobra.Command {

@@ -28,7 +28,7 @@ func tokenCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&client, "client", "", "the client's id")
+	cmd.Flags().StringVar(&client, "client", "", "demo-hospital, demo-nonprofit or demo-app")
 	if err := cmd.MarkFlagRequired("client"); err != nil {
 		panic(err) // the flag is declared above
 	}
