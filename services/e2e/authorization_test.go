@@ -104,23 +104,16 @@ func (r role) verdict(method string, all auth.Rules) string {
 	p := r.principal
 	p.Service = r.via
 	ctx, err := auth.Authorize(auth.WithPrincipal(context.Background(), p), all[method])
-	switch tenant := auth.TenantFrom(ctx2(ctx)); {
-	case err != nil:
+	if err != nil {
 		return "refused " + reasonOf(err)
+	}
+	switch tenant := auth.TenantFrom(ctx); {
 	case tenant.All:
 		return "all"
 	case tenant.Org == p.OrganizationID() && p.Organization != "":
 		return "own"
 	}
 	return "public"
-}
-
-// ctx2 is ctx, or an empty one where there is none.
-func ctx2(ctx context.Context) context.Context {
-	if ctx == nil {
-		return context.Background()
-	}
-	return ctx
 }
 
 // TestAuthorizationMatrix compares who may call what with testdata/authorization.golden.
