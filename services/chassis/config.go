@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/url"
@@ -84,17 +85,19 @@ func DefaultConfig() *Config {
 // environment variables that are ours but no configuration
 var otherEnv = []string{"CAIRN_CONFIG", "CAIRN_POSTGRES_BIN"}
 
-// eachKey calls fn with every key's name and field.
-func (c *Config) eachKey(fn func(key string, f reflect.StructField, v reflect.Value) error) error {
+// keys are the fields that stand for a key each, with their values.
+func (c *Config) keys() iter.Seq2[reflect.StructField, reflect.Value] {
 	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if err := fn(f.Tag.Get("yaml"), f, v.Field(i)); err != nil {
-			return err
+	return func(yield func(reflect.StructField, reflect.Value) bool) {
+		for i := range v.NumField() {
+			if !yield(v.Type().Field(i), v.Field(i)) {
+				return
+			}
 		}
 	}
-	return nil
 }
+
+func keyOf(f reflect.StructField) string { return f.Tag.Get("yaml") }
 
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 func envName(key string) string  { return "CAIRN_" + strings.ToUpper(key) }
@@ -103,7 +106,8 @@ func envName(key string) string  { return "CAIRN_" + strings.ToUpper(key) }
 func AddFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "YAML configuration file (also CAIRN_CONFIG)")
 	c := DefaultConfig()
-	_ = c.eachKey(func(key string, f reflect.StructField, v reflect.Value) error { //nolint:errcheck // fn returns none
+	for f, v := range c.keys() {
+		key := keyOf(f)
 		switch v.Kind() {
 		case reflect.Slice:
 			if v.Type().Elem().Kind() == reflect.String {
@@ -116,8 +120,7 @@ func AddFlags(fs *pflag.FlagSet) {
 		default:
 			fs.String(flagName(key), fmt.Sprint(v.Interface()), f.Tag.Get("help"))
 		}
-		return nil
-	})
+	}
 }
 
 // LoadConfig reads the configuration: base, then the file, the environment (entries as
@@ -139,28 +142,25 @@ func LoadConfig(base *Config, fs *pflag.FlagSet, environ []string) (*Config, err
 			return nil, err
 		}
 	}
-	err := c.eachKey(func(key string, _ reflect.StructField, v reflect.Value) error {
+	for field, v := range c.keys() {
+		key := keyOf(field)
 		if s, ok := env[envName(key)]; ok {
 			delete(env, envName(key))
 			if err := setValue(v, s); err != nil {
-				return fmt.Errorf("%s: %w", envName(key), err)
+				return nil, fmt.Errorf("%s: %w", envName(key), err)
 			}
 		}
 		f := fs.Lookup(flagName(key))
 		if f == nil || !f.Changed {
-			return nil
+			continue
 		}
 		s := f.Value.String()
 		if v.Kind() == reflect.Slice || v.Kind() == reflect.Map { // pflag writes lists in brackets
 			s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 		}
 		if err := setValue(v, s); err != nil {
-			return fmt.Errorf("--%s: %w", flagName(key), err)
+			return nil, fmt.Errorf("--%s: %w", flagName(key), err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	for k := range env {
 		if !slices.Contains(otherEnv, k) {
@@ -320,7 +320,8 @@ func (c *Config) Path(elem ...string) string {
 // LogValue prints the effective values, secrets redacted.
 func (c *Config) LogValue() slog.Value {
 	var attrs []slog.Attr
-	_ = c.eachKey(func(key string, f reflect.StructField, v reflect.Value) error { //nolint:errcheck // fn returns none
+	for f, v := range c.keys() {
+		key := keyOf(f)
 		val := v.Interface()
 		if f.Tag.Get("secret") == "url" && v.String() != "" {
 			val = redacted(v.String())
@@ -328,8 +329,7 @@ func (c *Config) LogValue() slog.Value {
 		if !v.IsZero() {
 			attrs = append(attrs, slog.Any(key, val))
 		}
-		return nil
-	})
+	}
 	return slog.GroupValue(attrs...)
 }
 
