@@ -296,6 +296,71 @@ func (x *FacilitatorChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// The data of care.cairn.groups.group.synced.v1: a feed run has created, changed or removed these groups. Who needs more
+// reads them with BatchGetGroups. The subject is the feed run, the event's revision counts the run's batches.
+type GroupsSynced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The groups, "groups/{uuid}"; at most 1,000.
+	Groups []string `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The feed run that brought them.
+	FeedRun string `protobuf:"bytes,2,opt,name=feed_run,json=feedRun,proto3" json:"feed_run,omitempty"`
+	// When the change was made.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupsSynced) Reset() {
+	*x = GroupsSynced{}
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupsSynced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupsSynced) ProtoMessage() {}
+
+func (x *GroupsSynced) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupsSynced.ProtoReflect.Descriptor instead.
+func (*GroupsSynced) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GroupsSynced) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *GroupsSynced) GetFeedRun() string {
+	if x != nil {
+		return x.FeedRun
+	}
+	return ""
+}
+
+func (x *GroupsSynced) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 var File_cairn_groups_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_events_proto_rawDesc = "" +
@@ -328,6 +393,11 @@ const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
 	"\x13licence_expire_date\x18\x03 \x01(\v2\x11.google.type.DateR\x11licenceExpireDate\x12;\n" +
 	"\vchange_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"~\n" +
+	"\fGroupsSynced\x12\x16\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\x12\x19\n" +
+	"\bfeed_run\x18\x02 \x01(\tR\afeedRun\x12;\n" +
+	"\vchange_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTimeB)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
 
 var (
@@ -342,38 +412,40 @@ func file_cairn_groups_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_events_proto_rawDescData
 }
 
-var file_cairn_groups_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cairn_groups_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cairn_groups_v1_events_proto_goTypes = []any{
 	(*GroupChanged)(nil),          // 0: cairn.groups.v1.GroupChanged
 	(*FacilitatorChanged)(nil),    // 1: cairn.groups.v1.FacilitatorChanged
-	(Group_State)(0),              // 2: cairn.groups.v1.Group.State
-	(Group_Kind)(0),               // 3: cairn.groups.v1.Group.Kind
-	(Group_Facilitation)(0),       // 4: cairn.groups.v1.Group.Facilitation
-	(Group_Format)(0),             // 5: cairn.groups.v1.Group.Format
-	(Group_Intake)(0),             // 6: cairn.groups.v1.Group.Intake
-	(*Group_AgeLimits)(nil),       // 7: cairn.groups.v1.Group.AgeLimits
-	(Group_Audience)(0),           // 8: cairn.groups.v1.Group.Audience
-	(*Group_FacilitatorRole)(nil), // 9: cairn.groups.v1.Group.FacilitatorRole
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*date.Date)(nil),             // 11: google.type.Date
+	(*GroupsSynced)(nil),          // 2: cairn.groups.v1.GroupsSynced
+	(Group_State)(0),              // 3: cairn.groups.v1.Group.State
+	(Group_Kind)(0),               // 4: cairn.groups.v1.Group.Kind
+	(Group_Facilitation)(0),       // 5: cairn.groups.v1.Group.Facilitation
+	(Group_Format)(0),             // 6: cairn.groups.v1.Group.Format
+	(Group_Intake)(0),             // 7: cairn.groups.v1.Group.Intake
+	(*Group_AgeLimits)(nil),       // 8: cairn.groups.v1.Group.AgeLimits
+	(Group_Audience)(0),           // 9: cairn.groups.v1.Group.Audience
+	(*Group_FacilitatorRole)(nil), // 10: cairn.groups.v1.Group.FacilitatorRole
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*date.Date)(nil),             // 12: google.type.Date
 }
 var file_cairn_groups_v1_events_proto_depIdxs = []int32{
-	2,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
-	3,  // 1: cairn.groups.v1.GroupChanged.kind:type_name -> cairn.groups.v1.Group.Kind
-	4,  // 2: cairn.groups.v1.GroupChanged.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
-	5,  // 3: cairn.groups.v1.GroupChanged.format:type_name -> cairn.groups.v1.Group.Format
-	6,  // 4: cairn.groups.v1.GroupChanged.intake:type_name -> cairn.groups.v1.Group.Intake
-	7,  // 5: cairn.groups.v1.GroupChanged.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
-	8,  // 6: cairn.groups.v1.GroupChanged.audiences:type_name -> cairn.groups.v1.Group.Audience
-	9,  // 7: cairn.groups.v1.GroupChanged.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
-	10, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
-	11, // 9: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
-	10, // 10: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
+	4,  // 1: cairn.groups.v1.GroupChanged.kind:type_name -> cairn.groups.v1.Group.Kind
+	5,  // 2: cairn.groups.v1.GroupChanged.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
+	6,  // 3: cairn.groups.v1.GroupChanged.format:type_name -> cairn.groups.v1.Group.Format
+	7,  // 4: cairn.groups.v1.GroupChanged.intake:type_name -> cairn.groups.v1.Group.Intake
+	8,  // 5: cairn.groups.v1.GroupChanged.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
+	9,  // 6: cairn.groups.v1.GroupChanged.audiences:type_name -> cairn.groups.v1.Group.Audience
+	10, // 7: cairn.groups.v1.GroupChanged.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
+	11, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
+	12, // 9: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
+	11, // 10: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
+	11, // 11: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_events_proto_init() }
@@ -388,7 +460,7 @@ func file_cairn_groups_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_events_proto_rawDesc), len(file_cairn_groups_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,6 +15,7 @@ import (
 	money "google.golang.org/genproto/googleapis/type/money"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -1462,7 +1463,11 @@ type Group struct {
 	// When the group was deleted; absent when it is not.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,39,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// Changes with every change of the group; send it back to change only what you have read.
-	Etag          string `protobuf:"bytes,40,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,40,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When the group meets by its listing.
+	RegularTimes []*Group_RegularTime `protobuf:"bytes,41,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
+	// The group that this one was merged into as its duplicate, "groups/{uuid}"; empty when it was not. The public sees only that one.
+	MergedInto    string `protobuf:"bytes,42,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1773,6 +1778,20 @@ func (x *Group) GetDeleteTime() *timestamppb.Timestamp {
 func (x *Group) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Group) GetRegularTimes() []*Group_RegularTime {
+	if x != nil {
+		return x.RegularTimes
+	}
+	return nil
+}
+
+func (x *Group) GetMergedInto() string {
+	if x != nil {
+		return x.MergedInto
 	}
 	return ""
 }
@@ -2407,6 +2426,88 @@ func (x *Group_Contact) GetPhone() string {
 	return ""
 }
 
+// When the group meets by its listing. Scheduling plans a series for each; what is planned there by hand stands beside it.
+type Group_RegularTime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it repeats: an RFC 5545 recurrence rule without DTSTART, e.g. "FREQ=WEEKLY;BYDAY=TU,TH" or "FREQ=MONTHLY;BYDAY=2WE".
+	Rrule string `protobuf:"bytes,1,opt,name=rrule,proto3" json:"rrule,omitempty"`
+	// When it starts on the wall clock, "HH:MM".
+	StartTime string `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// How long it lasts, from one minute to 24 hours.
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// The IANA zone of the wall clock; empty means the group's own.
+	TimeZone string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// The day from which the rule counts; needed for a rule with INTERVAL or COUNT, absent means that any week will do.
+	StartDate     *date.Date `protobuf:"bytes,5,opt,name=start_date,json=startDate,proto3" json:"start_date,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group_RegularTime) Reset() {
+	*x = Group_RegularTime{}
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group_RegularTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group_RegularTime) ProtoMessage() {}
+
+func (x *Group_RegularTime) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group_RegularTime.ProtoReflect.Descriptor instead.
+func (*Group_RegularTime) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
+}
+
+func (x *Group_RegularTime) GetRrule() string {
+	if x != nil {
+		return x.Rrule
+	}
+	return ""
+}
+
+func (x *Group_RegularTime) GetStartTime() string {
+	if x != nil {
+		return x.StartTime
+	}
+	return ""
+}
+
+func (x *Group_RegularTime) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *Group_RegularTime) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Group_RegularTime) GetStartDate() *date.Date {
+	if x != nil {
+		return x.StartDate
+	}
+	return nil
+}
+
 // Seats and sessions, as the other services last told them.
 type Group_Availability struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2424,7 +2525,7 @@ type Group_Availability struct {
 
 func (x *Group_Availability) Reset() {
 	*x = Group_Availability{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2537,7 @@ func (x *Group_Availability) String() string {
 func (*Group_Availability) ProtoMessage() {}
 
 func (x *Group_Availability) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2550,7 @@ func (x *Group_Availability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Availability.ProtoReflect.Descriptor instead.
 func (*Group_Availability) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 10}
 }
 
 func (x *Group_Availability) GetOpenSeats() int32 {
@@ -2484,7 +2585,7 @@ var File_cairn_groups_v1_group_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xa39\n" +
+	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd7<\n" +
 	"\x05Group\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2540,7 +2641,11 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"updateTime\x12@\n" +
 	"\vdelete_time\x18' \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"deleteTime\x12\x12\n" +
-	"\x04etag\x18( \x01(\tR\x04etag\x1a\xfc\x03\n" +
+	"\x04etag\x18( \x01(\tR\x04etag\x12Q\n" +
+	"\rregular_times\x18) \x03(\v2\".cairn.groups.v1.Group.RegularTimeB\b\xbaH\x05\x92\x01\x02\x10(R\fregularTimes\x129\n" +
+	"\vmerged_into\x18* \x01(\tB\x18\xe0A\x03\xfaA\x12\n" +
+	"\x10cairn.care/GroupR\n" +
+	"mergedInto\x1a\xfc\x03\n" +
 	"\x05Venue\x12?\n" +
 	"\x04kind\x18\x01 \x01(\x0e2!.cairn.groups.v1.Group.Venue.KindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1e\n" +
 	"\x05label\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05label\x126\n" +
@@ -2625,7 +2730,16 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\x03uri\x18\x01 \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xe8\a\x88\x01\x01R\x03uri\x12 \n" +
 	"\x05email\x18\x02 \x01(\tB\n" +
 	"\xbaH\a\xd8\x01\x01r\x02`\x01R\x05email\x12\x1d\n" +
-	"\x05phone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18(R\x05phone\x1a\xc8\x01\n" +
+	"\x05phone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18(R\x05phone\x1a\xa3\x02\n" +
+	"\vRegularTime\x12#\n" +
+	"\x05rrule\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x05rrule\x12H\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$R\tstartTime\x12M\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x16\xe0A\x02\xbaH\x10\xc8\x01\x01\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b<R\bduration\x12$\n" +
+	"\ttime_zone\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x120\n" +
+	"\n" +
+	"start_date\x18\x05 \x01(\v2\x11.google.type.DateR\tstartDate\x1a\xc8\x01\n" +
 	"\fAvailability\x12\"\n" +
 	"\n" +
 	"open_seats\x18\x01 \x01(\x05H\x00R\topenSeats\x88\x01\x01\x12'\n" +
@@ -2789,7 +2903,7 @@ func file_cairn_groups_v1_group_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_groups_v1_group_proto_enumTypes = make([]protoimpl.EnumInfo, 20)
-var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(Group_Kind)(0),                 // 0: cairn.groups.v1.Group.Kind
 	(Group_Facilitation)(0),         // 1: cairn.groups.v1.Group.Facilitation
@@ -2821,13 +2935,15 @@ var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(*Group_Guidelines)(nil),        // 27: cairn.groups.v1.Group.Guidelines
 	(*Group_FacilitatorRole)(nil),   // 28: cairn.groups.v1.Group.FacilitatorRole
 	(*Group_Contact)(nil),           // 29: cairn.groups.v1.Group.Contact
-	(*Group_Availability)(nil),      // 30: cairn.groups.v1.Group.Availability
-	(*structpb.Struct)(nil),         // 31: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
-	(*v1.PostalAddress)(nil),        // 33: cairn.type.v1.PostalAddress
-	(*latlng.LatLng)(nil),           // 34: google.type.LatLng
-	(*date.Date)(nil),               // 35: google.type.Date
-	(*money.Money)(nil),             // 36: google.type.Money
+	(*Group_RegularTime)(nil),       // 30: cairn.groups.v1.Group.RegularTime
+	(*Group_Availability)(nil),      // 31: cairn.groups.v1.Group.Availability
+	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
+	(*v1.PostalAddress)(nil),        // 34: cairn.type.v1.PostalAddress
+	(*latlng.LatLng)(nil),           // 35: google.type.LatLng
+	(*date.Date)(nil),               // 36: google.type.Date
+	(*money.Money)(nil),             // 37: google.type.Money
+	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
 }
 var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	3,  // 0: cairn.groups.v1.Group.state:type_name -> cairn.groups.v1.Group.State
@@ -2852,28 +2968,31 @@ var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	27, // 19: cairn.groups.v1.Group.guidelines:type_name -> cairn.groups.v1.Group.Guidelines
 	28, // 20: cairn.groups.v1.Group.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
 	29, // 21: cairn.groups.v1.Group.contact:type_name -> cairn.groups.v1.Group.Contact
-	30, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
-	31, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
-	32, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
-	32, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
-	32, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
-	14, // 27: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
-	33, // 28: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
-	34, // 29: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
-	15, // 30: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
-	16, // 31: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
-	17, // 32: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
-	35, // 33: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
-	13, // 34: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
-	18, // 35: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
-	36, // 36: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
-	19, // 37: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
-	32, // 38: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	31, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
+	32, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
+	33, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
+	33, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
+	33, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
+	30, // 27: cairn.groups.v1.Group.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
+	14, // 28: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
+	34, // 29: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
+	35, // 30: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
+	15, // 31: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
+	16, // 32: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
+	17, // 33: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
+	36, // 34: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
+	13, // 35: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
+	18, // 36: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
+	37, // 37: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
+	19, // 38: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
+	38, // 39: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
+	36, // 40: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
+	33, // 41: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_group_proto_init() }
@@ -2881,14 +3000,14 @@ func file_cairn_groups_v1_group_proto_init() {
 	if File_cairn_groups_v1_group_proto != nil {
 		return
 	}
-	file_cairn_groups_v1_group_proto_msgTypes[10].OneofWrappers = []any{}
+	file_cairn_groups_v1_group_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_group_proto_rawDesc), len(file_cairn_groups_v1_group_proto_rawDesc)),
 			NumEnums:      20,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
