@@ -40,6 +40,7 @@ type Cache struct {
 	until   time.Time // the set is fresh before
 	fetched time.Time // last success
 	tried   time.Time // last attempt
+	tries   int       // attempts so far
 	err     error     // of the last attempt
 }
 
@@ -60,7 +61,7 @@ func NewCache(fetch Fetch, c clock.Clock, l Limits) *Cache {
 // Pick returns the only key with the kid that suits the algorithm; see [Set.Pick]. Any
 // error but ErrNoKey and ErrAmbiguous means that the set could not be fetched.
 func (c *Cache) Pick(ctx context.Context, kid string, alg jose.SignatureAlgorithm) (*jose.JSONWebKey, error) {
-	set, fresh, err := c.present()
+	set, fresh, tries, err := c.present()
 	if fresh {
 		key, err := set.Pick(kid, alg)
 		if !errors.Is(err, ErrNoKey) || !c.mayFetch() {
@@ -69,21 +70,21 @@ func (c *Cache) Pick(ctx context.Context, kid string, alg jose.SignatureAlgorith
 	} else if err != nil && !c.mayFetch() {
 		return nil, err
 	}
-	if set, err = c.refresh(ctx); err != nil {
+	if set, err = c.refresh(ctx, tries); err != nil {
 		return nil, err
 	}
 	return set.Pick(kid, alg)
 }
 
-// present returns the set kept, whether it is fresh, or else the last attempt's error.
-func (c *Cache) present() (Set, bool, error) {
+// present returns the set kept, whether it is fresh, how many attempts led to it, and the last attempt's error unless it is.
+func (c *Cache) present() (set Set, fresh bool, tries int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
 	if c.err != nil && now.Before(c.until.Add(c.limits.MaxStale)) && now.Sub(c.tried) < c.limits.MinInterval {
-		return c.set, true, nil
+		return c.set, true, c.tries, nil
 	}
-	return c.set, now.Before(c.until), c.err
+	return c.set, now.Before(c.until), c.tries, c.err
 }
 
 // mayFetch tells whether the last attempt is long enough ago for another out of turn.
@@ -94,8 +95,12 @@ func (c *Cache) mayFetch() bool {
 	return ago < 0 || ago >= c.limits.MinInterval
 }
 
-func (c *Cache) refresh(ctx context.Context) (Set, error) {
+// refresh fetches, unless another caller has since the one who saw that many attempts looked.
+func (c *Cache) refresh(ctx context.Context, tries int) (Set, error) {
 	done := c.flight.DoChan("", func() (any, error) {
+		if set, late, err := c.since(tries); late {
+			return set, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		set, age, err := c.fetch(ctx)
@@ -110,19 +115,32 @@ func (c *Cache) refresh(ctx context.Context) (Set, error) {
 	}
 }
 
+// since returns what the last attempt left, and whether it was made after that many.
+func (c *Cache) since(tries int) (set Set, late bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set, err = c.left()
+	return set, c.tries != tries, err
+}
+
+// left returns what the last attempt left: its set, an older one that may still serve, or its error. The caller holds mu.
+func (c *Cache) left() (Set, error) {
+	if c.err != nil && (c.fetched.IsZero() || !c.clock.Now().Before(c.until.Add(c.limits.MaxStale))) {
+		return nil, c.err
+	}
+	return c.set, nil
+}
+
 func (c *Cache) keep(set Set, age time.Duration, err error) (Set, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
 	c.tried, c.err = now, err
+	c.tries++
 	if err == nil {
 		c.set, c.fetched, c.until = set, now, now.Add(min(max(age, 0), c.limits.MaxAge))
-		return set, nil
 	}
-	if !c.fetched.IsZero() && now.Before(c.until.Add(c.limits.MaxStale)) {
-		return c.set, nil
-	}
-	return nil, err
+	return c.left()
 }
 
 // Remote fetches a key set from a URL, to be kept as long as its Cache-Control says, or
