@@ -3,6 +3,7 @@ module cairn.care/bench
 go 1.26.0
 
 require (
+	buf.build/go/protovalidate v1.4.0
 	cairn.care/gen v0.0.0
 	cairn.care/services v0.0.0
 	github.com/google/uuid v1.6.0
@@ -16,7 +17,6 @@ require (
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // indirect
-	buf.build/go/protovalidate v1.4.0 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
