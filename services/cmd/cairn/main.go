@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -66,11 +68,27 @@ func rootCommand() *cobra.Command {
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
 of the configuration file (data_dir); the flag wins over the environment over the file.`,
+		Version:      version(),
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	chassis.AddFlags(root.PersistentFlags())
 	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), keysCommand())
 	return root
+}
+
+// version says which source the program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(v, s.Value[:min(12, len(s.Value))]) {
+			v += " " + s.Value
+		}
+	}
+	return v + " " + info.GoVersion
 }
 
 // components are the services of one process.
