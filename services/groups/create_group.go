@@ -31,7 +31,7 @@ func (s *server) CreateGroup(ctx context.Context, req *groupsv1.CreateGroupReque
 	if err := queueInsertGroup(b, &k, g); err != nil {
 		return nil, err
 	}
-	if err := queueChange(ctx, b, &k, g, "created"); err != nil {
+	if err := queueChange(ctx, b, &k, nil, g, "created"); err != nil {
 		return nil, err
 	}
 	if err := idem.Save(ctx, b, answer); err != nil {

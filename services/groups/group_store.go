@@ -185,8 +185,14 @@ func groupArgs(k *groupKey, g *groupsv1.Group) (pgx.NamedArgs, error) {
 	}, nil
 }
 
-// queueChange queues what goes with every change of a group: its row in the directory and its event.
-func queueChange(ctx context.Context, b *pgx.Batch, k *groupKey, g *groupsv1.Group, change string) error {
+// queueChange queues what goes with every change of a group: its row in the directory, its revision and its event. before is
+// the group as it was, nil when it is new.
+func queueChange(ctx context.Context, b *pgx.Batch, k *groupKey, before, g *groupsv1.Group, change string) error {
+	h := newHistory(ctx, uuid.Nil)
+	if err := h.add(k, changeOf(change), before, g); err != nil {
+		return err
+	}
+	h.queue(b)
 	queueDirectory(b, k, g)
 	return events.Queue(ctx, b, groupEvent(k, g, change))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"google.golang.org/protobuf/proto"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 )
@@ -84,13 +85,15 @@ func (s *server) pauseLapsed(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
 	if r.standing() != (standing{groupsv1.Group_PUBLISHED, false}) || g.GetKind() != groupsv1.Group_GROUP_THERAPY {
 		return nil
 	}
+	before := proto.CloneOf(g)
 	r.State, r.PauseReason = int32(groupsv1.Group_PAUSED), int32(groupsv1.Group_LICENCE_LAPSED)
 	r.Revision, r.UpdateTime = r.Revision+1, s.clock.Now()
+	r.into(g)
 	b := new(pgx.Batch)
 	if err := queueUpdateGroup(b, &r.groupKey, g); err != nil {
 		return err
 	}
-	if err := queueChange(ctx, b, &r.groupKey, g, "paused"); err != nil {
+	if err := queueChange(ctx, b, &r.groupKey, before, g, "paused"); err != nil {
 		return err
 	}
 	return tx.SendBatch(ctx, b).Close()

@@ -91,6 +91,7 @@ func (s *server) write(ctx context.Context, tx pgx.Tx, r *groupRow, to standing,
 	if err != nil {
 		return nil, err
 	}
+	before := proto.CloneOf(g)
 	event, err := do(ctx, tx, r, g)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (s *server) write(ctx context.Context, tx pgx.Tx, r *groupRow, to standing,
 		if err := queueUpdateGroup(b, &r.groupKey, g); err != nil {
 			return nil, err
 		}
-		if err := queueChange(ctx, b, &r.groupKey, g, event); err != nil {
+		if err := queueChange(ctx, b, &r.groupKey, before, g, event); err != nil {
 			return nil, err
 		}
 		b.Queue(`SELECT open_seats FROM availability WHERE group_id = $1`, r.ID).QueryRow(func(row pgx.Row) error {

@@ -120,6 +120,8 @@ func (g *generator) messageExample(m *protogen.Message, d direction, depth int) 
 		return ""
 	case "google.protobuf.Struct", "google.protobuf.Empty":
 		return object{}
+	case "google.protobuf.Value":
+		return "any JSON value"
 	case "google.type.LatLng":
 		return object{{"latitude", 37.7599}, {"longitude", -122.4148}}
 	case "google.type.Money":

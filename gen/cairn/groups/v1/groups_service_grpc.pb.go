@@ -19,20 +19,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	GroupsService_CreateGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/CreateGroup"
-	GroupsService_GetGroup_FullMethodName          = "/cairn.groups.v1.GroupsService/GetGroup"
-	GroupsService_ListGroups_FullMethodName        = "/cairn.groups.v1.GroupsService/ListGroups"
-	GroupsService_UpdateGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/UpdateGroup"
-	GroupsService_DeleteGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/DeleteGroup"
-	GroupsService_UndeleteGroup_FullMethodName     = "/cairn.groups.v1.GroupsService/UndeleteGroup"
-	GroupsService_PublishGroup_FullMethodName      = "/cairn.groups.v1.GroupsService/PublishGroup"
-	GroupsService_PauseGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/PauseGroup"
-	GroupsService_ArchiveGroup_FullMethodName      = "/cairn.groups.v1.GroupsService/ArchiveGroup"
-	GroupsService_CreateFacilitator_FullMethodName = "/cairn.groups.v1.GroupsService/CreateFacilitator"
-	GroupsService_GetFacilitator_FullMethodName    = "/cairn.groups.v1.GroupsService/GetFacilitator"
-	GroupsService_ListFacilitators_FullMethodName  = "/cairn.groups.v1.GroupsService/ListFacilitators"
-	GroupsService_UpdateFacilitator_FullMethodName = "/cairn.groups.v1.GroupsService/UpdateFacilitator"
-	GroupsService_VerifyLicence_FullMethodName     = "/cairn.groups.v1.GroupsService/VerifyLicence"
+	GroupsService_CreateGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/CreateGroup"
+	GroupsService_GetGroup_FullMethodName           = "/cairn.groups.v1.GroupsService/GetGroup"
+	GroupsService_BatchGetGroups_FullMethodName     = "/cairn.groups.v1.GroupsService/BatchGetGroups"
+	GroupsService_ListGroupRevisions_FullMethodName = "/cairn.groups.v1.GroupsService/ListGroupRevisions"
+	GroupsService_ListGroups_FullMethodName         = "/cairn.groups.v1.GroupsService/ListGroups"
+	GroupsService_UpdateGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/UpdateGroup"
+	GroupsService_DeleteGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/DeleteGroup"
+	GroupsService_UndeleteGroup_FullMethodName      = "/cairn.groups.v1.GroupsService/UndeleteGroup"
+	GroupsService_PublishGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/PublishGroup"
+	GroupsService_PauseGroup_FullMethodName         = "/cairn.groups.v1.GroupsService/PauseGroup"
+	GroupsService_ArchiveGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/ArchiveGroup"
+	GroupsService_CreateFacilitator_FullMethodName  = "/cairn.groups.v1.GroupsService/CreateFacilitator"
+	GroupsService_GetFacilitator_FullMethodName     = "/cairn.groups.v1.GroupsService/GetFacilitator"
+	GroupsService_ListFacilitators_FullMethodName   = "/cairn.groups.v1.GroupsService/ListFacilitators"
+	GroupsService_UpdateFacilitator_FullMethodName  = "/cairn.groups.v1.GroupsService/UpdateFacilitator"
+	GroupsService_VerifyLicence_FullMethodName      = "/cairn.groups.v1.GroupsService/VerifyLicence"
 )
 
 // GroupsServiceClient is the client API for GroupsService service.
@@ -45,6 +47,10 @@ type GroupsServiceClient interface {
 	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Reads a group. Anybody may read a published or paused one; the owner and the platform read all of theirs, deleted ones too.
 	GetGroup(ctx context.Context, in *GetGroupRequest, opts ...grpc.CallOption) (*Group, error)
+	// Reads many groups, each as GetGroup would; the answer has the order of the names. If one is not there, all fails with NOT_FOUND.
+	BatchGetGroups(ctx context.Context, in *BatchGetGroupsRequest, opts ...grpc.CallOption) (*BatchGetGroupsResponse, error)
+	// Lists the changes of a group, newest first: who changed which field, when, and from which feed. For its owner and the platform.
+	ListGroupRevisions(ctx context.Context, in *ListGroupRevisionsRequest, opts ...grpc.CallOption) (*ListGroupRevisionsResponse, error)
 	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
@@ -96,6 +102,26 @@ func (c *groupsServiceClient) GetGroup(ctx context.Context, in *GetGroupRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Group)
 	err := c.cc.Invoke(ctx, GroupsService_GetGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsServiceClient) BatchGetGroups(ctx context.Context, in *BatchGetGroupsRequest, opts ...grpc.CallOption) (*BatchGetGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetGroupsResponse)
+	err := c.cc.Invoke(ctx, GroupsService_BatchGetGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsServiceClient) ListGroupRevisions(ctx context.Context, in *ListGroupRevisionsRequest, opts ...grpc.CallOption) (*ListGroupRevisionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupRevisionsResponse)
+	err := c.cc.Invoke(ctx, GroupsService_ListGroupRevisions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -232,6 +258,10 @@ type GroupsServiceServer interface {
 	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
 	// Reads a group. Anybody may read a published or paused one; the owner and the platform read all of theirs, deleted ones too.
 	GetGroup(context.Context, *GetGroupRequest) (*Group, error)
+	// Reads many groups, each as GetGroup would; the answer has the order of the names. If one is not there, all fails with NOT_FOUND.
+	BatchGetGroups(context.Context, *BatchGetGroupsRequest) (*BatchGetGroupsResponse, error)
+	// Lists the changes of a group, newest first: who changed which field, when, and from which feed. For its owner and the platform.
+	ListGroupRevisions(context.Context, *ListGroupRevisionsRequest) (*ListGroupRevisionsResponse, error)
 	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
@@ -274,6 +304,12 @@ func (UnimplementedGroupsServiceServer) CreateGroup(context.Context, *CreateGrou
 }
 func (UnimplementedGroupsServiceServer) GetGroup(context.Context, *GetGroupRequest) (*Group, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetGroup not implemented")
+}
+func (UnimplementedGroupsServiceServer) BatchGetGroups(context.Context, *BatchGetGroupsRequest) (*BatchGetGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetGroups not implemented")
+}
+func (UnimplementedGroupsServiceServer) ListGroupRevisions(context.Context, *ListGroupRevisionsRequest) (*ListGroupRevisionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroupRevisions not implemented")
 }
 func (UnimplementedGroupsServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
@@ -364,6 +400,42 @@ func _GroupsService_GetGroup_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GroupsServiceServer).GetGroup(ctx, req.(*GetGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupsService_BatchGetGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServiceServer).BatchGetGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupsService_BatchGetGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServiceServer).BatchGetGroups(ctx, req.(*BatchGetGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupsService_ListGroupRevisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupRevisionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServiceServer).ListGroupRevisions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupsService_ListGroupRevisions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServiceServer).ListGroupRevisions(ctx, req.(*ListGroupRevisionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -598,6 +670,14 @@ var GroupsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetGroup",
 			Handler:    _GroupsService_GetGroup_Handler,
+		},
+		{
+			MethodName: "BatchGetGroups",
+			Handler:    _GroupsService_BatchGetGroups_Handler,
+		},
+		{
+			MethodName: "ListGroupRevisions",
+			Handler:    _GroupsService_ListGroupRevisions_Handler,
 		},
 		{
 			MethodName: "ListGroups",
