@@ -328,3 +328,17 @@ func several[T comparable](n int, one func() T) []T {
 	}
 	return out
 }
+
+// CancerTypes returns the codes that groups are about, the commonest first.
+func (d *Directory) CancerTypes() []string { return slices.Clone(d.cancers) }
+
+// OtherLanguages returns the languages beside a country's own, the commonest first.
+func (d *Directory) OtherLanguages() []string { return slices.Clone(d.languages) }
+
+// Words returns the words of descriptions in a language, the commonest first; none where there is no vocabulary.
+func (d *Directory) Words(language string) []string {
+	if v := d.vocabularies[language]; v != nil {
+		return slices.Clone(v.body)
+	}
+	return nil
+}
