@@ -4,7 +4,6 @@ package chassis
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -60,10 +59,6 @@ func (h *Host) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	rules, err := auth.RulesOf(desc)
 	if err != nil {
 		h.errs = append(h.errs, err)
-		return
-	}
-	if len(desc.Streams) > 0 {
-		h.errs = append(h.errs, fmt.Errorf("%s streams: no interceptor guards a stream", desc.ServiceName))
 		return
 	}
 	h.rules.Merge(rules)

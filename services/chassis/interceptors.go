@@ -47,36 +47,49 @@ func recoverPanics(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				log.ErrorContext(ctx, "panic", "method", info.FullMethod, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-				resp, err = nil, fault.From(errors.New("panic")).Err()
+				resp, err = nil, panicked(ctx, log, info.FullMethod, r)
 			}
 		}()
 		return next(ctx, req)
 	}
 }
 
-// observe traces, meters and logs a request, and gives it an id.
-func observe(tel *telemetry.Telemetry, service string, rules auth.Rules) (grpc.UnaryServerInterceptor, error) {
-	tracer := tel.Tracer.Tracer("cairn.care/services/chassis")
+func panicked(ctx context.Context, log *slog.Logger, method string, r any) error {
+	log.ErrorContext(ctx, "panic", "method", method, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+	return fault.From(errors.New("panic")).Err()
+}
+
+// observer traces, meters and logs requests, and gives each an id.
+type observer struct {
+	tracer     trace.Tracer
+	durations  metric.Float64Histogram
+	log        *slog.Logger
+	attributes func() map[string]outcomes
+}
+
+func newObserver(tel *telemetry.Telemetry, service string, rules auth.Rules) (*observer, error) {
 	durations, err := tel.Meter.Meter("cairn.care/services/chassis").Float64Histogram("rpc.server.duration",
 		metric.WithUnit("s"), metric.WithDescription("Time from a request's arrival to its answer."),
 		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
 	if err != nil {
 		return nil, fmt.Errorf("histogram: %w", err)
 	}
-	log := tel.Log.With("service", service)
-	attributes := sync.OnceValue(func() map[string]outcomes { return outcomesOf(rules) }) // rules are complete at the first request
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		start := time.Now()
-		ctx = telemetry.Propagation().Extract(ctx, incoming{ctx})
-		ctx, span := tracer.Start(ctx, strings.TrimPrefix(info.FullMethod, "/"), trace.WithSpanKind(trace.SpanKindServer))
+	return &observer{
+		tracer: tel.Tracer.Tracer("cairn.care/services/chassis"), durations: durations, log: tel.Log.With("service", service),
+		attributes: sync.OnceValue(func() map[string]outcomes { return outcomesOf(rules) }), // rules are complete at the first request
+	}, nil
+}
+
+// begin returns the context of a request, and what to call with its error at its end.
+func (o *observer) begin(ctx context.Context, method string) (context.Context, func(error)) {
+	start := time.Now()
+	ctx = telemetry.Propagation().Extract(ctx, incoming{ctx})
+	ctx, span := o.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindServer))
+	ctx = context.WithValue(ctx, requestIDKey{}, requestID(ctx, span))
+	return ctx, func(err error) {
 		defer span.End()
-		ctx = context.WithValue(ctx, requestIDKey{}, requestID(ctx, span))
-
-		resp, err := next(ctx, req)
-
 		code, took := status.Code(err), time.Since(start)
-		durations.Record(ctx, took.Seconds(), attributes()[info.FullMethod].of(code)...)
+		o.durations.Record(ctx, took.Seconds(), o.attributes()[method].of(code)...)
 		level := slog.LevelDebug
 		switch code {
 		case codes.OK:
@@ -86,12 +99,20 @@ func observe(tel *telemetry.Telemetry, service string, rules auth.Rules) (grpc.U
 		default:
 			level = slog.LevelInfo
 		}
-		if log.Enabled(ctx, level) {
-			log.LogAttrs(ctx, level, "request", slog.String("method", info.FullMethod), slog.String("code", code.String()),
+		if o.log.Enabled(ctx, level) {
+			o.log.LogAttrs(ctx, level, "request", slog.String("method", method), slog.String("code", code.String()),
 				slog.Duration("took", took), slog.String("request_id", RequestID(ctx)))
 		}
+	}
+}
+
+func observe(o *observer) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		ctx, end := o.begin(ctx, info.FullMethod)
+		resp, err := next(ctx, req)
+		end(err)
 		return resp, err
-	}, nil
+	}
 }
 
 // outcomes are the metric attributes of a method's requests by status code, made once: making
@@ -191,19 +212,25 @@ func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
 func mapErrors(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		resp, err := next(ctx, req)
-		if err == nil {
-			return resp, nil
+		if err != nil {
+			return nil, told(ctx, log, info.FullMethod, err)
 		}
-		st := fault.From(err)
-		switch st.Code() {
-		case codes.Internal, codes.Unavailable, codes.Unknown:
-			log.ErrorContext(ctx, "request failed", "method", info.FullMethod, "request_id", RequestID(ctx), "err", err)
-		}
-		if with, err := st.WithDetails(&errdetails.RequestInfo{RequestId: RequestID(ctx)}); err == nil && !hasRequestInfo(st) {
-			st = with
-		}
-		return nil, st.Err()
+		return resp, nil
 	}
+}
+
+func told(ctx context.Context, log *slog.Logger, method string, err error) error {
+	st := fault.From(err)
+	switch st.Code() {
+	case codes.Internal, codes.Unavailable, codes.Unknown:
+		if !errors.Is(err, errStopping) {
+			log.ErrorContext(ctx, "request failed", "method", method, "request_id", RequestID(ctx), "err", err)
+		}
+	}
+	if with, err := st.WithDetails(&errdetails.RequestInfo{RequestId: RequestID(ctx)}); err == nil && !hasRequestInfo(st) {
+		st = with
+	}
+	return st.Err()
 }
 
 func hasRequestInfo(st *status.Status) bool {
@@ -215,33 +242,48 @@ func hasRequestInfo(st *status.Status) bool {
 	return false
 }
 
-// authenticate finds out who calls: a peer by the identity that it signed, else a client or
+// authenticator finds out who calls: a peer by the identity that it signed, else a client or
 // a user by the bearer token, else nobody.
-func authenticate(service string, identities *auth.Identities, tokens TokenVerifier, plaintext bool) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		if id := metadata.ValueFromIncomingContext(ctx, auth.IdentityHeader); len(id) > 0 {
-			if len(id) > 1 || !trustedPeer(ctx, plaintext) {
-				return nil, fault.Unauthenticated("BAD_IDENTITY", "%s is for Cairn's own services, over mutual TLS", auth.IdentityHeader)
-			}
-			p, err := identities.Verify(id[0], service)
-			if err != nil {
-				return nil, &fault.Error{Code: codes.Unauthenticated, Reason: "BAD_IDENTITY", Message: "the calling service's identity is not valid", Cause: err}
-			}
-			return next(auth.WithPrincipal(ctx, p), req)
+type authenticator struct {
+	service    string
+	identities *auth.Identities
+	tokens     TokenVerifier
+	plaintext  bool
+}
+
+func (a *authenticator) authenticate(ctx context.Context, _ string) (context.Context, error) {
+	if id := metadata.ValueFromIncomingContext(ctx, auth.IdentityHeader); len(id) > 0 {
+		if len(id) > 1 || !trustedPeer(ctx, a.plaintext) {
+			return nil, fault.Unauthenticated("BAD_IDENTITY", "%s is for Cairn's own services, over mutual TLS", auth.IdentityHeader)
 		}
-		bearer := metadata.ValueFromIncomingContext(ctx, "authorization")
-		if len(bearer) == 0 {
-			return next(ctx, req)
+		p, err := a.identities.Verify(id[0], a.service)
+		if err != nil {
+			return nil, &fault.Error{Code: codes.Unauthenticated, Reason: "BAD_IDENTITY", Message: "the calling service's identity is not valid", Cause: err}
 		}
-		scheme, token, _ := strings.Cut(bearer[0], " ")
-		if len(bearer) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return nil, fault.Unauthenticated("BAD_TOKEN", "authorization must be one header of the form: Bearer <token>")
-		}
-		p, err := tokens.Verify(ctx, strings.TrimSpace(token))
+		return auth.WithPrincipal(ctx, p), nil
+	}
+	bearer := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(bearer) == 0 {
+		return ctx, nil
+	}
+	scheme, token, _ := strings.Cut(bearer[0], " ")
+	if len(bearer) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, fault.Unauthenticated("BAD_TOKEN", "authorization must be one header of the form: Bearer <token>")
+	}
+	p, err := a.tokens.Verify(ctx, strings.TrimSpace(token))
+	if err != nil {
+		return nil, err
+	}
+	return auth.WithPrincipal(ctx, p), nil
+}
+
+func authenticate(a *authenticator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		ctx, err := a.authenticate(ctx, info.FullMethod)
 		if err != nil {
 			return nil, err
 		}
-		return next(auth.WithPrincipal(ctx, p), req)
+		return next(ctx, req)
 	}
 }
 
@@ -275,27 +317,34 @@ func authorize(rules auth.Rules) grpc.UnaryServerInterceptor {
 // validate applies the request's protovalidate rules.
 func validate(v protovalidate.Validator) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		msg, ok := req.(proto.Message)
-		if !ok {
-			return nil, fmt.Errorf("request is a %T", req)
+		if err := valid(v, req); err != nil {
+			return nil, err
 		}
-		if long := crowded(msg); long != nil {
-			return nil, fault.Invalid(long...)
-		}
-		err := v.Validate(msg)
-		if err == nil {
-			return next(ctx, req)
-		}
-		invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
-		if !ok {
-			return nil, fmt.Errorf("validate %T: %w", req, err)
-		}
-		violations := make([]*fault.Violation, len(invalid.Violations))
-		for i, x := range invalid.Violations {
-			violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", ruleWords(x))
-		}
-		return nil, fault.Invalid(violations...)
+		return next(ctx, req)
 	}
+}
+
+func valid(v protovalidate.Validator, req any) error {
+	msg, ok := req.(proto.Message)
+	if !ok {
+		return fmt.Errorf("request is a %T", req)
+	}
+	if long := crowded(msg); long != nil {
+		return fault.Invalid(long...)
+	}
+	err := v.Validate(msg)
+	if err == nil {
+		return nil
+	}
+	invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
+	if !ok {
+		return fmt.Errorf("validate %T: %w", req, err)
+	}
+	violations := make([]*fault.Violation, len(invalid.Violations))
+	for i, x := range invalid.Violations {
+		violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", ruleWords(x))
+	}
+	return fault.Invalid(violations...)
 }
 
 // resourcePattern is the rule of a name such as referrals/{uuid}.

@@ -54,6 +54,9 @@ type Process struct {
 	http   *http.Server
 	nats   *nats.Conn
 
+	stopping   context.Context // of server streams: ends before the listeners close
+	endStreams context.CancelFunc
+
 	mu      sync.Mutex
 	conns   map[string]*grpc.ClientConn
 	stops   []func(context.Context) error // run last to first
@@ -77,6 +80,7 @@ func Start(ctx context.Context, config *Config, o Options, components ...Compone
 	if p.clock == nil {
 		p.clock = clock.System{}
 	}
+	p.stopping, p.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), config.ShutdownTimeout)
@@ -150,14 +154,14 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 		return err
 	}
 	p.trustIssuers()
-	interceptors := map[string]grpc.UnaryServerInterceptor{} // by service
+	byService := map[string]interceptors{}
 	for _, h := range p.hosts {
-		list, err := p.interceptors(h)
+		i, err := p.interceptors(h)
 		if err != nil {
 			return err
 		}
-		h.channel.WithServerUnaryInterceptor(chain(list))
-		interceptors[h.Name] = chain(list)
+		h.channel.WithServerUnaryInterceptor(i.unary).WithServerStreamInterceptor(i.stream)
+		byService[h.Name] = i
 	}
 	for i, comp := range components {
 		h := p.hosts[i]
@@ -168,7 +172,7 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 			return fmt.Errorf("start %s: %w", comp.Name, err)
 		}
 	}
-	p.newGRPCServer(interceptors)
+	p.newGRPCServer(byService)
 	for _, h := range p.hosts {
 		if h.DB == nil {
 			continue
@@ -341,6 +345,7 @@ func (p *Process) Stop(ctx context.Context) error {
 		return nil
 	}
 	p.stopped = true
+	p.endStreams()
 	var errs []error
 	for i := len(p.stops) - 1; i >= 0; i-- {
 		errs = append(errs, p.stops[i](ctx))

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
@@ -47,33 +48,50 @@ func (p *Process) trustIssuers() {
 	p.tokens = auth.NewVerifier(issuers, p.clock)
 }
 
-// interceptors is what every request passes, in this order.
-func (p *Process) interceptors(h *Host) ([]grpc.UnaryServerInterceptor, error) {
+// interceptors is what a component's requests and streams pass.
+type interceptors struct {
+	unary  grpc.UnaryServerInterceptor
+	stream grpc.StreamServerInterceptor
+}
+
+// interceptors returns what every request and stream passes, in this order.
+func (p *Process) interceptors(h *Host) (interceptors, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
-		return nil, fmt.Errorf("protovalidate: %w", err)
+		return interceptors{}, fmt.Errorf("protovalidate: %w", err)
 	}
-	observed, err := observe(p.tel, h.Name, h.rules)
+	observer, err := newObserver(p.tel, h.Name, h.rules)
 	if err != nil {
-		return nil, err
+		return interceptors{}, err
 	}
-	list := []grpc.UnaryServerInterceptor{
+	authn := &authenticator{service: h.Name, identities: p.identities, tokens: p.tokens, plaintext: p.serverTLS == nil}
+	unary := []grpc.UnaryServerInterceptor{
 		recoverPanics(h.Log),
-		observed,
+		observe(observer),
 		deadline(p.config.RequestTimeout),
 		mapErrors(h.Log),
-		authenticate(h.Name, p.identities, p.tokens, p.serverTLS == nil),
+		authenticate(authn),
 		authorize(h.rules),
 		validate(validator),
 	}
-	if h.DB == nil {
-		return list, nil
+	streams := []grpc.StreamServerInterceptor{
+		recoverStreams(h.Log),
+		observeStreams(observer),
+		mapStreamErrors(h.Log), // outside the bounds: they say why a stream ended
+		boundStreams(p.stopping, streamIdle, uploadLimit),
+		withContext(authn.authenticate),
+		authorizeStreams(h.rules),
+		validateStreams(validator),
 	}
-	return append(list,
-		audit.Interceptor(h.rules, h.Log), // outside idempotency: an answer given again is a disclosure too
-		idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD()),
-		wake(h.waker),
-	), nil
+	if h.DB != nil {
+		unary = append(unary,
+			audit.Interceptor(h.rules, h.Log), // outside idempotency: an answer given again is a disclosure too
+			idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD()),
+			wake(h.waker),
+		)
+		streams = append(streams, audit.StreamInterceptor(h.rules, h.Log), wakeStreams(h.waker))
+	}
+	return interceptors{chain(unary), chainStreams(streams)}, nil
 }
 
 const maxStreams = 256 // requests at once on one connection
@@ -83,11 +101,11 @@ const maxStreams = 256 // requests at once on one connection
 const streamWorkers = 32
 
 // newGRPCServer makes the listener's server: a request goes through its component's interceptors.
-func (p *Process) newGRPCServer(interceptors map[string]grpc.UnaryServerInterceptor) {
-	byMethod := map[string]grpc.UnaryServerInterceptor{}
+func (p *Process) newGRPCServer(byService map[string]interceptors) {
+	byMethod := map[string]interceptors{}
 	for _, h := range p.hosts {
 		for method := range h.rules {
-			byMethod[method] = interceptors[h.Name]
+			byMethod[method] = byService[h.Name]
 		}
 	}
 	creds := insecure.NewCredentials()
@@ -95,12 +113,18 @@ func (p *Process) newGRPCServer(interceptors map[string]grpc.UnaryServerIntercep
 		creds = credentials.NewTLS(p.serverTLS)
 	}
 	p.grpc = grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(int(p.config.MaxBodyBytes)), grpc.MaxConcurrentStreams(maxStreams),
-		grpc.NumStreamWorkers(streamWorkers),
+		grpc.NumStreamWorkers(streamWorkers), grpc.KeepaliveParams(keepalive.ServerParameters{Time: streamIdle / 2}), // ends streams of the dead
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			if i, ok := byMethod[info.FullMethod]; ok {
-				return i(ctx, req, info, next)
+				return i.unary(ctx, req, info, next)
 			}
 			return next(ctx, req) // health and reflection
+		}),
+		grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+			if i, ok := byMethod[info.FullMethod]; ok {
+				return i.stream(srv, ss, info, next)
+			}
+			return next(srv, ss)
 		}))
 	for _, h := range p.hosts {
 		for i, desc := range h.services {

@@ -51,8 +51,11 @@ func (a *answer) WriteHeader(code int) {
 	a.ResponseWriter.WriteHeader(code)
 }
 
-// Write sends the body, which comes in one piece.
+// Write sends the body, which comes in one piece unless it is a stream.
 func (a *answer) Write(body []byte) (int, error) {
+	if rt := a.call.route; rt != nil && rt.streams && (!a.begun || a.code == http.StatusOK) {
+		return a.line(body)
+	}
 	if !a.begun {
 		if a.call.route != nil {
 			a.conditional(body)

@@ -130,6 +130,9 @@ func (c *call) status(err error) (*spb.Status, int) {
 	if own, ok := errors.AsType[*statusError](err); ok {
 		code = own.http
 	}
+	if st.Code() == codes.OutOfRange && hasReason(p, "SYNC_TOKEN_EXPIRED") {
+		code = http.StatusGone
+	}
 	if st.Code() == codes.Aborted && c.ifMatch != "" && hasReason(p, "ETAG_MISMATCH") {
 		code = http.StatusPreconditionFailed
 	}

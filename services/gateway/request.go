@@ -40,6 +40,12 @@ func (g *Gateway) routed(next runtime.HandlerFunc) runtime.HandlerFunc {
 			g.fail(w, r, err)
 			return
 		}
+		if c.route.streams {
+			if err := patient(w); err != nil {
+				g.fail(w, r, err)
+				return
+			}
+		}
 		next(w, r, params)
 	}
 }

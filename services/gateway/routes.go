@@ -28,6 +28,8 @@ type route struct {
 	bound map[string]bool // top-level request fields that the path binds
 	rule  *policyv1.Rule
 
+	streams bool // the answer is a stream
+
 	peer       string   // component that serves it
 	collection string   // first segment below /v1/
 	outcomes   sync.Map // metric attributes by status: made once
@@ -74,7 +76,7 @@ func (rs *routes) add(peer string, m protoreflect.MethodDescriptor) error {
 		rt := &route{
 			method: fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()), verb: verb,
 			pattern: pathVariable.ReplaceAllStringFunc(template, wholeVariable), path: matcher(template),
-			input: m.Input(), body: b.GetBody(), bound: map[string]bool{}, rule: policy,
+			input: m.Input(), body: b.GetBody(), bound: map[string]bool{}, rule: policy, streams: m.IsStreamingServer(),
 			peer: peer, collection: collectionOf(plainPath(template)),
 		}
 		for _, v := range variables {

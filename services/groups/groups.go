@@ -25,10 +25,14 @@ func Component() chassis.Component {
 	return chassis.Component{Name: "groups", Migrations: migrations, Start: start}
 }
 
-func start(_ context.Context, h *chassis.Host) error {
-	s := &server{db: h.DB, clock: h.Clock}
+func start(ctx context.Context, h *chassis.Host) error {
+	s := &server{db: h.DB, clock: h.Clock, pulse: newPulse(h.DB, h.Log)}
+	if err := s.openFeed(ctx, h.Log); err != nil {
+		return err
+	}
 	groupsv1.RegisterGroupsServiceServer(h, s)
 	groupsv1.RegisterDirectoryServiceServer(h, s)
+	groupsv1.RegisterSyncServiceServer(h, s)
 	h.Subscribe(s.fromMembership())
 	h.Subscribe(s.fromScheduling())
 	h.Periodic = append(h.Periodic, licenceSweep())
@@ -39,8 +43,10 @@ func start(_ context.Context, h *chassis.Host) error {
 type server struct {
 	groupsv1.UnimplementedGroupsServiceServer
 	groupsv1.UnimplementedDirectoryServiceServer
+	groupsv1.UnimplementedSyncServiceServer
 	db    *pg.DB
 	clock clock.Clock
+	pulse *pulse // of the change feed
 }
 
 // insider returns the tenant whose unpublished groups and private fields the caller may see: that of the context, but

@@ -34,6 +34,7 @@ type suite struct {
 	*suitetest.Suite
 	groupsv1.GroupsServiceClient
 	groupsv1.DirectoryServiceClient
+	groupsv1.SyncServiceClient
 
 	owner, stranger, platform, public context.Context
 }
@@ -44,10 +45,11 @@ func setup(t *testing.T) *suite {
 	conn := s.Conn("groups")
 	return &suite{
 		Suite: s, GroupsServiceClient: groupsv1.NewGroupsServiceClient(conn), DirectoryServiceClient: groupsv1.NewDirectoryServiceClient(conn),
-		owner:    suitetest.Client(t.Context(), ours, "groups.read", "groups.write"),
-		stranger: suitetest.Client(t.Context(), theirs, "groups.read", "groups.write"),
-		platform: suitetest.Platform(t.Context(), "groups.read", "groups.write"),
-		public:   t.Context(),
+		SyncServiceClient: groupsv1.NewSyncServiceClient(conn),
+		owner:             suitetest.Client(t.Context(), ours, "groups.read", "groups.write"),
+		stranger:          suitetest.Client(t.Context(), theirs, "groups.read", "groups.write"),
+		platform:          suitetest.Platform(t.Context(), "groups.read", "groups.write"),
+		public:            t.Context(),
 	}
 }
 

@@ -152,6 +152,39 @@ func Interceptor(rules auth.Rules, log *slog.Logger) grpc.UnaryServerInterceptor
 	}
 }
 
+// StreamInterceptor is [Interceptor] for streams: no message is sent before something was recorded.
+func StreamInterceptor(rules auth.Rules, log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		op := &operation{method: info.FullMethod, access: "READ"}
+		phi := rules[info.FullMethod].GetPhi()
+		op.phi = phi != policyv1.Phi_PHI_NONE
+		if phi == policyv1.Phi_WRITES {
+			op.access = "WRITE"
+		}
+		return handler(srv, &stream{ss, context.WithValue(ss.Context(), operationKey{}, op), op, log})
+	}
+}
+
+// stream is a stream that discloses nothing unrecorded.
+type stream struct {
+	grpc.ServerStream
+	ctx context.Context
+	op  *operation
+	log *slog.Logger
+}
+
+// Context returns the context to which records belong.
+func (s *stream) Context() context.Context { return s.ctx }
+
+// SendMsg sends a message.
+func (s *stream) SendMsg(m any) error {
+	if s.op.phi && s.op.recorded.Load() == 0 {
+		s.log.ErrorContext(s.ctx, "message refused: nothing was recorded in the audit log", "method", s.op.method)
+		return fmt.Errorf("%s: %w", s.op.method, errUnrecorded)
+	}
+	return s.ServerStream.SendMsg(m)
+}
+
 var errUnrecorded = errors.New("discloses or changes personal data but recorded nothing in the audit log")
 
 func requestID(m proto.Message) string {
