@@ -24,6 +24,7 @@ type groupKey struct {
 	Revision    int64
 	State       int32
 	PauseReason int32
+	Listed      bool // brought by a feed: its source vouches for who leads
 	CreateTime  time.Time
 	UpdateTime  time.Time
 	DeleteTime  *time.Time
@@ -35,11 +36,11 @@ func (k *groupKey) standing() standing {
 
 // groupColumns are those of a groupRow, in order; only the first sessions are read, since past ones are few.
 const groupColumns = `
-	g.id, g.org_id, g.revision, g.state, g.pause_reason, g.create_time, g.update_time, g.delete_time,
+	g.id, g.org_id, g.revision, g.state, g.pause_reason, g.listed, g.create_time, g.update_time, g.delete_time,
 	g.body, p.body, a.open_seats, a.waitlist_length, a.next_sessions[1:20], a.time_zone`
 
 func (r *groupRow) scan(row pgx.Row) error {
-	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.State, &r.PauseReason, &r.CreateTime, &r.UpdateTime, &r.DeleteTime,
+	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.State, &r.PauseReason, &r.Listed, &r.CreateTime, &r.UpdateTime, &r.DeleteTime,
 		&r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone)
 }
 
@@ -120,9 +121,9 @@ func queueInsertGroup(b *pgx.Batch, k *groupKey, g *groupsv1.Group) error {
 	}
 	b.Queue(`
 		INSERT INTO groups (id, org_id, revision, state, pause_reason, title, kind, facilitation, format, languages, cancer_types,
-			time_zone, external_id, source_system, body, create_time, update_time, delete_time)
+			time_zone, external_id, source_system, listed, body, create_time, update_time, delete_time)
 		VALUES (@id, @org, @revision, @state, @pause_reason, @title, @kind, @facilitation, @format, @languages, @cancer_types,
-			@time_zone, @external_id, @source_system, @body, @create_time, @update_time, @delete_time)`, args)
+			@time_zone, @external_id, @source_system, @listed, @body, @create_time, @update_time, @delete_time)`, args)
 	b.Queue(`INSERT INTO availability (group_id, open_seats) VALUES (@id, nullif(@seats::int, 0))`, args)
 	queueGroupParts(b, args)
 	return nil
@@ -179,7 +180,7 @@ func groupArgs(k *groupKey, g *groupsv1.Group) (pgx.NamedArgs, error) {
 		"id": k.ID, "org": k.OrgID, "revision": k.Revision, "state": k.State, "pause_reason": k.PauseReason,
 		"title": g.GetTitle(), "kind": int32(g.GetKind()), "facilitation": int32(g.GetFacilitation()), "format": int32(g.GetFormat()),
 		"languages": orEmpty(g.GetLanguages()), "cancer_types": orEmpty(g.GetCancerTypes()), "time_zone": g.GetTimeZone(),
-		"external_id": g.GetExternalId(), "source_system": g.GetSourceSystem(), "seats": g.GetCapacity().GetSeats(),
+		"external_id": g.GetExternalId(), "source_system": g.GetSourceSystem(), "seats": g.GetCapacity().GetSeats(), "listed": k.Listed,
 		"body": body, "private": private, "facilitator_ids": ids, "facilitator_roles": roles,
 		"create_time": k.CreateTime, "update_time": k.UpdateTime, "delete_time": k.DeleteTime,
 	}, nil

@@ -21,7 +21,7 @@ func (s *server) PublishGroup(ctx context.Context, req *groupsv1.PublishGroupReq
 		if err != nil {
 			return "", err
 		}
-		if broken := publishable(g, leads); len(broken) > 0 {
+		if broken := publishable(g, leads, r.Listed); len(broken) > 0 {
 			return "", fault.Preconditions("NOT_PUBLISHABLE", broken...)
 		}
 		return "published", nil

@@ -84,8 +84,9 @@ type lead struct {
 // leads reports whether the facilitator leads rather than advises.
 func (l lead) leads() bool { return l.Role != int32(groupsv1.Group_FacilitatorRole_CLINICAL_ADVISOR) }
 
-// publishable returns a violation for each rule that keeps the group from being published, with what to do.
-func publishable(g *groupsv1.Group, leads []lead) []*errdetails.PreconditionFailure_Violation {
+// publishable returns a violation for each rule that keeps the group from being published, with what to do. Of a listed group
+// the feed's source vouches for who leads.
+func publishable(g *groupsv1.Group, leads []lead, listed bool) []*errdetails.PreconditionFailure_Violation {
 	var broken []*errdetails.PreconditionFailure_Violation
 	need := func(ok bool, reason, do string) {
 		if !ok {
@@ -105,7 +106,7 @@ func publishable(g *groupsv1.Group, leads []lead) []*errdetails.PreconditionFail
 		}
 		return false
 	}
-	listed := g.GetSourceSystem() != "" // the other source vouches for who leads
+	listed = listed || g.GetSourceSystem() != "" // the other source vouches for who leads
 
 	need(g.GetSummary() != "" || g.GetDescription() != "", "SUMMARY_MISSING", "say in summary or description what the group is")
 	need(len(g.GetLanguages()) > 0, "LANGUAGE_MISSING", "say in languages which are spoken")

@@ -51,7 +51,7 @@ func (s *server) stillPublishable(ctx context.Context, tx pgx.Tx, r *groupRow, g
 	if err != nil || r.State != int32(groupsv1.Group_PUBLISHED) {
 		return err
 	}
-	if broken := publishable(g, leads); len(broken) > 0 {
+	if broken := publishable(g, leads, r.Listed); len(broken) > 0 {
 		return fault.Preconditions("NOT_PUBLISHABLE", broken...)
 	}
 	return nil

@@ -18,3 +18,7 @@ ALTER TABLE group_revisions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE group_revisions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON group_revisions USING (org_id = (SELECT nullif(current_setting('app.org', true), '')::uuid));
 CREATE POLICY system ON group_revisions USING ((SELECT current_setting('app.system', true)) = 'on');
+
+-- Whether a feed brought the group: its source vouches for who leads. No client can set it.
+ALTER TABLE groups ADD COLUMN listed boolean NOT NULL DEFAULT false;
+UPDATE groups SET listed = true WHERE source_system <> '';
