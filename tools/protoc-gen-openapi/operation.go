@@ -93,7 +93,7 @@ func (g *generator) operation(m *protogen.Method, tag string, may access, b *ann
 	if takesETag(m.Input, b.GetBody()) && verb != "get" && strings.Contains(template, "{") {
 		params = append(params, object{{"$ref", "#/components/parameters/IfMatch"}})
 	}
-	if verb == "get" {
+	if verb == "get" && !m.Desc.IsStreamingServer() {
 		params = append(params, object{{"$ref", "#/components/parameters/IfNoneMatch"}})
 	}
 	op.set("parameters", params)
@@ -333,7 +333,7 @@ func (g *generator) responses(m *protogen.Method, may access, verb, template str
 		what = "Done."
 	}
 	name := schemaName(out.Desc)
-	if _, ok := g.examples[name]; !ok {
+	if _, ok := g.examples[name]; !ok && !m.Desc.IsStreamingServer() {
 		g.examples[name] = object{{"summary", "What it looks like."}, {"value", g.exampleOf(out, response, nil)}}
 	}
 	headers := object{{"X-Request-Id", object{{"$ref", "#/components/headers/RequestId"}}}}
@@ -341,8 +341,17 @@ func (g *generator) responses(m *protogen.Method, may access, verb, template str
 		headers.set("ETag", object{{"$ref", "#/components/headers/ETag"}})
 	}
 	content := object{{"schema", schema}, {"examples", object{{"response", object{{"$ref", "#/components/examples/" + name}}}}}}
-	responses := object{{"200", object{{"description", what}, {"headers", headers}, {"content", object{{"application/json", content}}}}}}
-	if verb == "get" {
+	kind := "application/json"
+	if m.Desc.IsStreamingServer() {
+		kind, what = "application/x-ndjson", what+" One such object a line; a stream that breaks off ends with a line that has `error` instead."
+		content = object{
+			{"schema", object{{"type", "object"}, {"properties", object{{"result", schema}, {"error", object{{"$ref", "#/components/schemas/Error"}}}}}}},
+			{"example", object{{"result", g.exampleOf(out, response, nil)}}},
+		}
+		headers = headers[:1]
+	}
+	responses := object{{"200", object{{"description", what}, {"headers", headers}, {"content", object{{kind, content}}}}}}
+	if verb == "get" && !m.Desc.IsStreamingServer() {
 		responses.set("304", object{{"description", "Nothing has changed since the ETag in If-None-Match."}})
 	}
 	add := func(code, name string) {
@@ -361,6 +370,9 @@ func (g *generator) responses(m *protogen.Method, may access, verb, template str
 		if strings.Contains(template, "{") {
 			add("412", "PreconditionFailed")
 		}
+	}
+	if hasField(m.Input, "sync_token") {
+		add("410", "Gone")
 	}
 	add("429", "ResourceExhausted")
 	add("default", "Error")

@@ -78,6 +78,7 @@ func sharedResponses() object {
 		{"NotFound", failure("It does not exist, or is not for this caller to see.", 5, "NOT_FOUND", "groups/019a8f0c-7b1e-7c3a-9d52-3f6e8a1b2c4d does not exist or is not visible to you")},
 		{"Conflict", failure("It exists already, or somebody else was faster.", 6, "ALREADY_EXISTS", "there is one already")},
 		{"PreconditionFailed", failure("The ETag in If-Match is stale; nothing was done.", 10, "ETAG_MISMATCH", "etag \"3\" is stale, the resource now has \"4\": read it again and repeat the change")},
+		{"Gone", failure("The sync token is of no use any more; begin again without one.", 11, "SYNC_TOKEN_EXPIRED", "the directory has been restored or rebuilt since this token; begin again without a token, and drop what the new listing no longer has")},
 		{"ResourceExhausted", exhausted},
 		{"Error", failure("Any other error.", 13, "INTERNAL", "internal error; quote the request id to support")},
 	}
@@ -88,7 +89,7 @@ func errorSchema() object {
 		{"type", "object"},
 		{"description", "A google.rpc.Status."},
 		{"properties", object{
-			{"code", object{{"type", "integer"}, {"format", "int32"}, {"description", "A google.rpc.Code: 3 INVALID_ARGUMENT, 5 NOT_FOUND, 6 ALREADY_EXISTS, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED."}}},
+			{"code", object{{"type", "integer"}, {"format", "int32"}, {"description", "A google.rpc.Code: 3 INVALID_ARGUMENT, 5 NOT_FOUND, 6 ALREADY_EXISTS, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 10 ABORTED, 11 OUT_OF_RANGE, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED."}}},
 			{"message", object{{"type", "string"}, {"description", "A sentence for the developer who reads it."}}},
 			{"details", object{
 				{"type", "array"},
