@@ -85,7 +85,7 @@ func clip(s string) string {
 
 // Listing is a group as the formats write it: its public part, with the organization that offers it.
 type Listing struct {
-	Group        *groupsv1.Group         // with availability
+	Group        *groupsv1.Group          // with availability
 	Organization *partnersv1.Organization // name, display name, contact; nil: not known
 }
 

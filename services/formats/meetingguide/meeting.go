@@ -1,35 +1,37 @@
 package meetingguide
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/text/language"
 	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/formats"
 )
 
 // meeting is one row on its way to an entry. The first thing wrong with it rejects it.
 type meeting struct {
 	fields   map[string]any
 	used     map[string]bool // fields that the group holds itself
-	options  Options
-	rejected *Rejected
+	row      int
+	options  formats.Options
+	rejected *formats.Rejected
 }
 
 func (m *meeting) reject(field, value, format string, a ...any) {
 	if m.rejected == nil {
-		m.rejected = &Rejected{Field: field, Value: value, Reason: fmt.Sprintf(format, a...)}
+		m.rejected = formats.Reject(m.row, field, value, format, a...)
 	}
 }
 
@@ -58,12 +60,12 @@ func (m *meeting) text(field string, most int) string {
 }
 
 // entry maps the whole row.
-func (m *meeting) entry() *Entry {
+func (m *meeting) entry() *formats.Entry {
 	types := m.types()
 	g := &groupsv1.Group{
 		Title:           m.text("name", 200),
 		ExternalId:      m.text("slug", 200),
-		SourceSystem:    SourceSystem,
+		SourceSystem:    name,
 		Kind:            groupsv1.Group_PEER_SUPPORT,
 		Facilitation:    groupsv1.Group_PEER_LED,
 		CancerTypes:     []string{"any"},
@@ -82,14 +84,14 @@ func (m *meeting) entry() *Entry {
 	closed := m.format(g, types)
 	applyTypes(g, types)
 	if len(g.GetLanguages()) == 0 {
-		g.Languages = []string{m.options.Language}
+		g.Languages = []string{cmp.Or(m.options.Language, "en")}
 	}
 	m.words(g)
 	m.contact(g)
-	e := &Entry{Group: g, Closed: closed}
-	e.Times = m.times(g)
-	if e.Times != nil {
-		g.TimeZone = e.Times.Zone
+	m.times(g)
+	e := &formats.Entry{Group: g, Closed: closed}
+	if own, ok := m.fields[formats.RestKey]; ok {
+		m.own(e, own)
 	}
 	g.Extensions = m.rest()
 	return e
@@ -153,15 +155,15 @@ func (m *meeting) venue(g *groupsv1.Group) {
 		m.used["formatted_address"] = false
 		if parts := strings.Split(full, ", "); len(parts) >= 4 && len(a.GetAddressLines()) == 0 && a.GetLocality() == "" {
 			n := len(parts)
-			a.Locality = clip(strings.TrimSpace(parts[n-3]), 120)
-			if street := clip(strings.Trim(strings.Join(parts[:n-3], ", "), " ,"), 200); street != "" {
+			a.Locality = short(strings.TrimSpace(parts[n-3]), 120)
+			if street := short(strings.Trim(strings.Join(parts[:n-3], ", "), " ,"), 200); street != "" {
 				a.AddressLines = []string{street}
 			}
 		}
 	}
 	country := m.text("country", 100)
-	if region, err := language.ParseRegion(country); err == nil && region.IsCountry() {
-		a.Country = region.Canonicalize().String()
+	if code, ok := formats.Country(country); ok {
+		a.Country = code
 	} else if country != "" {
 		m.used["country"] = false
 	}
@@ -200,12 +202,12 @@ func (m *meeting) online(g *groupsv1.Group) {
 		m.used[f] = false // joined, so kept apart in the extensions
 	}
 	if link != "" {
-		u, err := url.Parse(link)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(link, " \"<>\\^`{|}") {
+		host, ok := formats.Link(link)
+		if !ok {
 			m.reject("conference_url", link, "must be a link that begins with https://")
 			return
 		}
-		g.Online = &groupsv1.Group_Online{Platform: platform(u.Hostname()), JoinUri: link}
+		g.Online = &groupsv1.Group_Online{Platform: formats.Platform(host), JoinUri: link}
 	}
 	if phone != "" {
 		if g.GetOnline() == nil {
@@ -216,21 +218,6 @@ func (m *meeting) online(g *groupsv1.Group) {
 	if g.GetOnline() != nil {
 		g.Online.JoinInstructions = strings.Join(notes, "\n")
 	}
-}
-
-// platform names the service behind a host.
-func platform(host string) string {
-	for _, p := range []struct{ domain, name string }{
-		{"zoom.us", "Zoom"}, {"zoomgov.com", "Zoom"}, {"meet.google.com", "Google Meet"}, {"teams.microsoft.com", "Microsoft Teams"},
-		{"teams.live.com", "Microsoft Teams"}, {"webex.com", "Webex"}, {"gotomeeting.com", "GoToMeeting"}, {"skype.com", "Skype"},
-		{"bluejeans.com", "BlueJeans"}, {"freeconferencecall.com", "FreeConferenceCall"}, {"jit.si", "Jitsi"}, {"whereby.com", "Whereby"},
-		{"discord.gg", "Discord"}, {"discord.com", "Discord"}, {"facebook.com", "Facebook"}, {"signal.group", "Signal"},
-	} {
-		if host == p.domain || strings.HasSuffix(host, "."+p.domain) {
-			return p.name
-		}
-	}
-	return clip(host, 80)
 }
 
 // format decides how people come together, and reports whether at present they do not.
@@ -294,50 +281,64 @@ func (m *meeting) words(g *groupsv1.Group) {
 // contact takes the listing's own page; what is no usable link stays in the extensions.
 func (m *meeting) contact(g *groupsv1.Group) {
 	link := m.text("url", 1000)
-	u, err := url.Parse(link)
 	if link == "" {
 		return
 	}
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(link, " \"<>\\^`{|}") {
+	if _, ok := formats.Link(link); !ok {
 		m.used["url"] = false
 		return
 	}
 	g.Contact = &groupsv1.Group_Contact{Uri: link}
 }
 
-// times reads day, time, end_time and timezone; nil if the meeting is by appointment.
-func (m *meeting) times(g *groupsv1.Group) *Weekly {
+// times reads day, time, end_time and timezone. Without a day the meeting is by appointment.
+func (m *meeting) times(g *groupsv1.Group) {
 	days := m.days()
 	from, to := m.text("time", 20), m.text("end_time", 20)
 	zone := m.zone(g, len(days) > 0)
 	if len(days) == 0 {
-		m.used["time"], m.used["end_time"], m.used["timezone"] = from == "", to == "", zone == ""
-		return nil
+		m.used["time"], m.used["end_time"] = from == "", to == ""
+		if m.text("timezone", 64) != "" {
+			g.TimeZone = zone
+		}
+		return
 	}
 	if from == "" {
 		m.reject("time", "", "is missing, though day is given")
-		return nil
+		return
 	}
-	start, ok := clockTime(from)
+	start, ok := formats.ClockTime(from)
 	if !ok {
 		m.reject("time", from, "must be a time such as 19:30")
-		return nil
+		return
 	}
-	w := &Weekly{Days: days, Start: start, Minutes: 60, Zone: zone}
-	if to == "" {
-		return w
+	minutes := 60
+	if to != "" {
+		end, ok := formats.ClockTime(to)
+		if !ok {
+			m.reject("end_time", to, "must be a time such as 20:30")
+			return
+		}
+		minutes = (end - start + 24*60) % (24 * 60)
+		if minutes == 0 || (end < start && minutes > 12*60) {
+			m.reject("end_time", to, "is not after time, %s", from)
+			return
+		}
 	}
-	end, ok := clockTime(to)
-	if !ok {
-		m.reject("end_time", to, "must be a time such as 20:30")
-		return nil
+	g.TimeZone = zone
+	g.RegularTimes = []*groupsv1.Group_RegularTime{formats.Weekly(days, start, minutes, "")}
+}
+
+// own applies what our own writer put into the row, and rejects what is not its.
+func (m *meeting) own(e *formats.Entry, own any) {
+	m.used[formats.RestKey] = true
+	raw, err := json.Marshal(own)
+	if err == nil {
+		err = formats.Restore(e, raw)
 	}
-	w.Minutes = (end - start + 24*60) % (24 * 60)
-	if w.Minutes == 0 || (end < start && w.Minutes > 12*60) {
-		m.reject("end_time", to, "is not after time, %s", from)
-		return nil
+	if err != nil {
+		m.reject(formats.RestKey, string(raw), "%v", err)
 	}
-	return w
 }
 
 // days returns the days of the week: a number from 0 for Sunday, as number or text, or an array of them.
@@ -382,16 +383,6 @@ func (m *meeting) days() []time.Weekday {
 	return days
 }
 
-// clockTime reads "19:30", "7:30 pm" and "19:30:00" as minutes after midnight.
-func clockTime(s string) (int, bool) {
-	for _, layout := range []string{"15:04", "15:04:05", "3:04 PM", "3:04PM"} {
-		if t, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
-			return t.Hour()*60 + t.Minute(), true
-		}
-	}
-	return 0, false
-}
-
 // zone returns the time zone of the row's place.
 func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 	if z := m.text("timezone", 64); z != "" {
@@ -401,7 +392,7 @@ func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 		return z
 	}
 	v := g.GetVenue()
-	if z := zoneOf(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()); z != "" {
+	if z := formats.Zone(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()); z != "" {
 		return z
 	}
 	if m.options.TimeZone == "" && needed {
@@ -422,9 +413,12 @@ func (m *meeting) rest() *structpb.Struct {
 	if len(out) == 0 {
 		return nil
 	}
-	s, err := structpb.NewStruct(map[string]any{SourceSystem: out})
+	s, err := structpb.NewStruct(map[string]any{name: out})
 	if err != nil {
 		m.reject("", "", "cannot be kept: %v", err)
+	}
+	if n := proto.Size(s); n > maxExtra {
+		m.reject("", "", "what the row has beside a group's fields takes %d bytes; at most %d are kept", n, maxExtra)
 	}
 	return s
 }
@@ -452,4 +446,12 @@ func plain(v any) any {
 		return out
 	}
 	return v
+}
+
+// short cuts text to n characters.
+func short(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
 }

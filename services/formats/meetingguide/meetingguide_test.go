@@ -7,51 +7,18 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
-	"buf.build/go/protovalidate"
 	"github.com/google/go-cmp/cmp"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/formats"
+	"cairn.care/services/formats/formatstest"
 	"cairn.care/services/formats/meetingguide"
 )
 
-func parse(t *testing.T, feed string, o meetingguide.Options) *meetingguide.Feed {
+func read(t testing.TB, feed string, o formats.Options) *formatstest.Feed {
 	t.Helper()
-	f, err := meetingguide.Parse(strings.NewReader(feed), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-// check tells what holds of every feed.
-func check(t testing.TB, f *meetingguide.Feed) {
-	t.Helper()
-	if f.Rows != len(f.Entries)+len(f.Rejected) {
-		t.Errorf("%d rows, but %d entries and %d rejected", f.Rows, len(f.Entries), len(f.Rejected))
-	}
-	seen := map[string]bool{}
-	for _, e := range f.Entries {
-		id := e.Group.GetExternalId()
-		if id == "" || seen[id] || e.Row < 1 || e.Row > f.Rows {
-			t.Errorf("row %d has the missing or repeated id %q", e.Row, id)
-		}
-		seen[id] = true
-		if err := protovalidate.Validate(&groupsv1.CreateGroupRequest{Group: e.Group}); err != nil {
-			t.Errorf("row %d breaks the contract: %v", e.Row, err)
-		}
-		if w := e.Times; w != nil {
-			if _, err := time.LoadLocation(w.Zone); err != nil || w.Zone == "" || len(w.Days) == 0 || w.Start < 0 || w.Start >= 24*60 || w.Minutes < 1 || w.Minutes > 24*60 {
-				t.Errorf("row %d has the times %+v", e.Row, w)
-			}
-		}
-	}
-	for _, r := range f.Rejected {
-		if r.Row < 1 || r.Row > f.Rows || r.Reason == "" || len([]rune(r.Value)) > 200 {
-			t.Errorf("rejected %+v", r)
-		}
-	}
+	return formatstest.Read(t, meetingguide.Format{}, strings.NewReader(feed), o)
 }
 
 func TestSample(t *testing.T) {
@@ -60,15 +27,13 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := parse(t, string(b), meetingguide.Options{})
-	check(t, f)
-
+	f := read(t, string(b), formats.Options{})
 	var got []string
-	for _, e := range f.Entries {
+	for i, e := range f.Entries {
 		g := e.Group
-		line := fmt.Sprintf("%d %s %s %v", e.Row, g.GetExternalId(), g.GetFormat(), g.GetLanguages())
-		if w := e.Times; w != nil {
-			line += fmt.Sprintf(" %v %02d:%02d+%d %s", w.Days, w.Start/60, w.Start%60, w.Minutes, w.Zone)
+		line := fmt.Sprintf("%d %s %s %v", f.Rows[i], g.GetExternalId(), g.GetFormat(), g.GetLanguages())
+		for _, r := range g.GetRegularTimes() {
+			line += fmt.Sprintf(" %s %s+%v %s%s", r.GetRrule(), r.GetStartTime(), r.GetDuration().AsDuration(), g.GetTimeZone(), r.GetTimeZone())
 		}
 		if e.Closed {
 			line += " closed"
@@ -76,29 +41,25 @@ func TestSample(t *testing.T) {
 		got = append(got, line)
 	}
 	want := []string{
-		"1 sunday-circle IN_PERSON [es] [Sunday] 18:00+90 America/Chicago",
-		"2 4711 IN_PERSON [en] [Monday Wednesday Friday] 12:00+60 America/Chicago",
-		"3 night-owls ONLINE [de en] [Saturday] 23:30+60 Europe/Berlin",
+		"1 sunday-circle IN_PERSON [es] FREQ=WEEKLY;BYDAY=SU 18:00+1h30m0s America/Chicago",
+		"2 4711 IN_PERSON [en] FREQ=WEEKLY;BYDAY=MO,WE,FR 12:00+1h0m0s America/Chicago",
+		"3 night-owls ONLINE [de en] FREQ=WEEKLY;BYDAY=SA 23:30+1h0m0s Europe/Berlin",
 		"4 by-appointment IN_PERSON [en]",
-		"5 west-texas IN_PERSON [en] [Tuesday] 07:00+60 America/Denver",
-		"6 closed-hall IN_PERSON [en] [Thursday] 19:00+60 America/Chicago closed",
-		"7 moved-online ONLINE [en] [Thursday] 20:00+60 America/Chicago",
-		"8 both-ways HYBRID [en] [Thursday] 20:00+60 America/Chicago",
-		"9 unknown-spot IN_PERSON [en] [Monday] 20:00+60 America/Chicago",
+		"5 west-texas IN_PERSON [en] FREQ=WEEKLY;BYDAY=TU 07:00+1h0m0s America/Denver",
+		"6 closed-hall IN_PERSON [en] FREQ=WEEKLY;BYDAY=TH 19:00+1h0m0s America/Chicago closed",
+		"7 moved-online ONLINE [en] FREQ=WEEKLY;BYDAY=TH 20:00+1h0m0s America/Chicago",
+		"8 both-ways HYBRID [en] FREQ=WEEKLY;BYDAY=TH 20:00+1h0m0s America/Chicago",
+		"9 unknown-spot IN_PERSON [en] FREQ=WEEKLY;BYDAY=MO 20:00+1h0m0s America/Chicago",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("entries (-want +got):\n%s", d)
-	}
-	got = nil
-	for _, r := range f.Rejected {
-		got = append(got, fmt.Sprintf("%d %s %q", r.Row, r.Field, r.Value))
 	}
 	want = []string{
 		`10 name ""`, `11 slug ""`, `12 slug "sunday-circle"`, `13 day "7"`, `14 time ""`, `15 time "25:00"`, `16 end_time "18:00"`, `17 address ""`,
 		`18 timezone ""`, `19 timezone "America/Gotham"`, `20 latitude "139.5"`, `21 conference_url "zoom us"`, `22 types "map[O:true]"`, `23 name "[x]"`,
 		`24  "\"not a meeting\""`, `25  "null"`,
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, f.Refused()); d != "" {
 		t.Errorf("rejected (-want +got):\n%s", d)
 	}
 
@@ -121,109 +82,96 @@ func TestSample(t *testing.T) {
 	}
 
 	// An option stands in for what rows leave open, not for what they say.
-	f = parse(t, string(b), meetingguide.Options{TimeZone: "Australia/Perth", Language: "fr"})
-	if n := len(f.Entries); n != 10 || f.Entries[9].Times.Zone != "Australia/Perth" || f.Entries[1].Times.Zone != "America/Chicago" || f.Entries[1].Group.GetLanguages()[0] != "fr" {
-		t.Errorf("with options: %d entries, %+v", n, f.Entries[n-1].Times)
+	f = read(t, string(b), formats.Options{TimeZone: "Australia/Perth", Language: "fr"})
+	if n := len(f.Entries); n != 10 || f.Entries[9].Group.GetTimeZone() != "Australia/Perth" || f.Entries[1].Group.GetTimeZone() != "America/Chicago" || f.Entries[1].Group.GetLanguages()[0] != "fr" {
+		t.Errorf("with options: %d entries, the last %+v", n, f.Entries[n-1].Group)
 	}
 }
 
-func TestWholeFeedsThatAreNone(t *testing.T) {
+func TestNoFeed(t *testing.T) {
 	t.Parallel()
 	row := `{"name":"A","slug":"a","day":1,"time":"19:00","address":"1 A","state":"MO"}`
 	for feed, want := range map[string]string{
-		``:                             "ends in the middle, after row 0",
+		``:                             "the feed is empty",
 		`[` + row + `,`:                "ends in the middle, after row 1",
 		`[` + row + `,{"name":"B`:      "ends in the middle, after row 1",
 		`{"meetings":[` + row + `]`:    "ends in the middle, after row 1",
 		`{"meetings":{}}`:              "no Meeting Guide feed",
 		`{}`:                           "no Meeting Guide feed",
 		`7`:                            "no Meeting Guide feed",
-		`<html>`:                       "invalid character",
+		`<html>`:                       "a web page",
 		`[` + row + `] []`:             "more follows",
-		`[` + strings.Repeat(`[`, 1e5): "", // encoding/json gives up on the depth
-		`[` + row + strings.Repeat(" ", 2000) + `]`: "longer than 1000 bytes",
+		`[` + strings.Repeat(`[`, 1e5): "ends in the middle, after row 0",
 	} {
-		if _, err := meetingguide.Parse(strings.NewReader(feed), meetingguide.Options{MaxBytes: map[bool]int64{true: 1000}[strings.HasPrefix(want, "longer")]}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := formatstest.TryRead(t, meetingguide.Format{}, strings.NewReader(feed), formats.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s…: got %v, want %q", feed, err, want)
 		}
 	}
 	for _, feed := range []string{`[]`, "\ufeff[]", `{"data":[]}`, ` { "x" : {"meetings": 1}, "items": [ ] } `} {
-		if f := parse(t, feed, meetingguide.Options{}); f.Rows != 0 {
-			t.Errorf("%s has %d rows", feed, f.Rows)
+		if f := read(t, feed, formats.Options{}); len(f.Entries)+len(f.Rejected) != 0 {
+			t.Errorf("%s has %d entries, rejected %v", feed, len(f.Entries), f.Rejected)
 		}
 	}
-	f := parse(t, `["`+strings.Repeat("x", 1e5)+`", `+strings.Repeat(`[`, 100)+strings.Repeat(`]`, 100)+", \"\xff\", "+row+`]`, meetingguide.Options{})
+	f := read(t, `["`+strings.Repeat("x", 1e5)+`", `+strings.Repeat(`[`, 100)+strings.Repeat(`]`, 100)+", \"\xff\", "+row+`]`, formats.Options{})
 	if len(f.Entries) != 1 || len(f.Rejected) != 3 {
 		t.Errorf("hostile rows: %d entries, rejected %+v", len(f.Entries), f.Rejected)
 	}
 }
 
-// The field's own feeds, where they are present.
+// The field's own feeds, where they are present: every row is taken or rejected with its reason.
 func TestRealFeeds(t *testing.T) {
 	t.Parallel()
 	for name, rows := range map[string]int{"kc.test.json": 206, "nwta.test.json": 613} {
-		in, err := os.Open(filepath.Join(sharedData(t), "meeting-guide", name))
+		in, err := os.Open(filepath.Join(formatstest.SharedData(t), "meeting-guide", name))
 		if err != nil {
 			t.Skipf("no real feeds here: %v", err)
 		}
-		f, err := meetingguide.Parse(in, meetingguide.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := formatstest.Read(t, meetingguide.Format{}, in, formats.Options{})
 		if err := in.Close(); err != nil {
 			t.Error(err)
 		}
-		check(t, f)
-		if f.Rows != rows || len(f.Entries) < rows*9/10 {
-			t.Errorf("%s: %d rows, %d entries, rejected %+v; want %d rows, nine of ten taken", name, f.Rows, len(f.Entries), f.Rejected, rows)
+		if got := len(f.Entries) + len(f.Rejected); got != rows || len(f.Entries) < rows*9/10 {
+			t.Errorf("%s: %d rows, %d entries, rejected %+v; want %d rows, nine of ten taken", name, got, len(f.Entries), f.Rejected, rows)
 		}
-		formats := map[groupsv1.Group_Format]int{}
+		kinds := map[groupsv1.Group_Format]int{}
 		for _, e := range f.Entries {
-			formats[e.Group.GetFormat()]++
+			kinds[e.Group.GetFormat()]++
 		}
-		t.Logf("%s: %d rows, %v, rejected %v", name, f.Rows, formats, f.Rejected)
+		t.Logf("%s: %d rows, %v, rejected %v", name, rows, kinds, f.Rejected)
 	}
-}
-
-func sharedData(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			break
-		}
-	}
-	return filepath.Join(dir, "..", "shared", "data")
 }
 
 // A feed of any length is read row by row.
-func TestMemory(t *testing.T) {
+func TestMemory(t *testing.T) { //nolint:paralleltest // measures memory
 	row := `"` + strings.Repeat("x", 1000) + `",`
 	feed := "[" + strings.Repeat(row, 20_000) + "null]"
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	f := parse(t, feed, meetingguide.Options{})
+	n := 0
+	for r, err := range (meetingguide.Format{}).Records(strings.NewReader(feed), formats.Options{}) {
+		if err != nil || r.Rejected == nil {
+			t.Fatalf("row %d: %v, %v", r.Row, err, r.Rejected)
+		}
+		n++
+	}
 	runtime.ReadMemStats(&after)
-	if grown := after.TotalAlloc - before.TotalAlloc; f.Rows != 20_001 || grown > uint64(10*len(feed)) {
-		t.Errorf("%d rows took %d bytes for a feed of %d", f.Rows, grown, len(feed))
+	if grown := after.TotalAlloc - before.TotalAlloc; n != 20_001 || grown > uint64(4*len(feed)) {
+		t.Errorf("%d rows took %d bytes for a feed of %d", n, grown, len(feed))
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	sample, err := os.ReadFile("testdata/sample.json")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(sample)
 	f.Add([]byte(`[{"name":"A","slug":"a","day":[1,"2"],"time":"7:30 PM","latitude":"1e400","types":["11",12]}]`))
+	f.Add([]byte(`[{"name":"A","slug":"a","city":"B","cairn":{"kind":"EDUCATION","venue":{"kind":"HOSPITAL"},"cost":null,"paused":true}}]`))
 	f.Add([]byte("\ufeff{\"meetings\":[[[[]]],{\"a\":\"\\u0000\"}]}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		feed, err := meetingguide.Parse(strings.NewReader(string(in)), meetingguide.Options{TimeZone: "Europe/Berlin"})
-		if err == nil {
-			check(t, feed)
+		if _, err := formatstest.TryRead(t, meetingguide.Format{}, strings.NewReader(string(in)), formats.Options{TimeZone: "Europe/Berlin"}); err != nil {
+			return
 		}
 	})
 }

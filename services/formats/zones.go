@@ -1,4 +1,4 @@
-package meetingguide
+package formats
 
 import (
 	"strings"
@@ -47,9 +47,9 @@ var (
 	}
 )
 
-// zoneOf returns the IANA zone of a place, "" if country and state do not tell it. States without a country are those of
+// Zone returns the IANA zone of a place, "" if country and state do not tell it. States without a country are those of
 // the United States, where most feeds are from.
-func zoneOf(country, state string, at *latlng.LatLng) string {
+func Zone(country, state string, at *latlng.LatLng) string {
 	var a area
 	switch country {
 	case "US", "":
