@@ -105,6 +105,9 @@ func (q *query) matches(r *row) bool {
 		return false
 	}
 	for _, w := range q.words {
+		if r.signature[w/64%4]>>(w%64)&1 == 0 {
+			return false
+		}
 		if _, ok := slices.BinarySearch(r.words, w); !ok {
 			return false
 		}

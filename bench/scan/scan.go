@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -19,9 +20,12 @@ import (
 	"cairn.care/services/cancertype"
 )
 
-// Groups is what a directory's groups look like to a search.
+// Groups is what a directory's groups look like to a search. Groups may be set by several goroutines at once, but not while
+// others search.
 type Groups struct {
+	mu        sync.Mutex
 	rows      []row
+	at        map[uuid.UUID]int
 	cancers   numbering
 	languages numbering
 	words     numbering
@@ -41,14 +45,15 @@ type row struct {
 	x, y, z                                float64
 	openSeats                              int32 // math.MaxInt32: unlimited
 	intake                                 bool
-	words, title                           []uint32 // sorted
-	sessions                               []int64  // Unix seconds, soonest first
-	minutes                                []int16  // of the week on the wall clock of the group's zone, from Monday 00:00
+	words                                  []uint32  // sorted
+	signature                              [4]uint64 // of the words: a bit that is not set tells that a word is not there
+	sessions                               []int64   // Unix seconds, soonest first
+	minutes                                []int16   // of the week on the wall clock of the group's zone, from Monday 00:00
 }
 
 // New makes room for n groups, none of them there yet.
 func New(n int) *Groups {
-	return &Groups{rows: make([]row, n), cancers: numbering{}, languages: numbering{}, words: numbering{}}
+	return &Groups{rows: make([]row, n), at: make(map[uuid.UUID]int, n), cancers: numbering{}, languages: numbering{}, words: numbering{}}
 }
 
 // numbering gives each string a number.
@@ -63,7 +68,7 @@ func (n numbering) of(s string) uint32 {
 	return at
 }
 
-// Set puts group i in place. Groups that are set at once by several goroutines race.
+// Set puts group i in place.
 func (s *Groups) Set(i int, g *groupsv1.Group) error {
 	id, err := uuid.Parse(strings.TrimPrefix(g.GetName(), "groups/"))
 	if err != nil {
@@ -76,6 +81,9 @@ func (s *Groups) Set(i int, g *groupsv1.Group) error {
 		phases: bits[uint8](g.GetPhases()), audiences: bits[uint8](g.GetAudiences()), demographics: bits[uint16](g.GetDemographics()),
 		accessibility: bits[uint16](g.GetAccessibility()), sideEffects: bits[uint32](g.GetSideEffects()), openSeats: seats(g.GetAvailability().OpenSeats),
 	}
+	text := strings.Join([]string{g.GetTitle(), g.GetSummary(), g.GetDescription(), g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()}, " ")
+	words := Words(text)
+	s.mu.Lock()
 	for _, c := range g.GetCancerTypes() {
 		n := s.cancers.of(c)
 		r.cancers[n/64] |= 1 << (n % 64)
@@ -85,6 +93,12 @@ func (s *Groups) Set(i int, g *groupsv1.Group) error {
 			r.languages |= 1 << s.languages.of(tag)
 		}
 	}
+	r.words = s.numbers(words)
+	for _, n := range r.words {
+		r.signature[n/64%4] |= 1 << (n % 64)
+	}
+	s.at[id] = i
+	s.mu.Unlock()
 	if len(s.cancers) > 128 || len(s.languages) > 64 {
 		return fmt.Errorf("there are %d cancer types and %d languages, more than a row has bits for", len(s.cancers), len(s.languages))
 	}
@@ -92,10 +106,6 @@ func (s *Groups) Set(i int, g *groupsv1.Group) error {
 		r.placed = true
 		r.x, r.y, r.z = sphere(at)
 	}
-	r.title = s.wordsOf(g.GetTitle())
-	r.words = s.wordsOf(strings.Join([]string{
-		g.GetTitle(), g.GetSummary(), g.GetDescription(), g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality(),
-	}, " "))
 	if next := g.GetAvailability().GetNextSessions(); len(next) > 0 {
 		zone, err := time.LoadLocation(g.GetAvailability().GetTimeZone())
 		if err != nil {
@@ -137,20 +147,23 @@ func sphere(p *latlng.LatLng) (x, y, z float64) {
 
 // Words are a text's words: letters and digits, in lower case and without accents.
 func Words(text string) []string {
-	special := strings.NewReplacer("ß", "ss", "æ", "ae", "œ", "oe", "ø", "o", "đ", "d", "ð", "d", "ł", "l", "ı", "i", "þ", "th")
 	var bare strings.Builder
-	for _, r := range norm.NFKD.String(special.Replace(strings.ToLower(text))) {
-		if !unicode.Is(unicode.Mn, r) {
+	for _, r := range norm.NFKD.String(strings.ToLower(text)) {
+		switch at := strings.IndexRune("ßæœøđðłıþ", r); {
+		case at >= 0:
+			bare.WriteString(map[rune]string{'ß': "ss", 'æ': "ae", 'œ': "oe", 'ø': "o", 'đ': "d", 'ð': "d", 'ł': "l", 'ı': "i", 'þ': "th"}[r])
+		case !unicode.Is(unicode.Mn, r):
 			bare.WriteRune(r)
 		}
 	}
 	return strings.FieldsFunc(bare.String(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-func (s *Groups) wordsOf(text string) []uint32 {
-	var out []uint32
-	for _, w := range Words(text) {
-		out = append(out, s.words.of(w))
+// numbers returns the numbers of the words, sorted.
+func (s *Groups) numbers(words []string) []uint32 {
+	out := make([]uint32, len(words))
+	for i, w := range words {
+		out[i] = s.words.of(w)
 	}
 	slices.Sort(out)
 	return slices.Clip(slices.Compact(out))
@@ -189,6 +202,13 @@ func (s *Groups) Search(req *groupsv1.SearchGroupsRequest, now time.Time, limit 
 		hits = append(hits, q.hit(c))
 	}
 	return hits, total
+}
+
+// Finds tells whether the request finds the group now.
+func (s *Groups) Finds(req *groupsv1.SearchGroupsRequest, now time.Time, id uuid.UUID) bool {
+	q := s.query(req, now)
+	i, ok := s.at[id]
+	return ok && s.rows[i].public && q.matches(&s.rows[i])
 }
 
 // candidate is a row with its key: the less, the better.

@@ -96,6 +96,9 @@ func TestSearch(t *testing.T) {
 	if hits, total := s.Search(&req{Near: berlin}, now(), 2); len(hits) != 2 || total != 3 || math.Abs(hits[0].Distance-2.22) > 0.01 {
 		t.Errorf("two nearest: got %v of %d", hits, total)
 	}
+	if id := s.rows[1].id; !s.Finds(&req{Query: "circle"}, now(), id) || s.Finds(&req{Query: "cafe"}, now(), id) || s.Finds(&req{Query: "draft"}, now(), s.rows[3].id) {
+		t.Error("Finds tells something else")
+	}
 	if hits, total := s.Search(&req{Query: "circle"}, now(), 2); hits != nil || total != 1 {
 		t.Errorf("by relevance: got %v of %d", hits, total)
 	}
