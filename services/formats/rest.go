@@ -46,7 +46,7 @@ func Said(g *groupsv1.Group) *groupsv1.Group {
 func Closed(g *groupsv1.Group) bool { return g.GetState() == groupsv1.Group_PAUSED }
 
 // Rest compares a group with what a reader of the format understands of its record. It returns the differences as a JSON
-// object that [Restore] applies, nil if there are none, and the path of each.
+// object that [Restore] applies, nil if there are none, and the paths of what the group says and the record does not.
 func Rest(g *groupsv1.Group, understood *Entry) (rest []byte, paths []string, err error) {
 	whole, err := protojson.MarshalOptions{}.Marshal(Said(g))
 	if err != nil {
@@ -90,7 +90,6 @@ func differ(want, got protoreflect.Message, members map[string]jsontext.Value, a
 		case !want.Has(fd) && !got.Has(fd):
 		case !want.Has(fd):
 			out[name] = jsontext.Value("null")
-			paths = append(paths, path)
 		case got.Has(fd) && want.Get(fd).Equal(got.Get(fd)):
 		case got.Has(fd) && within(fd):
 			var inner map[string]jsontext.Value

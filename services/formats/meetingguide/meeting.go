@@ -240,6 +240,7 @@ func (m *meeting) format(g *groupsv1.Group, types []string) (closed bool) {
 		g.Format = groupsv1.Group_PHONE
 	case somewhere:
 		g.Format, closed = groupsv1.Group_IN_PERSON, shut
+	case m.ownFormat():
 	default:
 		m.reject("address", "", "there is no place, link or telephone number to meet at")
 	}
@@ -253,6 +254,12 @@ func (m *meeting) format(g *groupsv1.Group, types []string) (closed bool) {
 		}
 	}
 	return closed
+}
+
+// ownFormat reports whether our own writer says how people come together.
+func (m *meeting) ownFormat() bool {
+	own, ok := m.fields[formats.RestKey].(map[string]any)
+	return ok && own["format"] != nil
 }
 
 // words fills the texts for people.
