@@ -1,6 +1,7 @@
 package meetingguide
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -62,7 +63,10 @@ func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
 	}
 	understood, rejected := Format{}.Entry(formats.Record{Row: 1, ID: first.Slug, Raw: raw}, formats.Options{})
 	if len(rejected) > 0 {
-		return nil, []formats.Loss{{Field: rejected[0].Field, Reason: "A reader would refuse the row: " + rejected[0].Reason, Omitted: true}}, nil
+		field := map[string]string{"address": "venue", "name": "title", "notes": "description", "city": "venue.address.locality"}[rejected[0].Field]
+		return nil, []formats.Loss{{
+			Field: cmp.Or(field, rejected[0].Field), Reason: "A reader would refuse the row: " + rejected[0].Reason + ". The group is left out.", Omitted: true,
+		}}, nil
 	}
 	rest, paths, err := formats.Rest(l.Group, understood)
 	if err != nil {

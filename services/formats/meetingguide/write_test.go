@@ -103,7 +103,7 @@ func TestWrite(t *testing.T) {
 		"regular_times[0].rrule":    circle(weekly("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO")),
 		"regular_times[0].duration": circle(&groupsv1.Group_RegularTime{Rrule: "FREQ=WEEKLY;BYDAY=MO", StartTime: "12:00", Duration: durationpb.New(24 * time.Hour)}),
 		"format":                    {Name: "groups/1", Title: "Forum", Format: groupsv1.Group_ASYNCHRONOUS},
-		"address":                   {Name: "groups/1", Title: "Nowhere", Format: groupsv1.Group_IN_PERSON},
+		"venue":                     {Name: "groups/1", Title: "Nowhere", Format: groupsv1.Group_IN_PERSON},
 	} {
 		out, losses, err := meetingguide.Write(formats.Listing{Group: g})
 		if err != nil || out != nil || len(losses) != 1 || losses[0].Field != field || !losses[0].Omitted {
