@@ -30,7 +30,7 @@ func (s *server) BatchGetGroups(ctx context.Context, req *groupsv1.BatchGetGroup
 		FROM groups g
 		JOIN availability a ON a.group_id = g.id
 		LEFT JOIN group_private p ON p.group_id = g.id AND (@all OR p.org_id = @org)
-		WHERE g.id = ANY(@ids) AND (@all OR g.org_id = @org OR (g.state IN (2, 3) AND g.delete_time IS NULL))`,
+		WHERE g.id = ANY(@ids) AND (@all OR g.org_id = @org OR (`+publicGroup+`))`,
 		pgx.NamedArgs{"ids": ids, "org": t.Org, "all": t.All}).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			r := &groupRow{}

@@ -60,12 +60,19 @@ func (k *groupKey) into(g *groupsv1.Group) {
 	g.Organization = aip.Name("organizations", k.OrgID)
 	g.State = groupsv1.Group_State(k.State)
 	g.PauseReason = groupsv1.Group_PauseReason(k.PauseReason)
-	g.AcceptsIntake = g.GetState() == groupsv1.Group_PUBLISHED && k.DeleteTime == nil
+	g.AcceptsIntake = g.GetState() == groupsv1.Group_PUBLISHED && k.DeleteTime == nil && k.MergedInto == nil
 	g.CreateTime = timestamppb.New(k.CreateTime)
 	g.UpdateTime = timestamppb.New(k.UpdateTime)
 	g.DeleteTime = nil
 	if k.DeleteTime != nil {
 		g.DeleteTime = timestamppb.New(*k.DeleteTime)
+	}
+	g.MergedInto = ""
+	if k.MergedInto != nil {
+		g.MergedInto = aip.Name("groups", *k.MergedInto)
+		if k.DeleteTime == nil {
+			g.DeleteTime = timestamppb.New(*k.MergeTime)
+		}
 	}
 	g.Etag = aip.ETag(k.Revision)
 }
@@ -74,7 +81,7 @@ func (k *groupKey) into(g *groupsv1.Group) {
 func written(g *groupsv1.Group) *groupsv1.Group {
 	w := proto.CloneOf(g)
 	w.Name, w.Organization, w.Etag, w.AcceptsIntake = "", "", "", false
-	w.State, w.PauseReason = 0, 0
+	w.State, w.PauseReason, w.MergedInto = 0, 0, ""
 	w.Availability, w.CreateTime, w.UpdateTime, w.DeleteTime = nil, nil, nil, nil
 	return w
 }

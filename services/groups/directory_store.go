@@ -11,7 +11,7 @@ const noLimit = 1000
 
 // queueDirectory queues the group's row in the directory, or its removal when the public may not see the group.
 func queueDirectory(b *pgx.Batch, k *groupKey, g *groupsv1.Group) {
-	if s := k.standing(); s.deleted || (s.state != groupsv1.Group_PUBLISHED && s.state != groupsv1.Group_PAUSED) {
+	if s := k.standing(); s.deleted || k.MergedInto != nil || (s.state != groupsv1.Group_PUBLISHED && s.state != groupsv1.Group_PAUSED) {
 		if k.Revision > 1 {
 			b.Queue(`DELETE FROM directory WHERE group_id = @id`, pgx.NamedArgs{"id": k.ID})
 		}

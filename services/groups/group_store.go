@@ -28,6 +28,8 @@ type groupKey struct {
 	CreateTime  time.Time
 	UpdateTime  time.Time
 	DeleteTime  *time.Time
+	MergedInto  *uuid.UUID // the group that this one is a duplicate of, which hides it
+	MergeTime   *time.Time
 }
 
 func (k *groupKey) standing() standing {
@@ -37,11 +39,11 @@ func (k *groupKey) standing() standing {
 // groupColumns are those of a groupRow, in order; only the first sessions are read, since past ones are few.
 const groupColumns = `
 	g.id, g.org_id, g.revision, g.state, g.pause_reason, g.listed, g.create_time, g.update_time, g.delete_time,
-	g.body, p.body, a.open_seats, a.waitlist_length, a.next_sessions[1:20], a.time_zone`
+	g.merged_into, g.merge_time, g.body, p.body, a.open_seats, a.waitlist_length, a.next_sessions[1:20], a.time_zone`
 
 func (r *groupRow) scan(row pgx.Row) error {
 	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.State, &r.PauseReason, &r.Listed, &r.CreateTime, &r.UpdateTime, &r.DeleteTime,
-		&r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone)
+		&r.MergedInto, &r.MergeTime, &r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone)
 }
 
 // selectGroup reads one group: anybody's that is public, the tenant's own with its private part. Positional arguments,
@@ -51,7 +53,7 @@ SELECT ` + groupColumns + `
 FROM groups g
 JOIN availability a ON a.group_id = g.id
 LEFT JOIN group_private p ON p.group_id = g.id AND ($3 OR p.org_id = $2)
-WHERE g.id = $1 AND ($3 OR g.org_id = $2 OR (g.state IN (2, 3) AND g.delete_time IS NULL))`
+WHERE g.id = $1 AND ($3 OR g.org_id = $2 OR (` + publicGroup + `))`
 
 // lockGroup reads the tenant's group and keeps others from changing it until the transaction ends.
 func lockGroup(ctx context.Context, tx pg.Querier, id uuid.UUID) (r groupRow, err error) {
@@ -138,7 +140,8 @@ func queueUpdateGroup(b *pgx.Batch, k *groupKey, g *groupsv1.Group) error {
 	b.Queue(`
 		UPDATE groups SET revision = @revision, state = @state, pause_reason = @pause_reason, title = @title, kind = @kind,
 			facilitation = @facilitation, format = @format, languages = @languages, cancer_types = @cancer_types, time_zone = @time_zone,
-			external_id = @external_id, source_system = @source_system, body = @body, update_time = @update_time, delete_time = @delete_time
+			external_id = @external_id, source_system = @source_system, body = @body, update_time = @update_time, delete_time = @delete_time,
+			merged_into = @merged_into, merge_time = @merge_time
 		WHERE id = @id AND org_id = @org`, args)
 	// Until membership has told of seats, all are open.
 	b.Queue(`
@@ -183,6 +186,7 @@ func groupArgs(k *groupKey, g *groupsv1.Group) (pgx.NamedArgs, error) {
 		"external_id": g.GetExternalId(), "source_system": g.GetSourceSystem(), "seats": g.GetCapacity().GetSeats(), "listed": k.Listed,
 		"body": body, "private": private, "facilitator_ids": ids, "facilitator_roles": roles,
 		"create_time": k.CreateTime, "update_time": k.UpdateTime, "delete_time": k.DeleteTime,
+		"merged_into": k.MergedInto, "merge_time": k.MergeTime,
 	}, nil
 }
 

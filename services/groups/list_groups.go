@@ -69,7 +69,7 @@ func (s *server) ListGroups(ctx context.Context, req *groupsv1.ListGroupsRequest
 		FROM groups g
 		JOIN availability a ON a.group_id = g.id
 		LEFT JOIN group_private p ON p.group_id = g.id
-		WHERE (@all OR g.org_id = @org) AND (@deleted OR g.delete_time IS NULL) AND `+filter+` AND `+after+`
+		WHERE (@all OR g.org_id = @org) AND (@deleted OR (g.delete_time IS NULL AND g.merged_into IS NULL)) AND `+filter+` AND `+after+`
 		ORDER BY `+k.order()+` LIMIT @limit`, args).Query(func(rows pgx.Rows) (err error) {
 		items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i item, err error) {
 			err = i.scan(withKey{row, &i.key})

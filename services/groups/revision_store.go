@@ -94,7 +94,7 @@ func historyOf(before, after *groupsv1.Group) []*groupsv1.FieldChange {
 // told returns a copy of the group with the fields that history tells of.
 func told(g *groupsv1.Group) *groupsv1.Group {
 	w := written(g)
-	w.State, w.PauseReason = g.GetState(), g.GetPauseReason()
+	w.State, w.PauseReason, w.MergedInto = g.GetState(), g.GetPauseReason(), g.GetMergedInto()
 	return w
 }
 

@@ -90,11 +90,11 @@ func saveSeats(ctx context.Context, tx pgx.Tx, id uuid.UUID, m *membershipv1.Sea
 		open = new(m.GetOpenSeats())
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO availability (group_id, open_seats, waitlist_length, seats_revision)
-		VALUES (@id, @open, @waitlist, @revision)
-		ON CONFLICT (group_id) DO UPDATE SET open_seats = excluded.open_seats, waitlist_length = excluded.waitlist_length, seats_revision = excluded.seats_revision
+		INSERT INTO availability (group_id, open_seats, taken, waitlist_length, seats_revision)
+		VALUES (@id, @open, @taken, @waitlist, @revision)
+		ON CONFLICT (group_id) DO UPDATE SET open_seats = excluded.open_seats, taken = excluded.taken, waitlist_length = excluded.waitlist_length, seats_revision = excluded.seats_revision
 		WHERE availability.seats_revision < excluded.seats_revision`,
-		pgx.NamedArgs{"id": id, "open": open, "waitlist": m.GetWaitlistLength(), "revision": m.GetRevision()})
+		pgx.NamedArgs{"id": id, "open": open, "taken": m.GetTaken(), "waitlist": m.GetWaitlistLength(), "revision": m.GetRevision()})
 	if err != nil {
 		return fmt.Errorf("save seats of group: %w", err)
 	}

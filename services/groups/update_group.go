@@ -68,6 +68,10 @@ func (s *server) change(ctx context.Context, id [16]byte, etag string, v verb, d
 		if err != nil {
 			return err
 		}
+		if r.MergedInto != nil {
+			return fault.Precondition("GROUP_MERGED", aip.Name("groups", id),
+				"the group was merged into %s: %s that one, or split the two with duplicates/*:split", aip.Name("groups", *r.MergedInto), v)
+		}
 		to, err := r.standing().next(v, aip.Name("groups", id))
 		if err != nil {
 			return err
