@@ -184,3 +184,39 @@ func TestAnAnswerGivenAgainIsRecorded(t *testing.T) {
 		t.Errorf("recorded %+v, want one record, of the RPC that discloses personal data", got)
 	}
 }
+
+// stream counts what is sent on it.
+type stream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	sent int
+}
+
+func (s *stream) Context() context.Context { return s.ctx }
+func (s *stream) SendMsg(any) error        { s.sent++; return nil }
+
+func TestAStreamSendsNothingUnrecorded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	rules := auth.Rules{read: {Phi: policyv1.Phi_READS}, public: {Phi: policyv1.Phi_PHI_NONE}}
+	for _, tc := range []struct {
+		method       string
+		record, sent bool
+	}{{read, false, false}, {read, true, true}, {public, false, true}} {
+		ss := &stream{ctx: t.Context()}
+		err := audit.StreamInterceptor(rules, slog.New(slog.DiscardHandler))(nil, ss, &grpc.StreamServerInfo{FullMethod: tc.method}, func(_ any, s grpc.ServerStream) error {
+			if tc.record {
+				if err := audit.Insert(s.Context(), db, "members/1"); err != nil {
+					return err
+				}
+			}
+			return s.SendMsg(wrapperspb.String("personal"))
+		})
+		if (err == nil) != tc.sent || (ss.sent == 1) != tc.sent {
+			t.Errorf("%s, recorded %t: %d messages sent, %v", tc.method, tc.record, ss.sent, err)
+		}
+	}
+	if got := entries(t, db); len(got) != 1 || got[0].Access != "READ" {
+		t.Errorf("records: %+v, want one of a read", got)
+	}
+}
