@@ -101,6 +101,11 @@ func (s *server) write(ctx context.Context, tx pgx.Tx, r *groupRow, to standing,
 		return nil, err
 	}
 	b := new(pgx.Batch)
+	if event == "updated" {
+		if g, err = s.editMerged(ctx, tx, b, r, before, g); err != nil {
+			return nil, err
+		}
+	}
 	if event != "" {
 		r.State, r.Revision, r.UpdateTime = int32(to.state), r.Revision+1, now
 		switch {
