@@ -1,0 +1,270 @@
+package csv_test
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+	"google.golang.org/protobuf/testing/protocmp"
+	"pgregory.net/rapid"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/formats"
+	"cairn.care/services/formats/csv"
+	"cairn.care/services/formats/formatstest"
+)
+
+func read(t testing.TB, feed string, o formats.Options) *formatstest.Feed {
+	t.Helper()
+	return formatstest.Read(t, csv.Format{}, strings.NewReader(feed), o)
+}
+
+// What is written is read as the same group.
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		feed := string(csv.Header())
+		var want []*groupsv1.Group
+		for i := range rapid.IntRange(1, 3).Draw(rt, "groups") {
+			g := formatstest.Group().Draw(rt, "group")
+			g.Name = g.GetName()[:len(g.GetName())-1] + string(rune('a'+i))
+			row, losses, err := csv.Write(formats.Listing{Group: g})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for _, l := range losses {
+				if l.Field == "" || !strings.HasSuffix(l.Reason, ".") || l.Omitted {
+					rt.Errorf("loss %+v", l)
+				}
+			}
+			feed, want = feed+string(row), append(want, g)
+		}
+		f := read(t, feed, formats.Options{})
+		if len(f.Entries) != len(want) || len(f.Rejected) > 0 {
+			rt.Fatalf("%d groups are read as %d, rejected %+v:\n%s", len(want), len(f.Entries), f.Rejected, feed)
+		}
+		for i, g := range want {
+			got := f.Entries[i]
+			if d := cmp.Diff(formats.Said(g), formats.Said(got.Group), protocmp.Transform()); d != "" || got.Closed != formats.Closed(g) || got.Group.GetExternalId() != strings.TrimPrefix(g.GetName(), "groups/") {
+				rt.Errorf("closed %v, id %s (-written +read):\n%s\n%s", got.Closed, got.Group.GetExternalId(), d, feed)
+			}
+		}
+	})
+}
+
+const sheet = "\xef\xbb\xbf;;;;;;;;\r\n" +
+	"Our groups, spring 2026;;;;;;;;\r\n" +
+	"Group Name;Cancer;Town;Address;State;Day;Time;Website;Volunteer;;\r\n" +
+	"Tuesday circle;Breast cancer;Kansas City;\"12 Main Street\nSuite 4\";MO;Tuesdays, Thu;6:30 pm;https://example.org/c;Ana;;\r\n" +
+	";;;;;;;;;;\r\n" +
+	"Two cells\r\n" +
+	"Too wide;any;Kansas City;1 A;MO;Mon;10:00;;;;surplus;x\r\n" +
+	"Odd day;any;Kansas City;1 A;MO;Someday;10:00;;;;\r\n" +
+	"Odd cancer;Gout;Kansas City;1 A;MO;Mon;10:00;;;;\r\n" +
+	"No zone;any;Perth;1 A;WA?;Mon;10:00;;;;\r\n" +
+	"Half \"quoted\" name;any;Kansas City;1 A;MO;Mon;10:00;;;;\r\n" +
+	"\"Wrong\" quotes;any;Kansas City;1 A;MO;Mon;10:00;;;;\r\n" +
+	"Tuesday circle;any;Kansas City;\"12 Main Street\nSuite 4\";MO;Mon;10:00;;;;\r\n" +
+	";any;Kansas City;1 A;MO;Mon;10:00;;;;\r\n" +
+	"Nul\x00;any;Kansas City;1 A;MO;Mon;10:00;;;;\r\n"
+
+func TestSheet(t *testing.T) {
+	t.Parallel()
+	f := read(t, sheet, formats.Options{})
+	if len(f.Entries) != 2 {
+		t.Fatalf("%d entries, rejected %+v", len(f.Entries), f.Rejected)
+	}
+	g := f.Entries[0].Group
+	if g.GetTitle() != "Tuesday circle" || g.GetCancerTypes()[0] != "breast" || g.GetFormat() != groupsv1.Group_IN_PERSON || g.GetTimeZone() != "America/Chicago" ||
+		g.GetRegularTimes()[0].GetRrule() != "FREQ=WEEKLY;BYDAY=TU,TH" || g.GetRegularTimes()[0].GetStartTime() != "18:30" ||
+		len(g.GetVenue().GetAddress().GetAddressLines()) != 2 || g.GetExtensions().GetFields()["csv"].GetStructValue().GetFields()["Volunteer"].GetStringValue() != "Ana" {
+		t.Errorf("the first row is %v", g)
+	}
+	if got := f.Entries[1].Group.GetTitle(); got != `Half "quoted" name` {
+		t.Errorf("the second is %q", got)
+	}
+	want := []string{
+		`2  "Two cells"`, `3  "Too wide;any;Kansas City;1 A;MO;Mon;10:00;;;;surplus;x"`, `4 days "Someday"`, `5 cancer_types "Gout"`, `6 time_zone ""`,
+		`8  "Wrongany"`, `9 id "` + f.Entries[0].Group.GetExternalId() + `"`, `10 title ""`, `11  "Nul�anyKansas City1 AMOMon10:00"`,
+	}
+	got := f.Refused()
+	for i := range got {
+		if strings.HasPrefix(got[i], "8 ") {
+			got[i] = `8  "Wrongany"`
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("rejected (-want +got):\n%s\n%+v", d, f.Rejected)
+	}
+	if r := f.Rejected[0].Reason; !strings.Contains(r, "line 7: the row has 1 cells, but there are 11 headings") {
+		t.Errorf("reason %q", r)
+	}
+}
+
+// Delimiters and encodings are found out.
+func TestFoundOut(t *testing.T) {
+	t.Parallel()
+	plain := "id,title,city,street,state,description\n1,Café de la mañana,Málaga,Calle 1,MO,\"a, b; c\"\n2,Plain,X,Y,MO,\n"
+	encode := func(e interface{ String(string) (string, error) }, s string) string {
+		out, err := e.String(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for what, feed := range map[string]string{
+		"commas": plain, "bars": strings.ReplaceAll(strings.ReplaceAll(plain, ",", "|"), "a| b", "a, b"), "semicolons": strings.ReplaceAll(strings.ReplaceAll(plain, ",", ";"), "a; b", "a, b"),
+		"tabs": strings.ReplaceAll(strings.ReplaceAll(plain, ",", "\t"), "a\t b", "a, b"), "byte order mark": "\ufeff" + plain, "old line ends": strings.ReplaceAll(plain, "\n", "\r"),
+		"said": "sep=,\r\n" + plain, "Windows-1252": encode(charmap.Windows1252.NewEncoder(), plain),
+		"UTF-16": encode(unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder(), plain), "UTF-16 without mark": encode(unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewEncoder(), plain),
+		"no last line end": strings.TrimSuffix(plain, "\n"), "quotes everywhere": `"` + strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(plain, `"a, b; c"`, "@")), ",", `","`), "\n", "\"\n\""), "@", "a, b; c") + "\"\n",
+	} {
+		f := read(t, feed, formats.Options{})
+		if len(f.Entries) != 2 || len(f.Rejected) > 0 {
+			t.Errorf("%s: %d entries, rejected %+v", what, len(f.Entries), f.Rejected)
+			continue
+		}
+		if g := f.Entries[0].Group; g.GetTitle() != "Café de la mañana" || g.GetVenue().GetAddress().GetLocality() != "Málaga" || g.GetDescription() != "a, b; c" || g.GetExternalId() != "1" {
+			t.Errorf("%s: %v", what, g)
+		}
+	}
+}
+
+func TestColumnMap(t *testing.T) {
+	t.Parallel()
+	feed := "Nr;Bezeichnung;Titel;title;Ort;Sprache\n7;Frauen nach Krebs;x;y;Berlin;de\n"
+	o := formats.Options{Columns: map[string]string{"external_id": "nr", "title": "Bezeichnung", "venue.label": "Ort", "languages": "Sprache"}}
+	f := read(t, feed, o)
+	if len(f.Entries) != 1 || f.Entries[0].Group.GetTitle() != "Frauen nach Krebs" || f.Entries[0].Group.GetExternalId() != "7" || f.Entries[0].Group.GetLanguages()[0] != "de" {
+		t.Errorf("got %v, rejected %v", f.Entries, f.Rejected)
+	}
+	for want, o := range map[string]formats.Options{
+		`has "titel", which is no field`:                    {Columns: map[string]string{"titel": "Titel"}},
+		`title stands under "Name", and none of the first`:  {Columns: map[string]string{"title": "Name"}},
+		`city stands under "Stadt"`:                         {Columns: map[string]string{"venue.address.locality": "Stadt"}},
+		`none of the first 20 rows has a column "title"; x`: {},
+	} {
+		in := feed
+		if want, _, ok := strings.Cut(want, "; x"); ok {
+			in = "a;b\n1;2\n"
+			if _, err := formatstest.TryRead(t, csv.Format{}, strings.NewReader(in), o); err == nil || !strings.Contains(err.Error(), want[:20]) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+			continue
+		}
+		if _, err := formatstest.TryRead(t, csv.Format{}, strings.NewReader(in), o); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(want, "city")) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// No cell that we write is a formula to a spreadsheet, and each is read as it was.
+func TestFormulas(t *testing.T) {
+	t.Parallel()
+	for _, title := range []string{"=1+1", "+1", "-1+1", "@SUM(A1)", "'=1", "''=1", "＝1", "=HYPERLINK(\"http://x\",\"a\")", "-", "plain", "'plain", "-12.5"} {
+		g := &groupsv1.Group{Name: "groups/1", Title: title, Format: groupsv1.Group_ONLINE}
+		row, _, err := csv.Write(formats.Listing{Group: g})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cell := strings.TrimPrefix(strings.TrimPrefix(string(row), "1,"), `"`)
+		if strings.ContainsAny(cell[:1], "=+-@") && title != "-12.5" {
+			t.Errorf("%s is written as %s", title, row)
+		}
+		f := read(t, string(csv.Header())+string(row), formats.Options{})
+		if len(f.Entries) != 1 || f.Entries[0].Group.GetTitle() != title {
+			t.Errorf("%s is read as %v, %v", title, f.Entries, f.Rejected)
+		}
+	}
+}
+
+func TestNoTable(t *testing.T) {
+	t.Parallel()
+	for feed, want := range map[string]string{
+		"": "empty", " \n": "empty", "id,title\n1,\"a": "ends within quotes that began in the row at line 2", "PK\x03\x04": "spreadsheet", "a,b\n": "no row of headings",
+		"id,title\n1,\"a\n" + strings.Repeat("x\n", 100): "ends within quotes that began in the row at line 2",
+	} {
+		if _, err := formatstest.TryRead(t, csv.Format{}, strings.NewReader(feed), formats.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", feed, err, want)
+		}
+	}
+	if f := read(t, "id,title\n", formats.Options{}); len(f.Entries)+len(f.Rejected) != 0 {
+		t.Errorf("headings alone are %v, %v", f.Entries, f.Rejected)
+	}
+}
+
+type repeat string
+
+func (r repeat) Read(p []byte) (int, error) { return copy(p, r), nil }
+
+// A line, a cell or a number of cells of 1 GB takes no memory.
+func TestHoldsLittle(t *testing.T) { //nolint:paralleltest // measures memory
+	for _, c := range []struct{ begin, filling, want string }{
+		{"id,title\n", "x", "longer than"}, {"id,title\n1,\"", "x\n", "ends within quotes"}, {"id,title\n", ",", "more than 1000 cells"}, {"", "x", "no row of headings"}, {"id,title\n", "\n", ""},
+	} {
+		n := int64(1 << 30)
+		if testing.Short() {
+			n /= 16
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		said := ""
+		for r, err := range (csv.Format{}).Records(io.MultiReader(strings.NewReader(c.begin), io.LimitReader(repeat(strings.Repeat(c.filling, 1<<14)), n)), formats.Options{}) {
+			switch {
+			case err != nil:
+				said += err.Error()
+			case r.Rejected != nil:
+				said += r.Rejected.Reason
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 32<<20 && c.filling != "\n" {
+			t.Errorf("%q, then 1 GB of %q, took %d bytes", c.begin, c.filling, grown)
+		}
+		if c.want == "" && said != "" || !strings.Contains(said, c.want) {
+			t.Errorf("%q, then 1 GB of %q: %q, want %q", c.begin, c.filling, said, c.want)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(sheet))
+	f.Add([]byte("title|seats|fee|currency|lat|lng|days|time|rrule\na|5|1,50|eur|1|2|mon|10|\n"))
+	f.Add([]byte("\xff\xfet\x00i\x00t\x00l\x00e\x00\n\x00a\x00"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if _, err := formatstest.TryRead(t, csv.Format{}, strings.NewReader(string(in)), formats.Options{TimeZone: "Europe/Berlin"}); err != nil {
+			return
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	var feed strings.Builder
+	feed.Write(csv.Header())
+	const rows = 1000
+	for i := range rows {
+		row, _, err := csv.Write(formats.Listing{Group: &groupsv1.Group{Name: fmt.Sprintf("groups/%d", i), Title: "Circle", Format: groupsv1.Group_ONLINE, Languages: []string{"en"}, Description: strings.Repeat("word ", 50)}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		feed.Write(row)
+	}
+	for b.Loop() {
+		n := 0
+		for r, err := range (csv.Format{}).Records(strings.NewReader(feed.String()), formats.Options{}) {
+			if err != nil || r.Rejected != nil {
+				b.Fatal(err, r.Rejected)
+			}
+			n++
+		}
+		if n != rows {
+			b.Fatalf("%d rows", n)
+		}
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
