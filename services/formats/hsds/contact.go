@@ -1,7 +1,6 @@
 package hsds
 
 import (
-	"fmt"
 	"net/mail"
 	"slices"
 	"strings"
@@ -63,7 +62,10 @@ func (r *reader) phone(o object, id string, to *string) {
 	if *to != "" {
 		return
 	}
-	for i, p := range o.list("phones") {
+	for _, p := range o.list("phones") {
+		if r.ours && p.text("id") != derivedID(id, "phones/0") {
+			continue
+		}
 		if kind := strings.ToLower(p.text("type")); kind != "" && kind != "voice" && kind != "cell" && kind != "mobile" {
 			continue
 		}
@@ -79,8 +81,7 @@ func (r *reader) phone(o object, id string, to *string) {
 		}
 		*to = number
 		if r.ours {
-			p.dropIf("id", derivedID(id, fmt.Sprintf("phones/%d", i)))
-			p.drop("number", "type")
+			p.drop("id", "number", "type")
 		}
 		return
 	}

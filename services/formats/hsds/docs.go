@@ -44,6 +44,7 @@ type Organization struct {
 	Description string    `json:"description"`
 	Email       string    `json:"email,omitempty"`
 	Website     string    `json:"website,omitempty"`
+	URI         string    `json:"uri,omitempty"`
 	Parent      string    `json:"parent_organization_id,omitempty"`
 	Phones      []Phone   `json:"phones,omitempty"`
 	Services    []Service `json:"services,omitempty"`

@@ -3,6 +3,7 @@ package hsds
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -25,6 +26,12 @@ func giveBack(s *Service, extensions *structpb.Struct) ([]byte, error) {
 	}
 	delete(kept, leftOut)
 	delete(kept, "id") // the service has its own here
+	// Who offers it and whom it is for, the record says in its own words.
+	for _, key := range []string{"organization", "fees_description", "eligibility_description", "interpretation_services", "application_process"} {
+		if v, ok := kept[key]; ok {
+			m[key] = v
+		}
+	}
 	fill(m, kept)
 	if raw, err = json.Marshal(m); err != nil {
 		return nil, fmt.Errorf("write the service: %w", err)
@@ -51,7 +58,7 @@ func fill(m, kept map[string]any) {
 }
 
 // unlike returns the kept elements of a list that are none of those it has. A kept element that does not contradict one of
-// them is what is left of it, and is filled into it; its id and words come back.
+// them is what is left of it, and is filled into it; its words come back.
 func unlike(have, kept []any, same bool) []any {
 	var out []any
 	used := make([]bool, len(have))
@@ -64,8 +71,8 @@ next:
 				continue
 			}
 			used[i] = true
-			for _, name := range []string{"id", "description", "amount_description"} {
-				if v, ok := more[name]; ok {
+			for _, name := range soft() {
+				if v, ok := more[name]; ok && name != "id" { // by ids of its own, Cairn knows again what it wrote
 					m[name] = v
 				}
 			}
@@ -77,19 +84,18 @@ next:
 	return out
 }
 
+// soft are the members that may differ between what is written and what is kept of the same thing.
+func soft() []string { return []string{"id", "description", "amount_description", "address_type"} }
+
 // contradicts reports whether two objects have a plain member in which they differ.
 func contradicts(a, b map[string]any) bool {
 	for k, v := range b {
 		have, ok := a[k]
-		switch k {
-		case "id", "description", "amount_description":
-			continue
-		}
 		switch v.(type) {
 		case map[string]any, []any:
 			continue
 		}
-		if ok && !strings.EqualFold(fmt.Sprint(have), fmt.Sprint(v)) {
+		if ok && !slices.Contains(soft(), k) && !strings.EqualFold(fmt.Sprint(have), fmt.Sprint(v)) {
 			return true
 		}
 	}

@@ -29,6 +29,10 @@ func (r *reader) cost(id string) {
 			continue
 		}
 		switch {
+		case r.ours:
+			if fee == nil && m.GetCurrencyCode() != "" {
+				fee = m
+			}
 		case m.GetUnits() == 0 && m.GetNanos() == 0:
 			free = true
 		case m.GetCurrencyCode() == "":
@@ -39,7 +43,10 @@ func (r *reader) cost(id string) {
 	}
 	c := r.g.GetCost()
 	if r.ours {
-		r.dropDerived(r.service, "cost_options", id, "cost_options")
+		r.dropDerived(r.service, "cost_options", id, "cost_options", []string{"currency", "amount"}, func(o object, _ int) {
+			o.dropIf("amount_description", perSession)
+			o.dropIf("amount_description", freeOfCharge)
+		})
 		if c != nil && c.GetType() == groupsv1.Group_Cost_FEE {
 			c.Amount = fee
 		}
@@ -120,7 +127,9 @@ func (r *reader) capacity(id string) {
 		r.g.Capacity = &groupsv1.Group_Capacity{Seats: int32(maximum)} //nolint:gosec // bounded just above
 	}
 	if r.ours {
-		r.dropDerived(r.service, "capacities", id, "capacities")
+		r.dropDerived(r.service, "capacities", id, "capacities", []string{"unit", "available", "maximum", "updated"}, func(o object, _ int) {
+			o.dropIf("description", seatsInGroup)
+		})
 	}
 }
 
@@ -140,7 +149,8 @@ func (r *reader) times(id string) {
 	}
 	n := 0
 	from.remove("schedules", func(s object) bool {
-		if len(r.g.GetRegularTimes()) >= 40 {
+		own := s.text("id") == derivedID(id, fmt.Sprintf("schedules/%d", n))
+		if len(r.g.GetRegularTimes()) >= 40 || (r.ours && !own) {
 			return false
 		}
 		t, ok := r.time(s, zone)
@@ -149,8 +159,8 @@ func (r *reader) times(id string) {
 		}
 		r.g.RegularTimes = append(r.g.RegularTimes, t)
 		if r.ours {
-			s.dropIf("id", derivedID(id, fmt.Sprintf("schedules/%d", n)))
-			s.drop("description", "attributes")
+			s.drop("id", "attributes")
+			s.dropIf("description", describeTime(t, orElse(t.GetTimeZone(), zone)))
 		}
 		n++
 		s.drop("freq", "interval", "byday", "bymonthday", "count", "until", "wkst", "dtstart", "opens_at", "closes_at", "timezone")
@@ -280,17 +290,32 @@ func (r *reader) texts(id string) {
 	} {
 		r.service.dropIf(key, text)
 	}
-	r.dropDerived(r.location, "accessibility", id, "location/accessibility")
+	terms := termsAt(r.g, place{"accessibility", "accessibility"})
+	r.dropDerived(r.location, "accessibility", id, "location/accessibility", nil, func(o object, n int) {
+		if n < len(terms) {
+			o.dropIf("description", terms[n].Name)
+		}
+	})
 }
 
-// dropDerived takes the elements that Cairn wrote out of a list.
-func (r *reader) dropDerived(o object, key, id, part string) {
+// dropDerived takes out of a list's elements what Cairn wrote: the members that are named and the texts that are its own.
+func (r *reader) dropDerived(o object, key, id, part string, members []string, own func(object, int)) {
 	n := 0
 	o.remove(key, func(e object) bool {
-		own := e.text("id") == derivedID(id, fmt.Sprintf("%s/%d", part, n))
-		if own {
-			n++
+		if e.text("id") != derivedID(id, fmt.Sprintf("%s/%d", part, n)) {
+			return false
 		}
-		return own
+		e.drop("id")
+		e.drop(members...)
+		own(e, n)
+		n++
+		return pruned(e.m) == nil
 	})
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
 }

@@ -258,14 +258,15 @@ func (r *reader) languages(id string) {
 	n := 0
 	take := func(o object) {
 		o.remove("languages", func(l object) bool {
+			own := derivedID(id, fmt.Sprintf("languages/%d", n))
 			tag, ok := readLanguage(l)
-			if !ok || len(r.g.GetLanguages()) >= 20 {
+			if !ok || (r.ours && l.text("id") != own) || len(r.g.GetLanguages()) >= 20 {
 				return false
 			}
 			if !slices.Contains(r.g.GetLanguages(), tag) {
 				r.g.Languages = append(r.g.Languages, tag)
 			}
-			l.dropIf("id", derivedID(id, fmt.Sprintf("languages/%d", n)))
+			l.dropIf("id", own)
 			n++
 			l.drop("code", "name")
 			l.remove("attributes", func(a object) bool { return ownTerm(a.child("taxonomy_term")) != nil })
@@ -369,15 +370,21 @@ func (r *reader) degrees(o object, key string, most float64) (float64, bool) {
 // address takes the first address that people can go to.
 func (r *reader) address(id string) *typev1.PostalAddress {
 	list := r.location.list("addresses")
-	at := slices.IndexFunc(list, func(a object) bool { return a.text("address_type") != "postal" && a.text("address_type") != "virtual" })
-	if at < 0 {
+	own := derivedID(id, "location/addresses/0")
+	at := slices.IndexFunc(list, func(a object) bool {
+		if r.ours {
+			return a.text("id") == own
+		}
+		return a.text("address_type") != "postal" && a.text("address_type") != "virtual"
+	})
+	if at < 0 && !r.ours {
 		at = slices.IndexFunc(list, func(a object) bool { return a.m != nil })
 	}
 	if at < 0 || list[at].m == nil {
 		return nil
 	}
 	a, out := list[at], &typev1.PostalAddress{}
-	a.dropIf("id", derivedID(id, "location/addresses/0"))
+	a.dropIf("id", own)
 	a.dropIf("address_type", "physical")
 	var lines []string
 	for _, key := range []string{"address_1", "address_2"} {
@@ -469,8 +476,8 @@ func (r *reader) keep(id string) {
 		r.at.dropIf("id", LocationID(id))
 		r.at.dropIf("id", r.g.GetExternalId())
 	}
-	if r.ours {
-		s.drop("organization") // the owner has it
+	if strings.HasPrefix(s.child("organization").text("uri"), organizationsURI) {
+		s.drop("organization") // the owner, which the group names
 	}
 	x, err := keep(s.m)
 	if err != nil {

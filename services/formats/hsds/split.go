@@ -71,6 +71,13 @@ func (s *spreader) document(raw []byte) bool {
 	if service, is := member(raw, "service"); is && kind(service) == '{' {
 		return s.service(joined(service, "service_at_locations", array(without(raw, "service"))))
 	}
+	if _, is := member(raw, "status"); !is {
+		for _, key := range []string{"legal_status", "tax_status", "year_incorporated", "website", "parent_organization_id"} {
+			if _, is := member(raw, key); is {
+				return s.refuse("status", raw, "is missing: this is an organization without its services; ask for them, or for the services themselves")
+			}
+		}
+	}
 	return s.service(raw)
 }
 

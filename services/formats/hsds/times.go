@@ -75,7 +75,7 @@ func writeRule(rrule string, s *Schedule) bool {
 	if !ok {
 		return false
 	}
-	out := Schedule{Freq: parts["FREQ"], ByDay: parts["BYDAY"], ByMonthDay: parts["BYMONTHDAY"], Wkst: parts["WKST"]}
+	out := Schedule{DTStart: s.DTStart, Freq: parts["FREQ"], ByDay: parts["BYDAY"], ByMonthDay: parts["BYMONTHDAY"], Wkst: parts["WKST"]}
 	if out.Freq == "DAILY" && parts["INTERVAL"] == "" && out.ByDay == "" && out.ByMonthDay == "" {
 		out.Freq, out.ByDay = "WEEKLY", "MO,TU,WE,TH,FR,SA,SU"
 	}

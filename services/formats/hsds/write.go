@@ -88,12 +88,15 @@ func WriteLocation(l formats.Listing, v Version, full bool) (*ServiceAtLocation,
 	return at, nil
 }
 
+// organizationsURI begins the uri of the organizations that Cairn writes.
+const organizationsURI = "https://cairn.care/organizations/"
+
 // WriteOrganization writes an organization: its name and how the public reaches it.
 func WriteOrganization(o *partnersv1.Organization, full bool) *Organization {
 	id := idOf(o.GetName())
 	out := &Organization{
 		ID: id, Name: o.GetDisplayName(), Description: "Takes part in Cairn.", Email: o.GetContact().GetEmail(), Website: o.GetContact().GetWebsite(),
-		Parent: idOf(o.GetParent()),
+		URI: organizationsURI + id, Parent: idOf(o.GetParent()),
 	}
 	if kind := o.GetKind(); kind != 0 {
 		out.Description = spoken(kind.String()) + "."
@@ -107,6 +110,13 @@ func WriteOrganization(o *partnersv1.Organization, full bool) *Organization {
 // idOf returns the id in a resource name.
 func idOf(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
+// What is written in words beside what is said in members.
+const (
+	freeOfCharge = "Free of charge."
+	perSession   = "for one session"
+	seatsInGroup = "Seats in the group"
+)
+
 type writer struct {
 	g       *groupsv1.Group
 	version Version
@@ -118,7 +128,9 @@ func (w *writer) lose(field, reason string, a ...any) {
 	w.losses = append(w.losses, formats.Loss{Field: field, Reason: fmt.Sprintf(reason, a...) + "."})
 }
 
-func (w *writer) part(format string, a ...any) string { return derivedID(w.id, fmt.Sprintf(format, a...)) }
+func (w *writer) part(format string, a ...any) string {
+	return derivedID(w.id, fmt.Sprintf(format, a...))
+}
 
 // label is the label of an attribute, which 3.1 has.
 func (w *writer) label(s string) string {
@@ -167,11 +179,7 @@ func (w *writer) service(s *Service) {
 		s.Languages = append(s.Languages, w.language(i, tag))
 	}
 	for i, t := range g.GetRegularTimes() {
-		zone := t.GetTimeZone()
-		if zone == "" {
-			zone = g.GetTimeZone()
-		}
-		schedule, plain := writeTime(t, zone, w.id, i, w.label)
+		schedule, plain := writeTime(t, orElse(t.GetTimeZone(), g.GetTimeZone()), w.id, i, w.label)
 		if !plain {
 			w.lose(fmt.Sprintf("regular_times[%d].rrule", i), "HSDS knows weekly and monthly times only; the rule %s stands in the schedule's description and in an attribute of Cairn's", t.GetRrule())
 		}
@@ -332,10 +340,10 @@ func (w *writer) cost(s *Service) {
 	c := w.g.GetCost()
 	switch {
 	case c.GetType() == groupsv1.Group_Cost_FREE:
-		s.CostOptions = []CostOption{{ID: w.part("cost_options/0"), Amount: "0", AmountDescription: "Free of charge."}}
+		s.CostOptions = []CostOption{{ID: w.part("cost_options/0"), Amount: "0", AmountDescription: freeOfCharge}}
 	case c.GetAmount() != nil:
 		s.CostOptions = []CostOption{{
-			ID: w.part("cost_options/0"), Currency: c.GetAmount().GetCurrencyCode(), Amount: decimal(c.GetAmount()), AmountDescription: "for one session",
+			ID: w.part("cost_options/0"), Currency: c.GetAmount().GetCurrencyCode(), Amount: decimal(c.GetAmount()), AmountDescription: perSession,
 		}}
 	}
 }
@@ -361,7 +369,7 @@ func (w *writer) capacity(s *Service) {
 	}
 	s.Capacities = []Capacity{{
 		ID: w.part("capacities/0"), Unit: Unit{ID: derivedID("units", "seat"), Name: "Seat"}, Available: min(a.GetOpenSeats(), w.g.GetCapacity().GetSeats()),
-		Maximum: w.g.GetCapacity().GetSeats(), Description: "Seats in the group", Updated: updated,
+		Maximum: w.g.GetCapacity().GetSeats(), Description: seatsInGroup, Updated: updated,
 	}}
 }
 
@@ -388,7 +396,7 @@ func feesText(c *groupsv1.Group_Cost) string {
 	var out []string
 	switch c.GetType() {
 	case groupsv1.Group_Cost_FREE:
-		out = append(out, "Free of charge.")
+		out = append(out, freeOfCharge)
 	case groupsv1.Group_Cost_DONATION:
 		out = append(out, "Donations are welcome.")
 	case groupsv1.Group_Cost_FEE:
