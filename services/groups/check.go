@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/text/language"
 	"google.golang.org/genproto/googleapis/type/date"
@@ -27,7 +28,7 @@ const (
 // rules have found: paths begin with "group.".
 func checkGroup(g *groupsv1.Group) error {
 	c := &checker{root: "group"}
-	c.text(g.ProtoReflect(), "group")
+	c.text(g.ProtoReflect(), "")
 	g.Title = strings.TrimSpace(g.GetTitle())
 	g.ExternalId = strings.TrimSpace(g.GetExternalId())
 	c.need(g.GetTitle() != "", "title", "is needed: the group's name for people")
@@ -61,7 +62,7 @@ func checkGroup(g *groupsv1.Group) error {
 // checkFacilitator is checkGroup for a facilitator.
 func checkFacilitator(f *groupsv1.Facilitator) error {
 	c := &checker{root: "facilitator"}
-	c.text(f.ProtoReflect(), "facilitator")
+	c.text(f.ProtoReflect(), "")
 	f.DisplayName = strings.TrimSpace(f.GetDisplayName())
 	c.need(f.GetDisplayName() != "", "display_name", "is needed: the name that members see")
 	f.Languages = c.languages(f.GetLanguages())
@@ -79,6 +80,47 @@ func checkFacilitator(f *groupsv1.Facilitator) error {
 		c.date("licence.expire_date", l.GetExpireDate())
 	}
 	return c.err()
+}
+
+// checkResource is checkGroup for a resource.
+func checkResource(m *groupsv1.Resource) error {
+	c := &checker{root: "resource"}
+	c.text(m.ProtoReflect(), "")
+	m.Title = strings.TrimSpace(m.GetTitle())
+	c.need(m.GetTitle() != "", "title", "is needed: what it is called")
+	c.need(m.GetKind() != 0, "kind", "is needed: what it is, e.g. BOOK")
+	m.Languages = c.languages(m.GetLanguages())
+	c.need(len(m.GetLanguages()) > 0, "languages", `is needed: which it is in, e.g. "en"`)
+	for i, code := range m.GetCancerTypes() {
+		c.cancerType(fmt.Sprintf("cancer_types[%d]", i), code)
+	}
+	c.need(len(m.GetCancerTypes()) > 0, "cancer_types", `is needed: which cancers it is about, "any" for all`)
+	c.need(m.GetIsbn() == "" || validISBN(m.GetIsbn()), "isbn", "has a wrong check digit")
+	c.need(m.GetIsbn() == "" || m.GetKind() == groupsv1.Resource_BOOK, "isbn", "is for kind BOOK only")
+	return c.err()
+}
+
+// validISBN checks the last digit of an ISBN of 10 or 13 digits (ISO 2108).
+func validISBN(isbn string) bool {
+	sum := 0
+	for i, r := range isbn {
+		digit := int(r - '0')
+		if r == 'X' {
+			digit = 10
+		}
+		switch {
+		case len(isbn) == 10:
+			sum += (10 - i) * digit
+		case i%2 == 1:
+			sum += 3 * digit
+		default:
+			sum += digit
+		}
+	}
+	if len(isbn) == 10 {
+		return sum%11 == 0
+	}
+	return sum%10 == 0
 }
 
 // sizeClass returns the class of a number of seats.
@@ -102,7 +144,10 @@ type checker struct {
 
 func (c *checker) need(ok bool, path, format string, a ...any) {
 	if !ok {
-		c.violations = append(c.violations, fault.Field(c.root+"."+path, format, a...))
+		if c.root != "" {
+			path = c.root + "." + path
+		}
+		c.violations = append(c.violations, fault.Field(path, format, a...))
 	}
 }
 
@@ -113,18 +158,18 @@ func (c *checker) err() error {
 	return fault.Invalid(c.violations...)
 }
 
-// text refuses NUL, which PostgreSQL cannot keep, wherever it stands in the message.
-func (c *checker) text(m protoreflect.Message, path string) {
+// text checks every text in the message, whose fields' paths begin with prefix.
+func (c *checker) text(m protoreflect.Message, prefix string) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		at := path + "." + string(fd.Name())
+		at := prefix + string(fd.Name())
 		one := func(v protoreflect.Value, at string) {
-			switch fd.Kind() {
-			case protoreflect.StringKind:
-				if strings.ContainsRune(v.String(), 0) {
-					c.violations = append(c.violations, fault.Field(at, "must not hold the character NUL"))
-				}
-			case protoreflect.MessageKind:
-				c.text(v.Message(), at)
+			switch {
+			case fd.Kind() == protoreflect.MessageKind:
+				c.text(v.Message(), at+".")
+			case fd.Kind() == protoreflect.StringKind && hasLines(fd.Name()):
+				c.plainText(at, v.String())
+			case fd.Kind() == protoreflect.StringKind:
+				c.plainLine(at, v.String())
 			}
 		}
 		switch {
@@ -138,6 +183,37 @@ func (c *checker) text(m protoreflect.Message, path string) {
 		}
 		return true
 	})
+}
+
+// hasLines reports whether a field holds a text of several lines rather than a name.
+func hasLines(field protoreflect.Name) bool {
+	switch field {
+	case "summary", "description", "biography", "text", "directions", "join_instructions", "goals", "evidence":
+		return true
+	}
+	return false
+}
+
+// plainText refuses control characters other than those that end lines and indent. (NUL, which PostgreSQL cannot keep, is
+// one.)
+func (c *checker) plainText(path, text string) {
+	for _, r := range text {
+		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
+			c.need(false, path, "must not hold the control character %U", r)
+			return
+		}
+	}
+}
+
+// plainLine refuses control characters, and those that make a name read otherwise than it is written: overrides and
+// isolates of the writing direction (UAX #9), and line separators.
+func (c *checker) plainLine(path, text string) {
+	for _, r := range text {
+		if unicode.IsControl(r) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) || r == 0x2028 || r == 0x2029 {
+			c.need(false, path, "must not hold the character %U", r)
+			return
+		}
+	}
 }
 
 // languages returns the tags in canonical form, without repetition.

@@ -110,6 +110,7 @@ func queueSaveFacilitator(b *pgx.Batch, r *facilitatorRow, f *groupsv1.Facilitat
 		VALUES (@id, @org, @revision, @display_name, @languages, @lived_experience, @expire_date::date, @verified, @body, @create_time, @update_time)
 		ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, display_name = excluded.display_name, languages = excluded.languages,
 			lived_experience = excluded.lived_experience, licence_expire_date = excluded.licence_expire_date,
+			licence_notice = CASE WHEN facilitators.licence_expire_date = excluded.licence_expire_date THEN facilitators.licence_notice END,
 			licence_verified = excluded.licence_verified, body = excluded.body, update_time = excluded.update_time`, args)
 	return nil
 }

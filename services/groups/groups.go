@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
@@ -26,26 +27,33 @@ func Component() chassis.Component {
 }
 
 func start(ctx context.Context, h *chassis.Host) error {
-	s := &server{db: h.DB, clock: h.Clock, pulse: newPulse(h.DB, h.Log)}
+	partners := partnersv1.NewPartnersServiceClient(h.Peer("partners"))
+	s := &server{db: h.DB, clock: h.Clock, orgs: newOrganizations(partners, h.Clock), pulse: newPulse(h.DB, h.Log)}
 	if err := s.openFeed(ctx, h.Log); err != nil {
 		return err
 	}
 	groupsv1.RegisterGroupsServiceServer(h, s)
 	groupsv1.RegisterDirectoryServiceServer(h, s)
 	groupsv1.RegisterSyncServiceServer(h, s)
+	groupsv1.RegisterResourcesServiceServer(h, s)
 	h.Subscribe(s.fromMembership())
 	h.Subscribe(s.fromScheduling())
-	h.Periodic = append(h.Periodic, licenceSweep())
+	h.Periodic = append(h.Periodic, licenceSweep(), reviewSweep())
+	if err := river.AddWorkerSafely(h.Workers, &reviewWorker{server: s}); err != nil {
+		return err
+	}
 	return river.AddWorkerSafely(h.Workers, &licenceWorker{server: s, log: h.Log})
 }
 
-// server answers GroupsService and DirectoryService.
+// server answers every service of groups but FeedsService.
 type server struct {
 	groupsv1.UnimplementedGroupsServiceServer
 	groupsv1.UnimplementedDirectoryServiceServer
 	groupsv1.UnimplementedSyncServiceServer
+	groupsv1.UnimplementedResourcesServiceServer
 	db    *pg.DB
 	clock clock.Clock
+	orgs  *organizations
 	pulse *pulse // of the change feed
 }
 

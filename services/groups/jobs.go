@@ -34,13 +34,14 @@ type licenceWorker struct {
 	log    *slog.Logger
 }
 
-// Work pauses the therapy groups that have no licence any more, each in a transaction of its own.
+// Work pauses the therapy groups that have no licence any more, each in a transaction of its own, and tells of the licences that
+// lapse.
 func (w *licenceWorker) Work(ctx context.Context, _ *river.Job[licenceArgs]) error {
 	paused, err := w.server.pauseUnlicensed(ctx)
 	if paused > 0 {
 		w.log.InfoContext(ctx, "therapy groups paused, their licence has lapsed", "groups", paused)
 	}
-	return err
+	return errors.Join(err, w.server.tellLapsing(ctx))
 }
 
 // pauseUnlicensed pauses every published therapy group without a valid licence and returns how many it has paused.

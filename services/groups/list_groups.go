@@ -20,6 +20,7 @@ func groupFields() aip.Fields {
 	return aip.Fields{
 		"organization":  aip.Ref("g.org_id", "organizations"),
 		"state":         aip.Enum("g.state", groupsv1.Group_State_value),
+		"pause_reason":  aip.Enum("g.pause_reason", groupsv1.Group_PauseReason_value),
 		"kind":          aip.Enum("g.kind", groupsv1.Group_Kind_value),
 		"facilitation":  aip.Enum("g.facilitation", groupsv1.Group_Facilitation_value),
 		"format":        aip.Enum("g.format", groupsv1.Group_Format_value),

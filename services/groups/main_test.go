@@ -20,6 +20,7 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/internal/pgtest"
 	"cairn.care/services/internal/suitetest"
+	"cairn.care/services/partners"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -35,21 +36,22 @@ type suite struct {
 	groupsv1.GroupsServiceClient
 	groupsv1.DirectoryServiceClient
 	groupsv1.SyncServiceClient
+	groupsv1.ResourcesServiceClient
 
 	owner, stranger, platform, public context.Context
 }
 
 func setup(t *testing.T) *suite {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), Component()})
 	conn := s.Conn("groups")
 	return &suite{
 		Suite: s, GroupsServiceClient: groupsv1.NewGroupsServiceClient(conn), DirectoryServiceClient: groupsv1.NewDirectoryServiceClient(conn),
-		SyncServiceClient: groupsv1.NewSyncServiceClient(conn),
-		owner:             suitetest.Client(t.Context(), ours, "groups.read", "groups.write"),
-		stranger:          suitetest.Client(t.Context(), theirs, "groups.read", "groups.write"),
-		platform:          suitetest.Platform(t.Context(), "groups.read", "groups.write"),
-		public:            t.Context(),
+		SyncServiceClient: groupsv1.NewSyncServiceClient(conn), ResourcesServiceClient: groupsv1.NewResourcesServiceClient(conn),
+		owner:    suitetest.Client(t.Context(), ours, "groups.read", "groups.write"),
+		stranger: suitetest.Client(t.Context(), theirs, "groups.read", "groups.write"),
+		platform: suitetest.Platform(t.Context(), "groups.read", "groups.write"),
+		public:   t.Context(),
 	}
 }
 

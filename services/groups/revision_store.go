@@ -35,6 +35,16 @@ type history struct {
 	times        []time.Time
 	changes      []int16
 	fields       [][]byte
+
+	guidelines replacedGuidelines
+}
+
+// replacedGuidelines are versions that a change has put an end to.
+type replacedGuidelines struct {
+	groups, orgs []uuid.UUID
+	versions     []int32
+	texts, uris  []string
+	times        []time.Time
 }
 
 // newHistory returns a history of changes that the context's caller makes, by hand if feedRun is uuid.Nil.
@@ -64,6 +74,12 @@ func (h *history) add(k *groupKey, change groupsv1.GroupRevision_Change, before,
 	}
 	h.groups, h.orgs, h.revisions = append(h.groups, k.ID), append(h.orgs, k.OrgID), append(h.revisions, k.Revision)
 	h.times, h.changes, h.fields = append(h.times, k.UpdateTime), append(h.changes, int16(change)), append(h.fields, fields)
+	old, now := before.GetGuidelines(), after.GetGuidelines()
+	if acknowledgeable(old) > 0 && (old.GetText() != now.GetText() || old.GetUri() != now.GetUri()) {
+		g := &h.guidelines
+		g.groups, g.orgs, g.versions = append(g.groups, k.ID), append(g.orgs, k.OrgID), append(g.versions, old.GetVersion())
+		g.texts, g.uris, g.times = append(g.texts, old.GetText()), append(g.uris, old.GetUri()), append(g.times, k.UpdateTime)
+	}
 	return nil
 }
 
@@ -78,6 +94,13 @@ func (h *history) queue(b *pgx.Batch) {
 			"actor": h.actor, "feed_run": h.feedRun, "groups": h.groups, "revisions": h.revisions, "orgs": h.orgs,
 			"times": h.times, "changes": h.changes, "fields": h.fields,
 		})
+	if g := &h.guidelines; len(g.groups) > 0 {
+		b.Queue(`
+			INSERT INTO guidelines_versions (group_id, version, org_id, text, uri, replace_time)
+			SELECT * FROM unnest(@groups::uuid[], @versions::int[], @orgs::uuid[], @texts::text[], @uris::text[], @times::timestamptz[])
+			ON CONFLICT DO NOTHING`,
+			pgx.NamedArgs{"groups": g.groups, "versions": g.versions, "orgs": g.orgs, "texts": g.texts, "uris": g.uris, "times": g.times})
+	}
 }
 
 // changeOf returns what a revision calls the change of an event ("created", "updated", …).

@@ -27,6 +27,7 @@ import (
 	"cairn.care/services/internal/pgtest"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
+	"cairn.care/services/partners"
 	"cairn.care/services/scheduling"
 )
 
@@ -44,7 +45,7 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{groups.Component(), membership.Component(), scheduling.Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), scheduling.Component()})
 	return &fixture{
 		Suite: s, t: t, directory: groupsv1.NewDirectoryServiceClient(s.Conn("groups")),
 		Clients: importer.Clients{Groups: groupsv1.NewGroupsServiceClient(s.Conn("groups")), Scheduling: schedulingv1.NewSchedulingServiceClient(s.Conn("scheduling"))},

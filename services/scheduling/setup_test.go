@@ -24,6 +24,7 @@ import (
 	"cairn.care/services/internal/pgtest"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
+	"cairn.care/services/partners"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -53,7 +54,7 @@ type fixture struct {
 
 func setup(t testing.TB) *fixture {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{groups.Component(), membership.Component(), Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), Component()})
 	s.Clock.Set(thursday)
 	scopes := []string{"groups.write", "members.write", "members.read", "schedule.write", "schedule.read"}
 	f := &fixture{

@@ -24,6 +24,7 @@ import (
 	"cairn.care/services/internal/pgtest"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
+	"cairn.care/services/partners"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -39,7 +40,7 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{groups.Component(), membership.Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component()})
 	return &fixture{
 		Suite: s, t: t, org: aip.Name("organizations", aip.NewID()),
 		groups:  groupsv1.NewGroupsServiceClient(s.Conn("groups")),

@@ -12,12 +12,13 @@ import (
 	"cairn.care/services/groups"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
+	"cairn.care/services/partners"
 )
 
 // What membership asks of groups it asks on its own account: whoever keeps members need not be let into groups.
 func TestWhoeverKeepsMembersNeedsNoScopeOfGroups(t *testing.T) {
 	t.Parallel()
-	s := suitetest.Start(t, []chassis.Component{groups.Component(), membership.Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component()})
 	const ours, theirs = "organizations/0192d7a5-0000-7000-8000-00000000000a", "organizations/0192d7a5-0000-7000-8000-00000000000b"
 	draft, err := groupsv1.NewGroupsServiceClient(s.Conn("groups")).CreateGroup(suitetest.Client(t.Context(), ours, "groups.write"), &groupsv1.CreateGroupRequest{
 		Group: &groupsv1.Group{Title: "Draft", Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED, Format: groupsv1.Group_ONLINE},

@@ -62,7 +62,9 @@ type GroupChanged struct {
 	// Who leads and who advises.
 	Facilitators []*Group_FacilitatorRole `protobuf:"bytes,17,rep,name=facilitators,proto3" json:"facilitators,omitempty"`
 	// When the change was made.
-	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	// Why it is paused, if it is.
+	PauseReason   Group_PauseReason `protobuf:"varint,19,opt,name=pause_reason,json=pauseReason,proto3,enum=cairn.groups.v1.Group_PauseReason" json:"pause_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +225,13 @@ func (x *GroupChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GroupChanged) GetPauseReason() Group_PauseReason {
+	if x != nil {
+		return x.PauseReason
+	}
+	return Group_PAUSE_REASON_UNSPECIFIED
+}
+
 // The data of care.cairn.groups.facilitator.{created,updated,licence_verified}.v1.
 type FacilitatorChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -296,6 +305,209 @@ func (x *FacilitatorChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// The data of care.cairn.groups.facilitator.licence_lapsing.v1: a verified licence lapses soon, told 30 and 7 days before, or
+// has lapsed. The event's revision is the facilitator's present one.
+type LicenceLapsing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The facilitator, "facilitators/{uuid}".
+	Facilitator string `protobuf:"bytes,1,opt,name=facilitator,proto3" json:"facilitator,omitempty"`
+	// Her organization, "organizations/{uuid}".
+	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The last day on which the licence is valid, UTC.
+	LicenceExpireDate *date.Date `protobuf:"bytes,3,opt,name=licence_expire_date,json=licenceExpireDate,proto3" json:"licence_expire_date,omitempty"`
+	// For how many more days it is valid, today included; 0 when it has lapsed.
+	DaysLeft int32 `protobuf:"varint,4,opt,name=days_left,json=daysLeft,proto3" json:"days_left,omitempty"`
+	// The group therapy that she leads and nobody with a licence that holds longer does, "groups/{uuid}", at most 1,000: it takes
+	// no new people from the day on which the licence has lapsed.
+	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	// When this was found.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LicenceLapsing) Reset() {
+	*x = LicenceLapsing{}
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LicenceLapsing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LicenceLapsing) ProtoMessage() {}
+
+func (x *LicenceLapsing) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LicenceLapsing.ProtoReflect.Descriptor instead.
+func (*LicenceLapsing) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *LicenceLapsing) GetFacilitator() string {
+	if x != nil {
+		return x.Facilitator
+	}
+	return ""
+}
+
+func (x *LicenceLapsing) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *LicenceLapsing) GetLicenceExpireDate() *date.Date {
+	if x != nil {
+		return x.LicenceExpireDate
+	}
+	return nil
+}
+
+func (x *LicenceLapsing) GetDaysLeft() int32 {
+	if x != nil {
+		return x.DaysLeft
+	}
+	return 0
+}
+
+func (x *LicenceLapsing) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *LicenceLapsing) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
+// The data of care.cairn.groups.resource.{created,updated,reviewed,review_due,flagged,deleted,undeleted}.v1. The event's revision
+// is the resource's.
+type ResourceChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resource, "resources/{uuid}".
+	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Its owner, "organizations/{uuid}".
+	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
+	// What it is.
+	Kind Resource_Kind `protobuf:"varint,3,opt,name=kind,proto3,enum=cairn.groups.v1.Resource_Kind" json:"kind,omitempty"`
+	// Its title.
+	Title string `protobuf:"bytes,4,opt,name=title,proto3" json:"title,omitempty"`
+	// Whether it has been looked at, after the change.
+	State Resource_State `protobuf:"varint,5,opt,name=state,proto3,enum=cairn.groups.v1.Resource_State" json:"state,omitempty"`
+	// Whether it is deleted.
+	Deleted bool `protobuf:"varint,6,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// The day, UTC, from which it is due to be reviewed again; absent when it was never reviewed.
+	ReviewDue *date.Date `protobuf:"bytes,7,opt,name=review_due,json=reviewDue,proto3" json:"review_due,omitempty"`
+	// When the change was made.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceChanged) Reset() {
+	*x = ResourceChanged{}
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceChanged) ProtoMessage() {}
+
+func (x *ResourceChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceChanged.ProtoReflect.Descriptor instead.
+func (*ResourceChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ResourceChanged) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ResourceChanged) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *ResourceChanged) GetKind() Resource_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Resource_KIND_UNSPECIFIED
+}
+
+func (x *ResourceChanged) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *ResourceChanged) GetState() Resource_State {
+	if x != nil {
+		return x.State
+	}
+	return Resource_STATE_UNSPECIFIED
+}
+
+func (x *ResourceChanged) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *ResourceChanged) GetReviewDue() *date.Date {
+	if x != nil {
+		return x.ReviewDue
+	}
+	return nil
+}
+
+func (x *ResourceChanged) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 // The data of care.cairn.groups.group.synced.v1: a feed run has created, changed or removed these groups. Who needs more
 // reads them with BatchGetGroups. The subject is the feed run, the event's revision counts the run's batches.
 type GroupsSynced struct {
@@ -312,7 +524,7 @@ type GroupsSynced struct {
 
 func (x *GroupsSynced) Reset() {
 	*x = GroupsSynced{}
-	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +536,7 @@ func (x *GroupsSynced) String() string {
 func (*GroupsSynced) ProtoMessage() {}
 
 func (x *GroupsSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_events_proto_msgTypes[2]
+	mi := &file_cairn_groups_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +549,7 @@ func (x *GroupsSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupsSynced.ProtoReflect.Descriptor instead.
 func (*GroupsSynced) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_cairn_groups_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GroupsSynced) GetGroups() []string {
@@ -365,7 +577,7 @@ var File_cairn_groups_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xc2\x06\n" +
+	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x89\a\n" +
 	"\fGroupChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12\x14\n" +
@@ -387,12 +599,32 @@ const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\ttime_zone\x18\x10 \x01(\tR\btimeZone\x12J\n" +
 	"\ffacilitators\x18\x11 \x03(\v2&.cairn.groups.v1.Group.FacilitatorRoleR\ffacilitators\x12;\n" +
 	"\vchange_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"changeTime\"\xda\x01\n" +
+	"changeTime\x12E\n" +
+	"\fpause_reason\x18\x13 \x01(\x0e2\".cairn.groups.v1.Group.PauseReasonR\vpauseReason\"\xda\x01\n" +
 	"\x12FacilitatorChanged\x12 \n" +
 	"\vfacilitator\x18\x01 \x01(\tR\vfacilitator\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
 	"\x13licence_expire_date\x18\x03 \x01(\v2\x11.google.type.DateR\x11licenceExpireDate\x12;\n" +
 	"\vchange_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"\x8b\x02\n" +
+	"\x0eLicenceLapsing\x12 \n" +
+	"\vfacilitator\x18\x01 \x01(\tR\vfacilitator\x12\"\n" +
+	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
+	"\x13licence_expire_date\x18\x03 \x01(\v2\x11.google.type.DateR\x11licenceExpireDate\x12\x1b\n" +
+	"\tdays_left\x18\x04 \x01(\x05R\bdaysLeft\x12\x16\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\x12;\n" +
+	"\vchange_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"\xdb\x02\n" +
+	"\x0fResourceChanged\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\"\n" +
+	"\forganization\x18\x02 \x01(\tR\forganization\x122\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1e.cairn.groups.v1.Resource.KindR\x04kind\x12\x14\n" +
+	"\x05title\x18\x04 \x01(\tR\x05title\x125\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x1f.cairn.groups.v1.Resource.StateR\x05state\x12\x18\n" +
+	"\adeleted\x18\x06 \x01(\bR\adeleted\x120\n" +
+	"\n" +
+	"review_due\x18\a \x01(\v2\x11.google.type.DateR\treviewDue\x12;\n" +
+	"\vchange_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTime\"~\n" +
 	"\fGroupsSynced\x12\x16\n" +
 	"\x06groups\x18\x01 \x03(\tR\x06groups\x12\x19\n" +
@@ -412,40 +644,52 @@ func file_cairn_groups_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_events_proto_rawDescData
 }
 
-var file_cairn_groups_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cairn_groups_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_cairn_groups_v1_events_proto_goTypes = []any{
 	(*GroupChanged)(nil),          // 0: cairn.groups.v1.GroupChanged
 	(*FacilitatorChanged)(nil),    // 1: cairn.groups.v1.FacilitatorChanged
-	(*GroupsSynced)(nil),          // 2: cairn.groups.v1.GroupsSynced
-	(Group_State)(0),              // 3: cairn.groups.v1.Group.State
-	(Group_Kind)(0),               // 4: cairn.groups.v1.Group.Kind
-	(Group_Facilitation)(0),       // 5: cairn.groups.v1.Group.Facilitation
-	(Group_Format)(0),             // 6: cairn.groups.v1.Group.Format
-	(Group_Intake)(0),             // 7: cairn.groups.v1.Group.Intake
-	(*Group_AgeLimits)(nil),       // 8: cairn.groups.v1.Group.AgeLimits
-	(Group_Audience)(0),           // 9: cairn.groups.v1.Group.Audience
-	(*Group_FacilitatorRole)(nil), // 10: cairn.groups.v1.Group.FacilitatorRole
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*date.Date)(nil),             // 12: google.type.Date
+	(*LicenceLapsing)(nil),        // 2: cairn.groups.v1.LicenceLapsing
+	(*ResourceChanged)(nil),       // 3: cairn.groups.v1.ResourceChanged
+	(*GroupsSynced)(nil),          // 4: cairn.groups.v1.GroupsSynced
+	(Group_State)(0),              // 5: cairn.groups.v1.Group.State
+	(Group_Kind)(0),               // 6: cairn.groups.v1.Group.Kind
+	(Group_Facilitation)(0),       // 7: cairn.groups.v1.Group.Facilitation
+	(Group_Format)(0),             // 8: cairn.groups.v1.Group.Format
+	(Group_Intake)(0),             // 9: cairn.groups.v1.Group.Intake
+	(*Group_AgeLimits)(nil),       // 10: cairn.groups.v1.Group.AgeLimits
+	(Group_Audience)(0),           // 11: cairn.groups.v1.Group.Audience
+	(*Group_FacilitatorRole)(nil), // 12: cairn.groups.v1.Group.FacilitatorRole
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(Group_PauseReason)(0),        // 14: cairn.groups.v1.Group.PauseReason
+	(*date.Date)(nil),             // 15: google.type.Date
+	(Resource_Kind)(0),            // 16: cairn.groups.v1.Resource.Kind
+	(Resource_State)(0),           // 17: cairn.groups.v1.Resource.State
 }
 var file_cairn_groups_v1_events_proto_depIdxs = []int32{
-	3,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
-	4,  // 1: cairn.groups.v1.GroupChanged.kind:type_name -> cairn.groups.v1.Group.Kind
-	5,  // 2: cairn.groups.v1.GroupChanged.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
-	6,  // 3: cairn.groups.v1.GroupChanged.format:type_name -> cairn.groups.v1.Group.Format
-	7,  // 4: cairn.groups.v1.GroupChanged.intake:type_name -> cairn.groups.v1.Group.Intake
-	8,  // 5: cairn.groups.v1.GroupChanged.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
-	9,  // 6: cairn.groups.v1.GroupChanged.audiences:type_name -> cairn.groups.v1.Group.Audience
-	10, // 7: cairn.groups.v1.GroupChanged.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
-	11, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
-	12, // 9: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
-	11, // 10: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
-	11, // 11: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
+	6,  // 1: cairn.groups.v1.GroupChanged.kind:type_name -> cairn.groups.v1.Group.Kind
+	7,  // 2: cairn.groups.v1.GroupChanged.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
+	8,  // 3: cairn.groups.v1.GroupChanged.format:type_name -> cairn.groups.v1.Group.Format
+	9,  // 4: cairn.groups.v1.GroupChanged.intake:type_name -> cairn.groups.v1.Group.Intake
+	10, // 5: cairn.groups.v1.GroupChanged.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
+	11, // 6: cairn.groups.v1.GroupChanged.audiences:type_name -> cairn.groups.v1.Group.Audience
+	12, // 7: cairn.groups.v1.GroupChanged.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
+	13, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
+	14, // 9: cairn.groups.v1.GroupChanged.pause_reason:type_name -> cairn.groups.v1.Group.PauseReason
+	15, // 10: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
+	13, // 11: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
+	15, // 12: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
+	13, // 13: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
+	16, // 14: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
+	17, // 15: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
+	15, // 16: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
+	13, // 17: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
+	13, // 18: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_events_proto_init() }
@@ -454,13 +698,14 @@ func file_cairn_groups_v1_events_proto_init() {
 		return
 	}
 	file_cairn_groups_v1_group_proto_init()
+	file_cairn_groups_v1_resource_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_events_proto_rawDesc), len(file_cairn_groups_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

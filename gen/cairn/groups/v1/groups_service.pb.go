@@ -337,6 +337,125 @@ func (x *ListGroupRevisionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Whose guidelines to list.
+type ListGuidelinesVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, "groups/{uuid}".
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// How many versions at most; 0 means 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; the other fields must be the same.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGuidelinesVersionsRequest) Reset() {
+	*x = ListGuidelinesVersionsRequest{}
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGuidelinesVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGuidelinesVersionsRequest) ProtoMessage() {}
+
+func (x *ListGuidelinesVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGuidelinesVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListGuidelinesVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListGuidelinesVersionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListGuidelinesVersionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGuidelinesVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of versions.
+type ListGuidelinesVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, newest first.
+	GuidelinesVersions []*GuidelinesVersion `protobuf:"bytes,1,rep,name=guidelines_versions,json=guidelinesVersions,proto3" json:"guidelines_versions,omitempty"`
+	// For the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGuidelinesVersionsResponse) Reset() {
+	*x = ListGuidelinesVersionsResponse{}
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGuidelinesVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGuidelinesVersionsResponse) ProtoMessage() {}
+
+func (x *ListGuidelinesVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGuidelinesVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListGuidelinesVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListGuidelinesVersionsResponse) GetGuidelinesVersions() []*GuidelinesVersion {
+	if x != nil {
+		return x.GuidelinesVersions
+	}
+	return nil
+}
+
+func (x *ListGuidelinesVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Which groups to list.
 type ListGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -344,7 +463,7 @@ type ListGroupsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before; the other fields must be the same.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Which groups, AIP-160, over `organization`, `state`, `kind`, `facilitation`, `format`, `title`, `languages`, `cancer_types`, `time_zone`,
+	// Which groups, AIP-160, over `organization`, `state`, `pause_reason`, `kind`, `facilitation`, `format`, `title`, `languages`, `cancer_types`, `time_zone`,
 	// `external_id`, `source_system`, `create_time` and `update_time`, e.g. `state = "PUBLISHED" AND languages:"es"`.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// In which order: `title`, `create_time`, `update_time`, each with an optional " desc"; empty means newest first.
@@ -357,7 +476,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +488,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +501,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{6}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListGroupsRequest) GetPageSize() int32 {
@@ -433,7 +552,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +564,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +577,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{7}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -490,7 +609,7 @@ type UpdateGroupRequest struct {
 
 func (x *UpdateGroupRequest) Reset() {
 	*x = UpdateGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +621,7 @@ func (x *UpdateGroupRequest) String() string {
 func (*UpdateGroupRequest) ProtoMessage() {}
 
 func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +634,7 @@ func (x *UpdateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateGroupRequest.ProtoReflect.Descriptor instead.
 func (*UpdateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{8}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateGroupRequest) GetGroup() *Group {
@@ -554,7 +673,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +685,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +698,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{9}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -618,7 +737,7 @@ type UndeleteGroupRequest struct {
 
 func (x *UndeleteGroupRequest) Reset() {
 	*x = UndeleteGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +749,7 @@ func (x *UndeleteGroupRequest) String() string {
 func (*UndeleteGroupRequest) ProtoMessage() {}
 
 func (x *UndeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +762,7 @@ func (x *UndeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{10}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UndeleteGroupRequest) GetName() string {
@@ -682,7 +801,7 @@ type PublishGroupRequest struct {
 
 func (x *PublishGroupRequest) Reset() {
 	*x = PublishGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +813,7 @@ func (x *PublishGroupRequest) String() string {
 func (*PublishGroupRequest) ProtoMessage() {}
 
 func (x *PublishGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +826,7 @@ func (x *PublishGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishGroupRequest.ProtoReflect.Descriptor instead.
 func (*PublishGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{11}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PublishGroupRequest) GetName() string {
@@ -746,7 +865,7 @@ type PauseGroupRequest struct {
 
 func (x *PauseGroupRequest) Reset() {
 	*x = PauseGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +877,7 @@ func (x *PauseGroupRequest) String() string {
 func (*PauseGroupRequest) ProtoMessage() {}
 
 func (x *PauseGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +890,7 @@ func (x *PauseGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseGroupRequest.ProtoReflect.Descriptor instead.
 func (*PauseGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{12}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PauseGroupRequest) GetName() string {
@@ -810,7 +929,7 @@ type ArchiveGroupRequest struct {
 
 func (x *ArchiveGroupRequest) Reset() {
 	*x = ArchiveGroupRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[13]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +941,7 @@ func (x *ArchiveGroupRequest) String() string {
 func (*ArchiveGroupRequest) ProtoMessage() {}
 
 func (x *ArchiveGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[13]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +954,7 @@ func (x *ArchiveGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveGroupRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveGroupRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{13}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ArchiveGroupRequest) GetName() string {
@@ -872,7 +991,7 @@ type CreateFacilitatorRequest struct {
 
 func (x *CreateFacilitatorRequest) Reset() {
 	*x = CreateFacilitatorRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[14]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1003,7 @@ func (x *CreateFacilitatorRequest) String() string {
 func (*CreateFacilitatorRequest) ProtoMessage() {}
 
 func (x *CreateFacilitatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[14]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1016,7 @@ func (x *CreateFacilitatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateFacilitatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateFacilitatorRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{14}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateFacilitatorRequest) GetFacilitator() *Facilitator {
@@ -925,7 +1044,7 @@ type GetFacilitatorRequest struct {
 
 func (x *GetFacilitatorRequest) Reset() {
 	*x = GetFacilitatorRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[15]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1056,7 @@ func (x *GetFacilitatorRequest) String() string {
 func (*GetFacilitatorRequest) ProtoMessage() {}
 
 func (x *GetFacilitatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[15]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1069,7 @@ func (x *GetFacilitatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFacilitatorRequest.ProtoReflect.Descriptor instead.
 func (*GetFacilitatorRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{15}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetFacilitatorRequest) GetName() string {
@@ -978,7 +1097,7 @@ type ListFacilitatorsRequest struct {
 
 func (x *ListFacilitatorsRequest) Reset() {
 	*x = ListFacilitatorsRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[16]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1109,7 @@ func (x *ListFacilitatorsRequest) String() string {
 func (*ListFacilitatorsRequest) ProtoMessage() {}
 
 func (x *ListFacilitatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[16]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1122,7 @@ func (x *ListFacilitatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFacilitatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListFacilitatorsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{16}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListFacilitatorsRequest) GetPageSize() int32 {
@@ -1047,7 +1166,7 @@ type ListFacilitatorsResponse struct {
 
 func (x *ListFacilitatorsResponse) Reset() {
 	*x = ListFacilitatorsResponse{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[17]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1178,7 @@ func (x *ListFacilitatorsResponse) String() string {
 func (*ListFacilitatorsResponse) ProtoMessage() {}
 
 func (x *ListFacilitatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[17]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1191,7 @@ func (x *ListFacilitatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFacilitatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListFacilitatorsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{17}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListFacilitatorsResponse) GetFacilitators() []*Facilitator {
@@ -1104,7 +1223,7 @@ type UpdateFacilitatorRequest struct {
 
 func (x *UpdateFacilitatorRequest) Reset() {
 	*x = UpdateFacilitatorRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[18]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1235,7 @@ func (x *UpdateFacilitatorRequest) String() string {
 func (*UpdateFacilitatorRequest) ProtoMessage() {}
 
 func (x *UpdateFacilitatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[18]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1248,7 @@ func (x *UpdateFacilitatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateFacilitatorRequest.ProtoReflect.Descriptor instead.
 func (*UpdateFacilitatorRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{18}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateFacilitatorRequest) GetFacilitator() *Facilitator {
@@ -1170,7 +1289,7 @@ type VerifyLicenceRequest struct {
 
 func (x *VerifyLicenceRequest) Reset() {
 	*x = VerifyLicenceRequest{}
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[19]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1301,7 @@ func (x *VerifyLicenceRequest) String() string {
 func (*VerifyLicenceRequest) ProtoMessage() {}
 
 func (x *VerifyLicenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[19]
+	mi := &file_cairn_groups_v1_groups_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1314,7 @@ func (x *VerifyLicenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLicenceRequest.ProtoReflect.Descriptor instead.
 func (*VerifyLicenceRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{19}
+	return file_cairn_groups_v1_groups_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerifyLicenceRequest) GetName() string {
@@ -1230,7 +1349,7 @@ var File_cairn_groups_v1_groups_service_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"\n" +
-	"$cairn/groups/v1/groups_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a!cairn/groups/v1/facilitator.proto\x1a\x1bcairn/groups/v1/group.proto\x1a$cairn/groups/v1/group_revision.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\"y\n" +
+	"$cairn/groups/v1/groups_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a!cairn/groups/v1/facilitator.proto\x1a\x1bcairn/groups/v1/group.proto\x1a$cairn/groups/v1/group_revision.proto\x1a(cairn/groups/v1/guidelines_version.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\"y\n" +
 	"\x12CreateGroupRequest\x127\n" +
 	"\x05group\x18\x01 \x01(\v2\x16.cairn.groups.v1.GroupB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05group\x12*\n" +
 	"\n" +
@@ -1251,6 +1370,15 @@ const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x8d\x01\n" +
 	"\x1aListGroupRevisionsResponse\x12G\n" +
 	"\x0fgroup_revisions\x18\x01 \x03(\v2\x1e.cairn.groups.v1.GroupRevisionR\x0egroupRevisions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe8\x01\n" +
+	"\x1dListGuidelinesVersionsRequest\x12u\n" +
+	"\x06parent\x18\x01 \x01(\tB]\xe0A\x02\xfaA\x1e\x12\x1ccairn.care/GuidelinesVersion\xbaH6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x9d\x01\n" +
+	"\x1eListGuidelinesVersionsResponse\x12S\n" +
+	"\x13guidelines_versions\x18\x01 \x03(\v2\".cairn.groups.v1.GuidelinesVersionR\x12guidelinesVersions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcf\x01\n" +
 	"\x11ListGroupsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
@@ -1328,7 +1456,7 @@ const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"\bevidence\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xe8\aR\bevidence\x12\x1b\n" +
 	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xfe\x14\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xe5\x16\n" +
 	"\rGroupsService\x12\x84\x01\n" +
 	"\vCreateGroup\x12#.cairn.groups.v1.CreateGroupRequest\x1a\x16.cairn.groups.v1.Group\"8\xdaA\x05group\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x13:\x05group\"\n" +
 	"/v1/groups\x12\x92\x01\n" +
@@ -1338,7 +1466,9 @@ const file_cairn_groups_v1_groups_service_proto_rawDesc = "" +
 	"\x0eBatchGetGroups\x12&.cairn.groups.v1.BatchGetGroupsRequest\x1a'.cairn.groups.v1.BatchGetGroupsResponse\"M\xdaA\x05names\x82\xce\x18&\b\x01\"\n" +
 	"membership\"\n" +
 	"scheduling\"\breferral(\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/groups:batchGet\x12\xc3\x01\n" +
-	"\x12ListGroupRevisions\x12*.cairn.groups.v1.ListGroupRevisionsRequest\x1a+.cairn.groups.v1.ListGroupRevisionsResponse\"T\xdaA\x06parent\x82\xce\x18 \x12\vgroups.read\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=groups/*}/revisions\x12\xb2\x01\n" +
+	"\x12ListGroupRevisions\x12*.cairn.groups.v1.ListGroupRevisionsRequest\x1a+.cairn.groups.v1.ListGroupRevisionsResponse\"T\xdaA\x06parent\x82\xce\x18 \x12\vgroups.read\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=groups/*}/revisions\x12\xe4\x01\n" +
+	"\x16ListGuidelinesVersions\x12..cairn.groups.v1.ListGuidelinesVersionsRequest\x1a/.cairn.groups.v1.ListGuidelinesVersionsResponse\"i\xdaA\x06parent\x82\xce\x18,\x12\vgroups.read\x12\fgroups.write\x1a\x01\x01\"\n" +
+	"membership(\x01\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=groups/*}/guidelinesVersions\x12\xb2\x01\n" +
 	"\n" +
 	"ListGroups\x12\".cairn.groups.v1.ListGroupsRequest\x1a#.cairn.groups.v1.ListGroupsResponse\"[\xdaA\x00\x82\xce\x18B\x12\vgroups.read\x12\fgroups.write\x1a\x01\x01\"\n" +
 	"membership\"\n" +
@@ -1372,81 +1502,87 @@ func file_cairn_groups_v1_groups_service_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_groups_service_proto_rawDescData
 }
 
-var file_cairn_groups_v1_groups_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_cairn_groups_v1_groups_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_cairn_groups_v1_groups_service_proto_goTypes = []any{
-	(*CreateGroupRequest)(nil),         // 0: cairn.groups.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),            // 1: cairn.groups.v1.GetGroupRequest
-	(*BatchGetGroupsRequest)(nil),      // 2: cairn.groups.v1.BatchGetGroupsRequest
-	(*BatchGetGroupsResponse)(nil),     // 3: cairn.groups.v1.BatchGetGroupsResponse
-	(*ListGroupRevisionsRequest)(nil),  // 4: cairn.groups.v1.ListGroupRevisionsRequest
-	(*ListGroupRevisionsResponse)(nil), // 5: cairn.groups.v1.ListGroupRevisionsResponse
-	(*ListGroupsRequest)(nil),          // 6: cairn.groups.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),         // 7: cairn.groups.v1.ListGroupsResponse
-	(*UpdateGroupRequest)(nil),         // 8: cairn.groups.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),         // 9: cairn.groups.v1.DeleteGroupRequest
-	(*UndeleteGroupRequest)(nil),       // 10: cairn.groups.v1.UndeleteGroupRequest
-	(*PublishGroupRequest)(nil),        // 11: cairn.groups.v1.PublishGroupRequest
-	(*PauseGroupRequest)(nil),          // 12: cairn.groups.v1.PauseGroupRequest
-	(*ArchiveGroupRequest)(nil),        // 13: cairn.groups.v1.ArchiveGroupRequest
-	(*CreateFacilitatorRequest)(nil),   // 14: cairn.groups.v1.CreateFacilitatorRequest
-	(*GetFacilitatorRequest)(nil),      // 15: cairn.groups.v1.GetFacilitatorRequest
-	(*ListFacilitatorsRequest)(nil),    // 16: cairn.groups.v1.ListFacilitatorsRequest
-	(*ListFacilitatorsResponse)(nil),   // 17: cairn.groups.v1.ListFacilitatorsResponse
-	(*UpdateFacilitatorRequest)(nil),   // 18: cairn.groups.v1.UpdateFacilitatorRequest
-	(*VerifyLicenceRequest)(nil),       // 19: cairn.groups.v1.VerifyLicenceRequest
-	(*Group)(nil),                      // 20: cairn.groups.v1.Group
-	(*GroupRevision)(nil),              // 21: cairn.groups.v1.GroupRevision
-	(*fieldmaskpb.FieldMask)(nil),      // 22: google.protobuf.FieldMask
-	(*Facilitator)(nil),                // 23: cairn.groups.v1.Facilitator
+	(*CreateGroupRequest)(nil),             // 0: cairn.groups.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                // 1: cairn.groups.v1.GetGroupRequest
+	(*BatchGetGroupsRequest)(nil),          // 2: cairn.groups.v1.BatchGetGroupsRequest
+	(*BatchGetGroupsResponse)(nil),         // 3: cairn.groups.v1.BatchGetGroupsResponse
+	(*ListGroupRevisionsRequest)(nil),      // 4: cairn.groups.v1.ListGroupRevisionsRequest
+	(*ListGroupRevisionsResponse)(nil),     // 5: cairn.groups.v1.ListGroupRevisionsResponse
+	(*ListGuidelinesVersionsRequest)(nil),  // 6: cairn.groups.v1.ListGuidelinesVersionsRequest
+	(*ListGuidelinesVersionsResponse)(nil), // 7: cairn.groups.v1.ListGuidelinesVersionsResponse
+	(*ListGroupsRequest)(nil),              // 8: cairn.groups.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),             // 9: cairn.groups.v1.ListGroupsResponse
+	(*UpdateGroupRequest)(nil),             // 10: cairn.groups.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),             // 11: cairn.groups.v1.DeleteGroupRequest
+	(*UndeleteGroupRequest)(nil),           // 12: cairn.groups.v1.UndeleteGroupRequest
+	(*PublishGroupRequest)(nil),            // 13: cairn.groups.v1.PublishGroupRequest
+	(*PauseGroupRequest)(nil),              // 14: cairn.groups.v1.PauseGroupRequest
+	(*ArchiveGroupRequest)(nil),            // 15: cairn.groups.v1.ArchiveGroupRequest
+	(*CreateFacilitatorRequest)(nil),       // 16: cairn.groups.v1.CreateFacilitatorRequest
+	(*GetFacilitatorRequest)(nil),          // 17: cairn.groups.v1.GetFacilitatorRequest
+	(*ListFacilitatorsRequest)(nil),        // 18: cairn.groups.v1.ListFacilitatorsRequest
+	(*ListFacilitatorsResponse)(nil),       // 19: cairn.groups.v1.ListFacilitatorsResponse
+	(*UpdateFacilitatorRequest)(nil),       // 20: cairn.groups.v1.UpdateFacilitatorRequest
+	(*VerifyLicenceRequest)(nil),           // 21: cairn.groups.v1.VerifyLicenceRequest
+	(*Group)(nil),                          // 22: cairn.groups.v1.Group
+	(*GroupRevision)(nil),                  // 23: cairn.groups.v1.GroupRevision
+	(*GuidelinesVersion)(nil),              // 24: cairn.groups.v1.GuidelinesVersion
+	(*fieldmaskpb.FieldMask)(nil),          // 25: google.protobuf.FieldMask
+	(*Facilitator)(nil),                    // 26: cairn.groups.v1.Facilitator
 }
 var file_cairn_groups_v1_groups_service_proto_depIdxs = []int32{
-	20, // 0: cairn.groups.v1.CreateGroupRequest.group:type_name -> cairn.groups.v1.Group
-	20, // 1: cairn.groups.v1.BatchGetGroupsResponse.groups:type_name -> cairn.groups.v1.Group
-	21, // 2: cairn.groups.v1.ListGroupRevisionsResponse.group_revisions:type_name -> cairn.groups.v1.GroupRevision
-	20, // 3: cairn.groups.v1.ListGroupsResponse.groups:type_name -> cairn.groups.v1.Group
-	20, // 4: cairn.groups.v1.UpdateGroupRequest.group:type_name -> cairn.groups.v1.Group
-	22, // 5: cairn.groups.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
-	23, // 6: cairn.groups.v1.CreateFacilitatorRequest.facilitator:type_name -> cairn.groups.v1.Facilitator
-	23, // 7: cairn.groups.v1.ListFacilitatorsResponse.facilitators:type_name -> cairn.groups.v1.Facilitator
-	23, // 8: cairn.groups.v1.UpdateFacilitatorRequest.facilitator:type_name -> cairn.groups.v1.Facilitator
-	22, // 9: cairn.groups.v1.UpdateFacilitatorRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 10: cairn.groups.v1.GroupsService.CreateGroup:input_type -> cairn.groups.v1.CreateGroupRequest
-	1,  // 11: cairn.groups.v1.GroupsService.GetGroup:input_type -> cairn.groups.v1.GetGroupRequest
-	2,  // 12: cairn.groups.v1.GroupsService.BatchGetGroups:input_type -> cairn.groups.v1.BatchGetGroupsRequest
-	4,  // 13: cairn.groups.v1.GroupsService.ListGroupRevisions:input_type -> cairn.groups.v1.ListGroupRevisionsRequest
-	6,  // 14: cairn.groups.v1.GroupsService.ListGroups:input_type -> cairn.groups.v1.ListGroupsRequest
-	8,  // 15: cairn.groups.v1.GroupsService.UpdateGroup:input_type -> cairn.groups.v1.UpdateGroupRequest
-	9,  // 16: cairn.groups.v1.GroupsService.DeleteGroup:input_type -> cairn.groups.v1.DeleteGroupRequest
-	10, // 17: cairn.groups.v1.GroupsService.UndeleteGroup:input_type -> cairn.groups.v1.UndeleteGroupRequest
-	11, // 18: cairn.groups.v1.GroupsService.PublishGroup:input_type -> cairn.groups.v1.PublishGroupRequest
-	12, // 19: cairn.groups.v1.GroupsService.PauseGroup:input_type -> cairn.groups.v1.PauseGroupRequest
-	13, // 20: cairn.groups.v1.GroupsService.ArchiveGroup:input_type -> cairn.groups.v1.ArchiveGroupRequest
-	14, // 21: cairn.groups.v1.GroupsService.CreateFacilitator:input_type -> cairn.groups.v1.CreateFacilitatorRequest
-	15, // 22: cairn.groups.v1.GroupsService.GetFacilitator:input_type -> cairn.groups.v1.GetFacilitatorRequest
-	16, // 23: cairn.groups.v1.GroupsService.ListFacilitators:input_type -> cairn.groups.v1.ListFacilitatorsRequest
-	18, // 24: cairn.groups.v1.GroupsService.UpdateFacilitator:input_type -> cairn.groups.v1.UpdateFacilitatorRequest
-	19, // 25: cairn.groups.v1.GroupsService.VerifyLicence:input_type -> cairn.groups.v1.VerifyLicenceRequest
-	20, // 26: cairn.groups.v1.GroupsService.CreateGroup:output_type -> cairn.groups.v1.Group
-	20, // 27: cairn.groups.v1.GroupsService.GetGroup:output_type -> cairn.groups.v1.Group
-	3,  // 28: cairn.groups.v1.GroupsService.BatchGetGroups:output_type -> cairn.groups.v1.BatchGetGroupsResponse
-	5,  // 29: cairn.groups.v1.GroupsService.ListGroupRevisions:output_type -> cairn.groups.v1.ListGroupRevisionsResponse
-	7,  // 30: cairn.groups.v1.GroupsService.ListGroups:output_type -> cairn.groups.v1.ListGroupsResponse
-	20, // 31: cairn.groups.v1.GroupsService.UpdateGroup:output_type -> cairn.groups.v1.Group
-	20, // 32: cairn.groups.v1.GroupsService.DeleteGroup:output_type -> cairn.groups.v1.Group
-	20, // 33: cairn.groups.v1.GroupsService.UndeleteGroup:output_type -> cairn.groups.v1.Group
-	20, // 34: cairn.groups.v1.GroupsService.PublishGroup:output_type -> cairn.groups.v1.Group
-	20, // 35: cairn.groups.v1.GroupsService.PauseGroup:output_type -> cairn.groups.v1.Group
-	20, // 36: cairn.groups.v1.GroupsService.ArchiveGroup:output_type -> cairn.groups.v1.Group
-	23, // 37: cairn.groups.v1.GroupsService.CreateFacilitator:output_type -> cairn.groups.v1.Facilitator
-	23, // 38: cairn.groups.v1.GroupsService.GetFacilitator:output_type -> cairn.groups.v1.Facilitator
-	17, // 39: cairn.groups.v1.GroupsService.ListFacilitators:output_type -> cairn.groups.v1.ListFacilitatorsResponse
-	23, // 40: cairn.groups.v1.GroupsService.UpdateFacilitator:output_type -> cairn.groups.v1.Facilitator
-	23, // 41: cairn.groups.v1.GroupsService.VerifyLicence:output_type -> cairn.groups.v1.Facilitator
-	26, // [26:42] is the sub-list for method output_type
-	10, // [10:26] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	22, // 0: cairn.groups.v1.CreateGroupRequest.group:type_name -> cairn.groups.v1.Group
+	22, // 1: cairn.groups.v1.BatchGetGroupsResponse.groups:type_name -> cairn.groups.v1.Group
+	23, // 2: cairn.groups.v1.ListGroupRevisionsResponse.group_revisions:type_name -> cairn.groups.v1.GroupRevision
+	24, // 3: cairn.groups.v1.ListGuidelinesVersionsResponse.guidelines_versions:type_name -> cairn.groups.v1.GuidelinesVersion
+	22, // 4: cairn.groups.v1.ListGroupsResponse.groups:type_name -> cairn.groups.v1.Group
+	22, // 5: cairn.groups.v1.UpdateGroupRequest.group:type_name -> cairn.groups.v1.Group
+	25, // 6: cairn.groups.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	26, // 7: cairn.groups.v1.CreateFacilitatorRequest.facilitator:type_name -> cairn.groups.v1.Facilitator
+	26, // 8: cairn.groups.v1.ListFacilitatorsResponse.facilitators:type_name -> cairn.groups.v1.Facilitator
+	26, // 9: cairn.groups.v1.UpdateFacilitatorRequest.facilitator:type_name -> cairn.groups.v1.Facilitator
+	25, // 10: cairn.groups.v1.UpdateFacilitatorRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 11: cairn.groups.v1.GroupsService.CreateGroup:input_type -> cairn.groups.v1.CreateGroupRequest
+	1,  // 12: cairn.groups.v1.GroupsService.GetGroup:input_type -> cairn.groups.v1.GetGroupRequest
+	2,  // 13: cairn.groups.v1.GroupsService.BatchGetGroups:input_type -> cairn.groups.v1.BatchGetGroupsRequest
+	4,  // 14: cairn.groups.v1.GroupsService.ListGroupRevisions:input_type -> cairn.groups.v1.ListGroupRevisionsRequest
+	6,  // 15: cairn.groups.v1.GroupsService.ListGuidelinesVersions:input_type -> cairn.groups.v1.ListGuidelinesVersionsRequest
+	8,  // 16: cairn.groups.v1.GroupsService.ListGroups:input_type -> cairn.groups.v1.ListGroupsRequest
+	10, // 17: cairn.groups.v1.GroupsService.UpdateGroup:input_type -> cairn.groups.v1.UpdateGroupRequest
+	11, // 18: cairn.groups.v1.GroupsService.DeleteGroup:input_type -> cairn.groups.v1.DeleteGroupRequest
+	12, // 19: cairn.groups.v1.GroupsService.UndeleteGroup:input_type -> cairn.groups.v1.UndeleteGroupRequest
+	13, // 20: cairn.groups.v1.GroupsService.PublishGroup:input_type -> cairn.groups.v1.PublishGroupRequest
+	14, // 21: cairn.groups.v1.GroupsService.PauseGroup:input_type -> cairn.groups.v1.PauseGroupRequest
+	15, // 22: cairn.groups.v1.GroupsService.ArchiveGroup:input_type -> cairn.groups.v1.ArchiveGroupRequest
+	16, // 23: cairn.groups.v1.GroupsService.CreateFacilitator:input_type -> cairn.groups.v1.CreateFacilitatorRequest
+	17, // 24: cairn.groups.v1.GroupsService.GetFacilitator:input_type -> cairn.groups.v1.GetFacilitatorRequest
+	18, // 25: cairn.groups.v1.GroupsService.ListFacilitators:input_type -> cairn.groups.v1.ListFacilitatorsRequest
+	20, // 26: cairn.groups.v1.GroupsService.UpdateFacilitator:input_type -> cairn.groups.v1.UpdateFacilitatorRequest
+	21, // 27: cairn.groups.v1.GroupsService.VerifyLicence:input_type -> cairn.groups.v1.VerifyLicenceRequest
+	22, // 28: cairn.groups.v1.GroupsService.CreateGroup:output_type -> cairn.groups.v1.Group
+	22, // 29: cairn.groups.v1.GroupsService.GetGroup:output_type -> cairn.groups.v1.Group
+	3,  // 30: cairn.groups.v1.GroupsService.BatchGetGroups:output_type -> cairn.groups.v1.BatchGetGroupsResponse
+	5,  // 31: cairn.groups.v1.GroupsService.ListGroupRevisions:output_type -> cairn.groups.v1.ListGroupRevisionsResponse
+	7,  // 32: cairn.groups.v1.GroupsService.ListGuidelinesVersions:output_type -> cairn.groups.v1.ListGuidelinesVersionsResponse
+	9,  // 33: cairn.groups.v1.GroupsService.ListGroups:output_type -> cairn.groups.v1.ListGroupsResponse
+	22, // 34: cairn.groups.v1.GroupsService.UpdateGroup:output_type -> cairn.groups.v1.Group
+	22, // 35: cairn.groups.v1.GroupsService.DeleteGroup:output_type -> cairn.groups.v1.Group
+	22, // 36: cairn.groups.v1.GroupsService.UndeleteGroup:output_type -> cairn.groups.v1.Group
+	22, // 37: cairn.groups.v1.GroupsService.PublishGroup:output_type -> cairn.groups.v1.Group
+	22, // 38: cairn.groups.v1.GroupsService.PauseGroup:output_type -> cairn.groups.v1.Group
+	22, // 39: cairn.groups.v1.GroupsService.ArchiveGroup:output_type -> cairn.groups.v1.Group
+	26, // 40: cairn.groups.v1.GroupsService.CreateFacilitator:output_type -> cairn.groups.v1.Facilitator
+	26, // 41: cairn.groups.v1.GroupsService.GetFacilitator:output_type -> cairn.groups.v1.Facilitator
+	19, // 42: cairn.groups.v1.GroupsService.ListFacilitators:output_type -> cairn.groups.v1.ListFacilitatorsResponse
+	26, // 43: cairn.groups.v1.GroupsService.UpdateFacilitator:output_type -> cairn.groups.v1.Facilitator
+	26, // 44: cairn.groups.v1.GroupsService.VerifyLicence:output_type -> cairn.groups.v1.Facilitator
+	28, // [28:45] is the sub-list for method output_type
+	11, // [11:28] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_groups_service_proto_init() }
@@ -1457,13 +1593,14 @@ func file_cairn_groups_v1_groups_service_proto_init() {
 	file_cairn_groups_v1_facilitator_proto_init()
 	file_cairn_groups_v1_group_proto_init()
 	file_cairn_groups_v1_group_revision_proto_init()
+	file_cairn_groups_v1_guidelines_version_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_groups_service_proto_rawDesc), len(file_cairn_groups_v1_groups_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

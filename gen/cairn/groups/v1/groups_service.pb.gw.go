@@ -203,6 +203,59 @@ func local_request_GroupsService_ListGroupRevisions_0(ctx context.Context, marsh
 	return msg, metadata, err
 }
 
+var filter_GroupsService_ListGuidelinesVersions_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_GroupsService_ListGuidelinesVersions_0(ctx context.Context, marshaler runtime.Marshaler, client GroupsServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListGuidelinesVersionsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_GroupsService_ListGuidelinesVersions_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.ListGuidelinesVersions(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_GroupsService_ListGuidelinesVersions_0(ctx context.Context, marshaler runtime.Marshaler, server GroupsServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListGuidelinesVersionsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_GroupsService_ListGuidelinesVersions_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.ListGuidelinesVersions(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 var filter_GroupsService_ListGroups_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
 func request_GroupsService_ListGroups_0(ctx context.Context, marshaler runtime.Marshaler, client GroupsServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
@@ -879,6 +932,26 @@ func RegisterGroupsServiceHandlerServer(ctx context.Context, mux *runtime.ServeM
 		}
 		forward_GroupsService_ListGroupRevisions_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_GroupsService_ListGuidelinesVersions_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.groups.v1.GroupsService/ListGuidelinesVersions", runtime.WithHTTPPathPattern("/v1/{parent=groups/*}/guidelinesVersions"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_GroupsService_ListGuidelinesVersions_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_GroupsService_ListGuidelinesVersions_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_GroupsService_ListGroups_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1227,6 +1300,23 @@ func RegisterGroupsServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 		}
 		forward_GroupsService_ListGroupRevisions_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_GroupsService_ListGuidelinesVersions_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.groups.v1.GroupsService/ListGuidelinesVersions", runtime.WithHTTPPathPattern("/v1/{parent=groups/*}/guidelinesVersions"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_GroupsService_ListGuidelinesVersions_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_GroupsService_ListGuidelinesVersions_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_GroupsService_ListGroups_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1435,39 +1525,41 @@ func RegisterGroupsServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 }
 
 var (
-	pattern_GroupsService_CreateGroup_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, ""))
-	pattern_GroupsService_GetGroup_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, ""))
-	pattern_GroupsService_BatchGetGroups_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, "batchGet"))
-	pattern_GroupsService_ListGroupRevisions_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "groups", "parent", "revisions"}, ""))
-	pattern_GroupsService_ListGroups_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, ""))
-	pattern_GroupsService_UpdateGroup_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "group.name"}, ""))
-	pattern_GroupsService_DeleteGroup_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, ""))
-	pattern_GroupsService_UndeleteGroup_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "undelete"))
-	pattern_GroupsService_PublishGroup_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "publish"))
-	pattern_GroupsService_PauseGroup_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "pause"))
-	pattern_GroupsService_ArchiveGroup_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "archive"))
-	pattern_GroupsService_CreateFacilitator_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "facilitators"}, ""))
-	pattern_GroupsService_GetFacilitator_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "name"}, ""))
-	pattern_GroupsService_ListFacilitators_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "facilitators"}, ""))
-	pattern_GroupsService_UpdateFacilitator_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "facilitator.name"}, ""))
-	pattern_GroupsService_VerifyLicence_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "name"}, "verifyLicence"))
+	pattern_GroupsService_CreateGroup_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, ""))
+	pattern_GroupsService_GetGroup_0               = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, ""))
+	pattern_GroupsService_BatchGetGroups_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, "batchGet"))
+	pattern_GroupsService_ListGroupRevisions_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "groups", "parent", "revisions"}, ""))
+	pattern_GroupsService_ListGuidelinesVersions_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "groups", "parent", "guidelinesVersions"}, ""))
+	pattern_GroupsService_ListGroups_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "groups"}, ""))
+	pattern_GroupsService_UpdateGroup_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "group.name"}, ""))
+	pattern_GroupsService_DeleteGroup_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, ""))
+	pattern_GroupsService_UndeleteGroup_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "undelete"))
+	pattern_GroupsService_PublishGroup_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "publish"))
+	pattern_GroupsService_PauseGroup_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "pause"))
+	pattern_GroupsService_ArchiveGroup_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "archive"))
+	pattern_GroupsService_CreateFacilitator_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "facilitators"}, ""))
+	pattern_GroupsService_GetFacilitator_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "name"}, ""))
+	pattern_GroupsService_ListFacilitators_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "facilitators"}, ""))
+	pattern_GroupsService_UpdateFacilitator_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "facilitator.name"}, ""))
+	pattern_GroupsService_VerifyLicence_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "facilitators", "name"}, "verifyLicence"))
 )
 
 var (
-	forward_GroupsService_CreateGroup_0        = runtime.ForwardResponseMessage
-	forward_GroupsService_GetGroup_0           = runtime.ForwardResponseMessage
-	forward_GroupsService_BatchGetGroups_0     = runtime.ForwardResponseMessage
-	forward_GroupsService_ListGroupRevisions_0 = runtime.ForwardResponseMessage
-	forward_GroupsService_ListGroups_0         = runtime.ForwardResponseMessage
-	forward_GroupsService_UpdateGroup_0        = runtime.ForwardResponseMessage
-	forward_GroupsService_DeleteGroup_0        = runtime.ForwardResponseMessage
-	forward_GroupsService_UndeleteGroup_0      = runtime.ForwardResponseMessage
-	forward_GroupsService_PublishGroup_0       = runtime.ForwardResponseMessage
-	forward_GroupsService_PauseGroup_0         = runtime.ForwardResponseMessage
-	forward_GroupsService_ArchiveGroup_0       = runtime.ForwardResponseMessage
-	forward_GroupsService_CreateFacilitator_0  = runtime.ForwardResponseMessage
-	forward_GroupsService_GetFacilitator_0     = runtime.ForwardResponseMessage
-	forward_GroupsService_ListFacilitators_0   = runtime.ForwardResponseMessage
-	forward_GroupsService_UpdateFacilitator_0  = runtime.ForwardResponseMessage
-	forward_GroupsService_VerifyLicence_0      = runtime.ForwardResponseMessage
+	forward_GroupsService_CreateGroup_0            = runtime.ForwardResponseMessage
+	forward_GroupsService_GetGroup_0               = runtime.ForwardResponseMessage
+	forward_GroupsService_BatchGetGroups_0         = runtime.ForwardResponseMessage
+	forward_GroupsService_ListGroupRevisions_0     = runtime.ForwardResponseMessage
+	forward_GroupsService_ListGuidelinesVersions_0 = runtime.ForwardResponseMessage
+	forward_GroupsService_ListGroups_0             = runtime.ForwardResponseMessage
+	forward_GroupsService_UpdateGroup_0            = runtime.ForwardResponseMessage
+	forward_GroupsService_DeleteGroup_0            = runtime.ForwardResponseMessage
+	forward_GroupsService_UndeleteGroup_0          = runtime.ForwardResponseMessage
+	forward_GroupsService_PublishGroup_0           = runtime.ForwardResponseMessage
+	forward_GroupsService_PauseGroup_0             = runtime.ForwardResponseMessage
+	forward_GroupsService_ArchiveGroup_0           = runtime.ForwardResponseMessage
+	forward_GroupsService_CreateFacilitator_0      = runtime.ForwardResponseMessage
+	forward_GroupsService_GetFacilitator_0         = runtime.ForwardResponseMessage
+	forward_GroupsService_ListFacilitators_0       = runtime.ForwardResponseMessage
+	forward_GroupsService_UpdateFacilitator_0      = runtime.ForwardResponseMessage
+	forward_GroupsService_VerifyLicence_0          = runtime.ForwardResponseMessage
 )

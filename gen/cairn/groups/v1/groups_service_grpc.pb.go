@@ -19,22 +19,23 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	GroupsService_CreateGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/CreateGroup"
-	GroupsService_GetGroup_FullMethodName           = "/cairn.groups.v1.GroupsService/GetGroup"
-	GroupsService_BatchGetGroups_FullMethodName     = "/cairn.groups.v1.GroupsService/BatchGetGroups"
-	GroupsService_ListGroupRevisions_FullMethodName = "/cairn.groups.v1.GroupsService/ListGroupRevisions"
-	GroupsService_ListGroups_FullMethodName         = "/cairn.groups.v1.GroupsService/ListGroups"
-	GroupsService_UpdateGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/UpdateGroup"
-	GroupsService_DeleteGroup_FullMethodName        = "/cairn.groups.v1.GroupsService/DeleteGroup"
-	GroupsService_UndeleteGroup_FullMethodName      = "/cairn.groups.v1.GroupsService/UndeleteGroup"
-	GroupsService_PublishGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/PublishGroup"
-	GroupsService_PauseGroup_FullMethodName         = "/cairn.groups.v1.GroupsService/PauseGroup"
-	GroupsService_ArchiveGroup_FullMethodName       = "/cairn.groups.v1.GroupsService/ArchiveGroup"
-	GroupsService_CreateFacilitator_FullMethodName  = "/cairn.groups.v1.GroupsService/CreateFacilitator"
-	GroupsService_GetFacilitator_FullMethodName     = "/cairn.groups.v1.GroupsService/GetFacilitator"
-	GroupsService_ListFacilitators_FullMethodName   = "/cairn.groups.v1.GroupsService/ListFacilitators"
-	GroupsService_UpdateFacilitator_FullMethodName  = "/cairn.groups.v1.GroupsService/UpdateFacilitator"
-	GroupsService_VerifyLicence_FullMethodName      = "/cairn.groups.v1.GroupsService/VerifyLicence"
+	GroupsService_CreateGroup_FullMethodName            = "/cairn.groups.v1.GroupsService/CreateGroup"
+	GroupsService_GetGroup_FullMethodName               = "/cairn.groups.v1.GroupsService/GetGroup"
+	GroupsService_BatchGetGroups_FullMethodName         = "/cairn.groups.v1.GroupsService/BatchGetGroups"
+	GroupsService_ListGroupRevisions_FullMethodName     = "/cairn.groups.v1.GroupsService/ListGroupRevisions"
+	GroupsService_ListGuidelinesVersions_FullMethodName = "/cairn.groups.v1.GroupsService/ListGuidelinesVersions"
+	GroupsService_ListGroups_FullMethodName             = "/cairn.groups.v1.GroupsService/ListGroups"
+	GroupsService_UpdateGroup_FullMethodName            = "/cairn.groups.v1.GroupsService/UpdateGroup"
+	GroupsService_DeleteGroup_FullMethodName            = "/cairn.groups.v1.GroupsService/DeleteGroup"
+	GroupsService_UndeleteGroup_FullMethodName          = "/cairn.groups.v1.GroupsService/UndeleteGroup"
+	GroupsService_PublishGroup_FullMethodName           = "/cairn.groups.v1.GroupsService/PublishGroup"
+	GroupsService_PauseGroup_FullMethodName             = "/cairn.groups.v1.GroupsService/PauseGroup"
+	GroupsService_ArchiveGroup_FullMethodName           = "/cairn.groups.v1.GroupsService/ArchiveGroup"
+	GroupsService_CreateFacilitator_FullMethodName      = "/cairn.groups.v1.GroupsService/CreateFacilitator"
+	GroupsService_GetFacilitator_FullMethodName         = "/cairn.groups.v1.GroupsService/GetFacilitator"
+	GroupsService_ListFacilitators_FullMethodName       = "/cairn.groups.v1.GroupsService/ListFacilitators"
+	GroupsService_UpdateFacilitator_FullMethodName      = "/cairn.groups.v1.GroupsService/UpdateFacilitator"
+	GroupsService_VerifyLicence_FullMethodName          = "/cairn.groups.v1.GroupsService/VerifyLicence"
 )
 
 // GroupsServiceClient is the client API for GroupsService service.
@@ -51,6 +52,8 @@ type GroupsServiceClient interface {
 	BatchGetGroups(ctx context.Context, in *BatchGetGroupsRequest, opts ...grpc.CallOption) (*BatchGetGroupsResponse, error)
 	// Lists the changes of a group, newest first: who changed which field, when, and from which feed. For its owner and the platform.
 	ListGroupRevisions(ctx context.Context, in *ListGroupRevisionsRequest, opts ...grpc.CallOption) (*ListGroupRevisionsResponse, error)
+	// Lists the versions that the guidelines of a group have had, newest first. For its owner and the platform.
+	ListGuidelinesVersions(ctx context.Context, in *ListGuidelinesVersionsRequest, opts ...grpc.CallOption) (*ListGuidelinesVersionsResponse, error)
 	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
@@ -122,6 +125,16 @@ func (c *groupsServiceClient) ListGroupRevisions(ctx context.Context, in *ListGr
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListGroupRevisionsResponse)
 	err := c.cc.Invoke(ctx, GroupsService_ListGroupRevisions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsServiceClient) ListGuidelinesVersions(ctx context.Context, in *ListGuidelinesVersionsRequest, opts ...grpc.CallOption) (*ListGuidelinesVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGuidelinesVersionsResponse)
+	err := c.cc.Invoke(ctx, GroupsService_ListGuidelinesVersions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -262,6 +275,8 @@ type GroupsServiceServer interface {
 	BatchGetGroups(context.Context, *BatchGetGroupsRequest) (*BatchGetGroupsResponse, error)
 	// Lists the changes of a group, newest first: who changed which field, when, and from which feed. For its owner and the platform.
 	ListGroupRevisions(context.Context, *ListGroupRevisionsRequest) (*ListGroupRevisionsResponse, error)
+	// Lists the versions that the guidelines of a group have had, newest first. For its owner and the platform.
+	ListGuidelinesVersions(context.Context, *ListGuidelinesVersionsRequest) (*ListGuidelinesVersionsResponse, error)
 	// Lists the groups of the caller's organization, for the platform those of all, in every state.
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// Changes a group. A published group must stay fit to be published.
@@ -310,6 +325,9 @@ func (UnimplementedGroupsServiceServer) BatchGetGroups(context.Context, *BatchGe
 }
 func (UnimplementedGroupsServiceServer) ListGroupRevisions(context.Context, *ListGroupRevisionsRequest) (*ListGroupRevisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListGroupRevisions not implemented")
+}
+func (UnimplementedGroupsServiceServer) ListGuidelinesVersions(context.Context, *ListGuidelinesVersionsRequest) (*ListGuidelinesVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGuidelinesVersions not implemented")
 }
 func (UnimplementedGroupsServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
@@ -436,6 +454,24 @@ func _GroupsService_ListGroupRevisions_Handler(srv interface{}, ctx context.Cont
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GroupsServiceServer).ListGroupRevisions(ctx, req.(*ListGroupRevisionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupsService_ListGuidelinesVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGuidelinesVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServiceServer).ListGuidelinesVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupsService_ListGuidelinesVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServiceServer).ListGuidelinesVersions(ctx, req.(*ListGuidelinesVersionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -678,6 +714,10 @@ var GroupsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListGroupRevisions",
 			Handler:    _GroupsService_ListGroupRevisions_Handler,
+		},
+		{
+			MethodName: "ListGuidelinesVersions",
+			Handler:    _GroupsService_ListGuidelinesVersions_Handler,
 		},
 		{
 			MethodName: "ListGroups",
