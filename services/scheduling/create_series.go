@@ -12,7 +12,7 @@ import (
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // CreateSeries plans a series and its sessions of the coming 54 weeks.

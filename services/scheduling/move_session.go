@@ -10,7 +10,7 @@ import (
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // MoveSession moves a session that has not begun to another start.

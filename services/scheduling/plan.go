@@ -10,7 +10,7 @@ import (
 
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/fault"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // droppedReason is told of a session whose occurrence its series has lost.

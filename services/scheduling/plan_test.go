@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // calendar is a model of one series: what is stored of it, and the present.

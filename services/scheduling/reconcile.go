@@ -12,7 +12,7 @@ import (
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // aim says how reconcile goes about it.

@@ -16,7 +16,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 const seriesColumns = `id, org_id, group_id, title, rrule, rdates, exdates, time_zone, local_start, duration_seconds, format, place,

@@ -15,7 +15,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // States of a session, as the column has them.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // starts expands a series and writes its instants in the zone.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/teambition/rrule-go"
 
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // BenchmarkWeeklyYear expands a weekly series over a year in a zone with daylight

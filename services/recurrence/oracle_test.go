@@ -14,7 +14,7 @@ import (
 	"github.com/teambition/rrule-go"
 	"pgregory.net/rapid"
 
-	"cairn.care/services/scheduling/recurrence"
+	"cairn.care/services/recurrence"
 )
 
 // oracle expands a rule with rrule-go, on floating time.
