@@ -1,0 +1,117 @@
+package groups
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/outbound"
+)
+
+// What a feed has that does not say.
+const (
+	defaultRemovedPercent = 20
+	defaultPullInterval   = 24 * time.Hour
+)
+
+// CreateFeed creates a feed; one that is pulled is due at once.
+func (s *feedServer) CreateFeed(ctx context.Context, req *groupsv1.CreateFeedRequest) (*groupsv1.Feed, error) {
+	orgID, err := ownerFor(ctx, "feed.organization", req.GetFeed().GetOrganization())
+	if err != nil {
+		return nil, err
+	}
+	f := writtenFeed(req.GetFeed())
+	if err := s.checkFeed(f); err != nil {
+		return nil, err
+	}
+	if err := s.checkOrganization(ctx, orgID); err != nil {
+		return nil, err
+	}
+	now := s.clock.Now()
+	r := &feedRow{ID: aip.NewID(), OrgID: orgID, Revision: 1, CreateTime: now, UpdateTime: now}
+	if f.GetSource() == groupsv1.Feed_PULLED && !f.GetPaused() {
+		r.NextPullTime = &now
+	}
+	b := s.db.Batch(ctx)
+	if err := queueWriteFeed(b, r, f); err != nil {
+		return nil, err
+	}
+	answer, err := r.toProto()
+	if err != nil {
+		return nil, err
+	}
+	if err := idem.Save(ctx, b, answer); err != nil {
+		return nil, err
+	}
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("insert feed: %w", feedError(err, answer))
+	}
+	return answer, nil
+}
+
+// checkFeed fills in what the feed does not say and returns what is wrong with it.
+func (s *feedServer) checkFeed(f *groupsv1.Feed) error {
+	c := &checker{root: "feed"}
+	c.text(f.ProtoReflect(), "feed")
+	format := s.format(f)
+	c.need(format != nil, "format", "%q is no format that Cairn reads: there are %s", f.GetFormat(), strings.Join(slices.Sorted(maps.Keys(s.formats)), ", "))
+	if format != nil {
+		f.SourceSystem = cmp.Or(f.GetSourceSystem(), format.Name())
+	}
+	f.Title = cmp.Or(strings.TrimSpace(f.GetTitle()), f.GetSourceSystem())
+	c.zone(f.GetTimeZone())
+	if f.GetLanguage() != "" {
+		if tags := c.languages([]string{f.GetLanguage()}); len(tags) == 1 {
+			f.Language = tags[0]
+		}
+	}
+	c.need(len(f.GetColumns()) == 0 || f.GetFormat() == "csv", "columns", "are for format csv")
+	if f.MaxRemovedPercent == nil {
+		f.MaxRemovedPercent = new(int32(defaultRemovedPercent))
+	}
+	defaults(&f.Mode, groupsv1.Feed_WHOLE)
+	defaults(&f.Source, groupsv1.Feed_PUSHED)
+	defaults(&f.Publishing, groupsv1.Feed_WHEN_FIT)
+	switch pulled := f.GetSource() == groupsv1.Feed_PULLED; {
+	case !pulled:
+		c.need(f.GetPull() == nil, "pull", "is for source PULLED")
+	case f.GetPull().GetUri() == "":
+		c.need(false, "pull.uri", "is needed with source PULLED: where to get the content")
+	default:
+		err := outbound.CheckURL(f.GetPull().GetUri())
+		c.need(err == nil, "pull.uri", "cannot be got: %v", err)
+		if f.GetPull().GetInterval() == nil {
+			f.Pull.Interval = durationpb.New(defaultPullInterval)
+		}
+	}
+	return c.err()
+}
+
+// defaults sets an enum that says nothing.
+func defaults[E ~int32](e *E, value E) {
+	if *e == 0 {
+		*e = value
+	}
+}
+
+// mutableFeed are the fields of a feed that its owner may change.
+func mutableFeed() []string {
+	return []string{
+		"title", "mode", "source", "pull", "time_zone", "language", "columns", "max_removed_percent", "publishing", "merging", "paused",
+	}
+}
+
+// busy is why a feed cannot be changed while it is being taken.
+func busy(name string) error {
+	return fault.Precondition("FEED_BUSY", name, "a run of the feed goes on: cancel it or wait until it has ended")
+}

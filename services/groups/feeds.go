@@ -1,0 +1,96 @@
+package groups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"buf.build/go/protovalidate"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/chassis/pg"
+	"cairn.care/services/formats"
+	"cairn.care/services/formats/csv"
+	"cairn.care/services/formats/hsds"
+	"cairn.care/services/formats/meetingguide"
+)
+
+// feedServer answers FeedsService and works on the runs of feeds.
+//
+// A run keeps its content until it ends, so that any replica can work on it. It goes through it once (scan) to find the
+// records that are new or changed, by a digest of each, and stages these in batches. Then it applies batch after batch, each in
+// a transaction that also moves the run's cursor (apply): whoever takes the run up after a kill goes on where it stood.
+type feedServer struct {
+	groupsv1.UnimplementedFeedsServiceServer
+	db      *pg.DB
+	clock   clock.Clock
+	log     *slog.Logger
+	valid   protovalidate.Validator
+	formats map[string]formats.Format
+	fetch   *outbound.Client
+	peer    func(service string) grpc.ClientConnInterface
+	jobs    func() *river.Client[pgx.Tx]
+	atOnce  int // groups that a transaction applies
+}
+
+// readable are the formats that feeds may have, by name.
+func readable() map[string]formats.Format {
+	all := map[string]formats.Format{}
+	for _, f := range []formats.Format{hsds.Format{}, meetingguide.Format{}, csv.Format{}} {
+		all[f.Name()] = f
+	}
+	return all
+}
+
+// startFeeds serves feeds and works on their runs.
+func startFeeds(h *chassis.Host) error {
+	valid, err := protovalidate.New()
+	if err != nil {
+		return fmt.Errorf("protovalidate: %w", err)
+	}
+	s := &feedServer{
+		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), peer: h.Peer, jobs: h.Jobs, atOnce: batchGroups,
+		fetch: outbound.New(outbound.Options{AllowPrivate: h.Config.AllowPrivateOutbound, Timeout: pullTimeout}),
+	}
+	groupsv1.RegisterFeedsServiceServer(h, s)
+	h.Periodic = append(h.Periodic, feedsDue(), feedsTidy())
+	return errors.Join(
+		river.AddWorkerSafely(h.Workers, &runWorker{server: s}),
+		river.AddWorkerSafely(h.Workers, &dueWorker{server: s}),
+		river.AddWorkerSafely(h.Workers, &tidyWorker{server: s}),
+	)
+}
+
+// checkOrganization makes sure that the organization exists: groups of one that does not would be in the directory, and nobody's.
+func (s *feedServer) checkOrganization(ctx context.Context, id uuid.UUID) error {
+	conn := s.peer("partners")
+	if conn == nil {
+		return status.Error(codes.Unavailable, "the partners service is not configured")
+	}
+	_, err := partnersv1.NewPartnersServiceClient(conn).GetOrganization(ctx, &partnersv1.GetOrganizationRequest{Name: aip.Name("organizations", id)})
+	if status.Code(err) == codes.NotFound {
+		return fault.Invalid(fault.Field("feed.organization", "%s does not exist", aip.Name("organizations", id)))
+	}
+	return err
+}
+
+// format returns the feed's format.
+func (s *feedServer) format(f *groupsv1.Feed) formats.Format { return s.formats[f.GetFormat()] }
+
+// options returns how the feed's content is read.
+func options(f *groupsv1.Feed) formats.Options {
+	return formats.Options{TimeZone: f.GetTimeZone(), Language: f.GetLanguage(), Columns: f.GetColumns()}
+}

@@ -1,0 +1,270 @@
+package groups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/formats/hsds"
+)
+
+const (
+	pullTimeout = 2 * time.Minute // of a whole get
+	maxPages    = 20_000          // of an API
+	dueAtOnce   = 100             // feeds whose pull one look begins
+)
+
+// get brings the content of a run that is pulled. What an earlier attempt got is dropped.
+func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *groupsv1.Feed, _ time.Time) error {
+	ctx = system(ctx)
+	w := &contentWriter{db: s.db, clock: s.clock, run: run.ID, org: run.OrgID}
+	if err := w.drop(ctx); err != nil {
+		return fmt.Errorf("drop content: %w", err)
+	}
+	at, err := url.Parse(f.GetPull().GetUri())
+	if err != nil || f.GetSource() != groupsv1.Feed_PULLED {
+		return badContent("the feed has no URL to get its content from")
+	}
+	header := http.Header{"Accept": {"application/json, text/csv, */*;q=0.5"}, "Accept-Encoding": {"gzip"}}
+	api := f.GetFormat() == hsds.Name && strings.HasSuffix(strings.TrimSuffix(at.Path, "/"), "/services")
+	switch {
+	case api && f.GetMode() == groupsv1.Feed_PARTIAL && feed.ModifiedAfter != nil && !run.DryRun:
+		at, run.Partial = hsds.FirstPage(at, *feed.ModifiedAfter), true
+	case api:
+		at = hsds.FirstPage(at, time.Time{})
+	case !run.DryRun:
+		set(header, "If-None-Match", feed.RemoteETag)
+		set(header, "If-Modified-Since", feed.RemoteModified)
+	}
+	for more := true; more; w.part++ {
+		if w.part == maxPages {
+			return badContent("the API has more than %d pages", maxPages)
+		}
+		page, resp := &hsds.Page{}, (*http.Response)(nil)
+		resp, err = s.fetch.Open(ctx, at.String(), header)
+		if err != nil {
+			return fetchError(ctx, err)
+		}
+		if resp.StatusCode == http.StatusNotModified {
+			if err := resp.Body.Close(); err != nil {
+				return fetchError(ctx, err)
+			}
+			return s.notModified(ctx, run, feed)
+		}
+		if w.part == 0 && !api {
+			run.RemoteETag, run.RemoteModified = short(resp.Header.Get("ETag")), short(resp.Header.Get("Last-Modified"))
+		}
+		err = w.keep(ctx, resp.Body, page)
+		if closed := resp.Body.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			return fetchError(ctx, err)
+		}
+		more = false
+		if f.GetFormat() == hsds.Name {
+			var next *url.URL
+			if next, more = hsds.NextPage(at, page); more {
+				at = next
+			}
+		}
+	}
+	if w.bytes == 0 {
+		return badContent("the content is empty")
+	}
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		run.Phase, run.ContentBytes = phaseScan, w.bytes
+		tag, err := tx.Exec(ctx, `
+			UPDATE feed_runs SET phase = @phase, content_bytes = @bytes, partial = @partial, remote_etag = @etag, remote_modified = @modified
+			WHERE id = @id AND org_id = @org AND attempt = @attempt`,
+			pgx.NamedArgs{
+				"id": run.ID, "org": run.OrgID, "attempt": run.Attempt, "phase": run.Phase, "bytes": run.ContentBytes, "partial": run.Partial,
+				"etag": run.RemoteETag, "modified": run.RemoteModified,
+			})
+		if err == nil && tag.RowsAffected() == 0 {
+			return errStale
+		}
+		return err
+	})
+}
+
+func set(h http.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
+}
+
+// short drops a validator that is longer than any sensible one, or no text.
+func short(s string) string {
+	if len(s) > 500 || clean(s) != s {
+		return ""
+	}
+	return s
+}
+
+// fetchError says for the feed's owner why its content could not be got; an error of ours stays one.
+func fetchError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if _, ok := errors.AsType[*contentError](err); ok {
+		return err
+	}
+	if code, ok := errors.AsType[outbound.ErrStatus](err); ok {
+		return badContent("the server of the feed's URL answers with status %d", int(code))
+	}
+	if errors.Is(err, outbound.ErrRefused) {
+		return badContent("the feed's URL, or one that it redirects to, is not a public https address")
+	}
+	network, isNetwork := errors.AsType[net.Error](err)
+	switch {
+	case isNetwork && network.Timeout():
+		return badContent("the server of the feed's URL did not answer in time")
+	case isNetwork, errors.Is(err, io.EOF):
+		return badContent("the server of the feed's URL cannot be reached")
+	}
+	return err
+}
+
+// notModified ends a run whose content is that of the last one.
+func (s *feedServer) notModified(ctx context.Context, run *runRow, feed *feedRow) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := selectRun(ctx, tx, run.ID, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if r.Attempt != run.Attempt {
+			return errStale
+		}
+		if _, err := tx.Exec(ctx, `UPDATE feed_runs SET not_modified = true, unchanged = @items WHERE id = @id AND org_id = @org`,
+			pgx.NamedArgs{"id": r.ID, "org": r.OrgID, "items": feed.LiveItems}); err != nil {
+			return err
+		}
+		r.RemoteETag, r.RemoteModified = feed.RemoteETag, feed.RemoteModified
+		run.State = int32(groupsv1.FeedRun_SUCCEEDED)
+		return s.end(ctx, tx, r, groupsv1.FeedRun_SUCCEEDED, "")
+	})
+}
+
+// dueArgs asks for the feeds whose pull is due.
+type dueArgs struct{}
+
+// Kind names the job.
+func (dueArgs) Kind() string { return "feeds_due" }
+
+// feedsDue looks every half minute.
+func feedsDue() *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(30*time.Second), func() (river.JobArgs, *river.InsertOpts) {
+		return dueArgs{}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: 15 * time.Second}}
+	}, &river.PeriodicJobOpts{RunOnStart: true})
+}
+
+type dueWorker struct {
+	river.WorkerDefaults[dueArgs]
+	server *feedServer
+}
+
+// Work begins the pulls that are due.
+func (w *dueWorker) Work(ctx context.Context, _ *river.Job[dueArgs]) error {
+	return w.server.pullDue(ctx)
+}
+
+// pullDue makes a run for each feed whose pull is due, a transaction each. A feed whose last run goes on waits for it.
+func (s *feedServer) pullDue(ctx context.Context) error {
+	for range dueAtOnce {
+		more := false
+		err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `
+				SELECT `+feedColumns+` FROM feeds f
+				WHERE f.next_pull_time <= @now AND NOT f.paused
+				  AND NOT EXISTS (SELECT FROM feed_runs r WHERE r.feed_id = f.id AND r.state IN (1, 2))
+				ORDER BY f.next_pull_time LIMIT 1 FOR UPDATE SKIP LOCKED`, pgx.NamedArgs{"now": s.clock.Now()})
+			if err != nil {
+				return err
+			}
+			due, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[feedRow])
+			if err != nil || len(due) == 0 {
+				return err
+			}
+			more = true
+			if _, err := tx.Exec(ctx, nextPull, pgx.NamedArgs{"now": s.clock.Now(), "feed": due[0].ID, "org": due[0].OrgID, "pulled": true}); err != nil {
+				return err
+			}
+			return s.insertRun(ctx, tx, &runRow{
+				ID: aip.NewID(), FeedID: due[0].ID, OrgID: due[0].OrgID, Source: int32(groupsv1.Feed_PULLED), Phase: phaseFetch, CreateTime: s.clock.Now(),
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("begin a pull that is due: %w", err)
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// What is kept of runs, and of pushes that broke off.
+const (
+	keptReports = 90 * 24 * time.Hour
+	keptPieces  = 6 * time.Hour
+)
+
+// tidyArgs asks to drop what is kept no longer.
+type tidyArgs struct{}
+
+// Kind names the job.
+func (tidyArgs) Kind() string { return "feeds_tidy" }
+
+func feedsTidy() *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
+		return tidyArgs{}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: 30 * time.Minute}}
+	}, &river.PeriodicJobOpts{RunOnStart: true})
+}
+
+type tidyWorker struct {
+	river.WorkerDefaults[tidyArgs]
+	server *feedServer
+}
+
+// Work drops it.
+func (w *tidyWorker) Work(ctx context.Context, _ *river.Job[tidyArgs]) error {
+	return w.server.tidy(ctx)
+}
+
+// tidy drops the pieces of pushes that broke off and the rejected rows of old runs, some at a time.
+func (s *feedServer) tidy(ctx context.Context) error {
+	now := s.clock.Now()
+	for _, statement := range []struct {
+		sql    string
+		before time.Time
+	}{
+		{`DELETE FROM feed_chunks WHERE run_id IN (
+			SELECT c.run_id FROM feed_chunks c WHERE c.seq = 0 AND c.create_time < @before AND NOT EXISTS (SELECT FROM feed_runs r WHERE r.id = c.run_id) LIMIT 10)`, now.Add(-keptPieces)},
+		{`DELETE FROM feed_rejected WHERE (run_id, row, n) IN (
+			SELECT x.run_id, x.row, x.n FROM feed_runs r JOIN feed_rejected x ON x.run_id = r.id WHERE r.end_time < @before LIMIT 5000)`, now.Add(-keptReports)},
+	} {
+		for deleted := int64(1); deleted > 0; {
+			if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+				tag, err := tx.Exec(ctx, statement.sql, pgx.NamedArgs{"before": statement.before})
+				deleted = tag.RowsAffected()
+				return err
+			}); err != nil {
+				return fmt.Errorf("tidy feeds: %w", err)
+			}
+		}
+	}
+	return nil
+}
