@@ -118,13 +118,14 @@ func names() (out []called) {
 // part is a part of a query, with the cancers that it may be a misspelt name of, and by how many errors.
 type part struct {
 	phrase
-	most int // errors that are forgiven
-	near map[string]int
+	most  int // errors that are forgiven
+	near  map[string]int
+	alike map[string]int // words of the vocabulary, by how many errors
 }
 
 func (o *oracle) parts(q *Query) (out []part) {
 	for _, p := range phrases(q.Words) {
-		x := part{phrase: p, near: map[string]int{}}
+		x := part{phrase: p, near: map[string]int{}, alike: map[string]int{}}
 		w := p.words[0]
 		if p.code == "" && !o.vocabulary()[w] && !strings.ContainsAny(w, "0123456789") {
 			if n := len([]rune(w)); n >= 8 {
@@ -138,6 +139,11 @@ func (o *oracle) parts(q *Query) (out []part) {
 				if best, ok := x.near[n.code]; !ok || e < best {
 					x.near[n.code] = e
 				}
+			}
+		}
+		for have := range o.vocabulary() {
+			if e := levenshtein(w, have); x.most > 0 && e <= x.most {
+				x.alike[have] = e
 			}
 		}
 		out = append(out, x)
@@ -191,14 +197,12 @@ func (o *oracle) points(d *Doc, q *Query, parts []part) (int, bool) {
 				points = max(points, c-2*e)
 			}
 		}
-		if p.most > 0 {
-			for _, have := range text {
-				if e := levenshtein(p.words[0], have); e <= p.most {
-					points = max(points, -2*e)
-					if slices.Contains(title, have) {
-						points = max(points, 4-2*e)
-					}
-				}
+		for have, e := range p.alike {
+			if slices.Contains(text, have) {
+				points = max(points, -2*e)
+			}
+			if slices.Contains(title, have) {
+				points = max(points, 4-2*e)
 			}
 		}
 		if points == nothing {
