@@ -38,6 +38,17 @@ var (
 		"NL": {zone: "America/St_Johns"}, "NS": {zone: "America/Halifax"}, "ON": {zone: "America/Toronto", west: "America/Winnipeg", longitude: -90},
 		"PE": {zone: "America/Halifax"}, "QC": {zone: "America/Toronto"}, "SK": {zone: "America/Regina"}, "YT": {zone: "America/Whitehorse"},
 	}
+	stateNames = map[string]string{
+		"ALABAMA": "AL", "ALASKA": "AK", "ARIZONA": "AZ", "ARKANSAS": "AR", "CALIFORNIA": "CA", "COLORADO": "CO", "CONNECTICUT": "CT", "DELAWARE": "DE",
+		"DISTRICT OF COLUMBIA": "DC", "FLORIDA": "FL", "GEORGIA": "GA", "HAWAII": "HI", "IDAHO": "ID", "ILLINOIS": "IL", "INDIANA": "IN", "IOWA": "IA",
+		"KANSAS": "KS", "KENTUCKY": "KY", "LOUISIANA": "LA", "MAINE": "ME", "MARYLAND": "MD", "MASSACHUSETTS": "MA", "MICHIGAN": "MI", "MINNESOTA": "MN",
+		"MISSISSIPPI": "MS", "MISSOURI": "MO", "MONTANA": "MT", "NEBRASKA": "NE", "NEVADA": "NV", "NEW HAMPSHIRE": "NH", "NEW JERSEY": "NJ",
+		"NEW MEXICO": "NM", "NEW YORK": "NY", "NORTH CAROLINA": "NC", "NORTH DAKOTA": "ND", "OHIO": "OH", "OKLAHOMA": "OK", "OREGON": "OR",
+		"PENNSYLVANIA": "PA", "PUERTO RICO": "PR", "RHODE ISLAND": "RI", "SOUTH CAROLINA": "SC", "SOUTH DAKOTA": "SD", "TENNESSEE": "TN", "TEXAS": "TX",
+		"UTAH": "UT", "VERMONT": "VT", "VIRGINIA": "VA", "WASHINGTON": "WA", "WEST VIRGINIA": "WV", "WISCONSIN": "WI", "WYOMING": "WY", "ALBERTA": "AB",
+		"BRITISH COLUMBIA": "BC", "MANITOBA": "MB", "NEW BRUNSWICK": "NB", "NEWFOUNDLAND AND LABRADOR": "NL", "NOVA SCOTIA": "NS", "ONTARIO": "ON",
+		"PRINCE EDWARD ISLAND": "PE", "QUEBEC": "QC", "QUÉBEC": "QC", "SASKATCHEWAN": "SK", "YUKON": "YT",
+	}
 	countries = map[string]string{
 		"AT": "Europe/Vienna", "BE": "Europe/Brussels", "BG": "Europe/Sofia", "CH": "Europe/Zurich", "CZ": "Europe/Prague", "DE": "Europe/Berlin",
 		"DK": "Europe/Copenhagen", "FI": "Europe/Helsinki", "FR": "Europe/Paris", "GB": "Europe/London", "GR": "Europe/Athens", "HR": "Europe/Zagreb",
@@ -51,11 +62,15 @@ var (
 // the United States, where most feeds are from.
 func Zone(country, state string, at *latlng.LatLng) string {
 	var a area
+	code := strings.ToUpper(state)
+	if c, ok := stateNames[code]; ok {
+		code = c
+	}
 	switch country {
 	case "US", "":
-		a = states[strings.ToUpper(state)]
+		a = states[code]
 	case "CA":
-		a = provinces[strings.ToUpper(state)]
+		a = provinces[code]
 	default:
 		return countries[country]
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"html"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,59 +11,24 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/type/latlng"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/formats"
 )
 
-// meeting is one row on its way to an entry. The first thing wrong with it rejects it.
+// meeting is one row on its way to an entry.
 type meeting struct {
-	fields   map[string]any
-	used     map[string]bool // fields that the group holds itself
-	row      int
-	options  formats.Options
-	rejected *formats.Rejected
-}
-
-func (m *meeting) reject(field, value, format string, a ...any) {
-	if m.rejected == nil {
-		m.rejected = formats.Reject(m.row, field, value, format, a...)
-	}
-}
-
-// text returns a field as trimmed text; numbers, as some feeds write slugs and postal codes, count as text.
-func (m *meeting) text(field string, most int) string {
-	var s string
-	switch v := m.fields[field].(type) {
-	case nil:
-	case string:
-		s = strings.TrimSpace(html.UnescapeString(v))
-	case json.Number:
-		s = v.String()
-	case bool:
-		s = strconv.FormatBool(v)
-	default:
-		m.reject(field, fmt.Sprint(v), "must be text")
-	}
-	if utf8.RuneCountInString(s) > most {
-		m.reject(field, s, "is longer than %d characters", most)
-	}
-	if strings.ContainsRune(s, 0) {
-		m.reject(field, s, "holds the character NUL")
-	}
-	m.used[field] = true
-	return s
+	*formats.Object
+	options formats.Options
 }
 
 // entry maps the whole row.
 func (m *meeting) entry() *formats.Entry {
 	types := m.types()
 	g := &groupsv1.Group{
-		Title:           m.text("name", 200),
-		ExternalId:      m.text("slug", 200),
+		Title:           m.Text("name", 200),
+		ExternalId:      m.Text("slug", 200),
 		SourceSystem:    name,
 		Kind:            groupsv1.Group_PEER_SUPPORT,
 		Facilitation:    groupsv1.Group_PEER_LED,
@@ -74,10 +38,10 @@ func (m *meeting) entry() *formats.Entry {
 		Confidentiality: groupsv1.Group_GUIDELINES_AGREEMENT,
 	}
 	if g.GetTitle() == "" {
-		m.reject("name", "", "is missing")
+		m.Reject("name", "", "is missing")
 	}
 	if g.GetExternalId() == "" {
-		m.reject("slug", "", "is missing: without it a later import could not find the meeting again")
+		m.Reject("slug", "", "is missing: without it a later import could not find the meeting again")
 	}
 	m.venue(g)
 	m.online(g)
@@ -90,10 +54,10 @@ func (m *meeting) entry() *formats.Entry {
 	m.contact(g)
 	m.times(g)
 	e := &formats.Entry{Group: g, Closed: closed}
-	if own, ok := m.fields[formats.RestKey]; ok {
+	if own, ok := m.Fields[formats.RestKey]; ok {
 		m.own(e, own)
 	}
-	g.Extensions = m.rest()
+	g.Extensions = m.Rest(name)
 	return e
 }
 
@@ -106,7 +70,7 @@ func (m *meeting) types() []string {
 			out = append(out, s)
 		}
 	}
-	switch v := m.fields["types"].(type) {
+	switch v := m.Fields["types"].(type) {
 	case nil:
 	case string:
 		for s := range strings.SplitSeq(v, ",") {
@@ -119,40 +83,26 @@ func (m *meeting) types() []string {
 				s, ok = n.String(), true
 			}
 			if !ok {
-				m.reject("types", fmt.Sprint(one), "must be text codes")
+				m.Reject("types", fmt.Sprint(one), "must be text codes")
 			}
 			add(s)
 		}
 	default:
-		m.reject("types", fmt.Sprint(v), "must be an array of codes")
+		m.Reject("types", fmt.Sprint(v), "must be an array of codes")
 	}
 	return out
 }
 
-// coordinate returns a number of degrees, which may be written as text; false if there is none.
-func (m *meeting) coordinate(field string, most float64) (float64, bool) {
-	s := m.text(field, 40)
-	if s == "" {
-		return 0, false
-	}
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(v >= -most && v <= most) {
-		m.reject(field, s, "must be degrees from -%v to %v", most, most)
-		return 0, false
-	}
-	return v, true
-}
-
 func (m *meeting) venue(g *groupsv1.Group) {
-	v := &groupsv1.Group_Venue{Label: m.text("location", 200), Directions: m.text("location_notes", 1000)}
+	v := &groupsv1.Group_Venue{Label: m.Text("location", 200), Directions: m.Text("location_notes", 1000)}
 	a := &typev1.PostalAddress{
-		Locality: m.text("city", 120), AdministrativeArea: strings.TrimLeft(m.text("state", 120), "."), PostalCode: m.text("postal_code", 20),
+		Locality: m.Text("city", 120), AdministrativeArea: strings.TrimLeft(m.Text("state", 120), "."), PostalCode: m.Text("postal_code", 20),
 	}
-	if street := m.text("address", 200); street != "" {
+	if street := m.Text("address", 200); street != "" {
 		a.AddressLines = []string{street}
 	}
-	if full := m.text("formatted_address", 500); full != "" {
-		m.used["formatted_address"] = false
+	if full := m.Text("formatted_address", 500); full != "" {
+		m.Use("formatted_address", false)
 		if parts := strings.Split(full, ", "); len(parts) >= 4 && len(a.GetAddressLines()) == 0 && a.GetLocality() == "" {
 			n := len(parts)
 			a.Locality = short(strings.TrimSpace(parts[n-3]), 120)
@@ -161,14 +111,14 @@ func (m *meeting) venue(g *groupsv1.Group) {
 			}
 		}
 	}
-	country := m.text("country", 100)
+	country := m.Text("country", 100)
 	if code, ok := formats.Country(country); ok {
 		a.Country = code
 	} else if country != "" {
-		m.used["country"] = false
+		m.Use("country", false)
 	}
-	lat, hasLat := m.coordinate("latitude", 90)
-	lng, hasLng := m.coordinate("longitude", 180)
+	lat, hasLat := m.Degrees("latitude", 90)
+	lng, hasLng := m.Degrees("longitude", 180)
 	if hasLat && hasLng && (lat != 0 || lng != 0) { // 0, 0 is how feeds say that they do not know
 		v.Location = &latlng.LatLng{Latitude: lat, Longitude: lng}
 		v.Precision = groupsv1.Group_Venue_EXACT
@@ -186,25 +136,25 @@ func (m *meeting) venue(g *groupsv1.Group) {
 
 // approximate reports whether the feed says so, or gives coordinates without a street.
 func (m *meeting) approximate(a *typev1.PostalAddress) bool {
-	said := strings.ToLower(m.text("approximate", 10))
-	m.used["approximate"] = false
+	said := strings.ToLower(m.Text("approximate", 10))
+	m.Use("approximate", false)
 	return said == "yes" || said == "true" || said == "1" || (said == "" && len(a.GetAddressLines()) == 0)
 }
 
 func (m *meeting) online(g *groupsv1.Group) {
-	link := m.text("conference_url", 1000)
-	phone := m.text("conference_phone", 80)
+	link := m.Text("conference_url", 1000)
+	phone := m.Text("conference_phone", 80)
 	var notes []string
 	for _, f := range []string{"conference_url_notes", "conference_phone_notes"} {
-		if s := m.text(f, 500); s != "" {
+		if s := m.Text(f, 500); s != "" {
 			notes = append(notes, s)
 		}
-		m.used[f] = false // joined, so kept apart in the extensions
+		m.Use(f, false) // joined, so kept apart in the extensions
 	}
 	if link != "" {
 		host, ok := formats.Link(link)
 		if !ok {
-			m.reject("conference_url", link, "must be a link that begins with https://")
+			m.Reject("conference_url", link, "must be a link that begins with https://")
 			return
 		}
 		g.Online = &groupsv1.Group_Online{Platform: formats.Platform(host), JoinUri: link}
@@ -242,7 +192,7 @@ func (m *meeting) format(g *groupsv1.Group, types []string) (closed bool) {
 		g.Format, closed = groupsv1.Group_IN_PERSON, shut
 	case m.ownFormat():
 	default:
-		m.reject("address", "", "there is no place, link or telephone number to meet at")
+		m.Reject("address", "", "there is no place, link or telephone number to meet at")
 	}
 	if remote && g.GetOnline().GetPlatform() == "" && g.GetFormat() != groupsv1.Group_PHONE {
 		if g.GetOnline() == nil {
@@ -258,7 +208,7 @@ func (m *meeting) format(g *groupsv1.Group, types []string) (closed bool) {
 
 // ownFormat reports whether our own writer says how people come together.
 func (m *meeting) ownFormat() bool {
-	own, ok := m.fields[formats.RestKey].(map[string]any)
+	own, ok := m.Fields[formats.RestKey].(map[string]any)
 	return ok && own["format"] != nil
 }
 
@@ -266,11 +216,11 @@ func (m *meeting) ownFormat() bool {
 func (m *meeting) words(g *groupsv1.Group) {
 	var notes []string
 	for _, f := range []string{"notes", "group_notes"} {
-		if s := m.text(f, 4500); s != "" {
+		if s := m.Text(f, 4500); s != "" {
 			notes = append(notes, s)
 		}
 	}
-	m.used["group_notes"] = m.text("group_notes", 4500) == ""
+	m.Use("group_notes", m.Text("group_notes", 4500) == "")
 	g.Description = strings.Join(notes, "\n\n")
 	where := []string{}
 	for _, s := range []string{g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()} {
@@ -287,12 +237,12 @@ func (m *meeting) words(g *groupsv1.Group) {
 
 // contact takes the listing's own page; what is no usable link stays in the extensions.
 func (m *meeting) contact(g *groupsv1.Group) {
-	link := m.text("url", 1000)
+	link := m.Text("url", 1000)
 	if link == "" {
 		return
 	}
 	if _, ok := formats.Link(link); !ok {
-		m.used["url"] = false
+		m.Use("url", false)
 		return
 	}
 	g.Contact = &groupsv1.Group_Contact{Uri: link}
@@ -301,34 +251,35 @@ func (m *meeting) contact(g *groupsv1.Group) {
 // times reads day, time, end_time and timezone. Without a day the meeting is by appointment.
 func (m *meeting) times(g *groupsv1.Group) {
 	days := m.days()
-	from, to := m.text("time", 20), m.text("end_time", 20)
+	from, to := m.Text("time", 20), m.Text("end_time", 20)
 	zone := m.zone(g, len(days) > 0)
 	if len(days) == 0 {
-		m.used["time"], m.used["end_time"] = from == "", to == ""
-		if m.text("timezone", 64) != "" {
+		m.Use("time", from == "")
+		m.Use("end_time", to == "")
+		if m.Text("timezone", 64) != "" {
 			g.TimeZone = zone
 		}
 		return
 	}
 	if from == "" {
-		m.reject("time", "", "is missing, though day is given")
+		m.Reject("time", "", "is missing, though day is given")
 		return
 	}
 	start, ok := formats.ClockTime(from)
 	if !ok {
-		m.reject("time", from, "must be a time such as 19:30")
+		m.Reject("time", from, "must be a time such as 19:30")
 		return
 	}
 	minutes := 60
 	if to != "" {
 		end, ok := formats.ClockTime(to)
 		if !ok {
-			m.reject("end_time", to, "must be a time such as 20:30")
+			m.Reject("end_time", to, "must be a time such as 20:30")
 			return
 		}
 		minutes = (end - start + 24*60) % (24 * 60)
 		if minutes == 0 || (end < start && minutes > 12*60) {
-			m.reject("end_time", to, "is not after time, %s", from)
+			m.Reject("end_time", to, "is not after time, %s", from)
 			return
 		}
 	}
@@ -338,22 +289,22 @@ func (m *meeting) times(g *groupsv1.Group) {
 
 // own applies what our own writer put into the row, and rejects what is not its.
 func (m *meeting) own(e *formats.Entry, own any) {
-	m.used[formats.RestKey] = true
+	m.Use(formats.RestKey, true)
 	raw, err := json.Marshal(own)
 	if err == nil {
 		err = formats.Restore(e, raw)
 	}
 	if err != nil {
-		m.reject(formats.RestKey, string(raw), "%v", err)
+		m.Reject(formats.RestKey, string(raw), "%v", err)
 	}
 }
 
 // days returns the days of the week: a number from 0 for Sunday, as number or text, or an array of them.
 func (m *meeting) days() []time.Weekday {
-	m.used["day"] = true
-	list, ok := m.fields["day"].([]any)
+	m.Use("day", true)
+	list, ok := m.Fields["day"].([]any)
 	if !ok {
-		list = []any{m.fields["day"]}
+		list = []any{m.Fields["day"]}
 	}
 	var days []time.Weekday
 	for _, one := range list {
@@ -366,7 +317,7 @@ func (m *meeting) days() []time.Weekday {
 		case json.Number:
 			s = v.String()
 		default:
-			m.reject("day", fmt.Sprint(one), "must be 0 for Sunday to 6 for Saturday")
+			m.Reject("day", fmt.Sprint(one), "must be 0 for Sunday to 6 for Saturday")
 			return nil
 		}
 		if s == "" {
@@ -379,7 +330,7 @@ func (m *meeting) days() []time.Weekday {
 			}
 		}
 		if err != nil || n < 0 || n > 6 {
-			m.reject("day", s, "must be 0 for Sunday to 6 for Saturday")
+			m.Reject("day", s, "must be 0 for Sunday to 6 for Saturday")
 			return nil
 		}
 		if !slices.Contains(days, time.Weekday(n)) {
@@ -392,9 +343,9 @@ func (m *meeting) days() []time.Weekday {
 
 // zone returns the time zone of the row's place.
 func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
-	if z := m.text("timezone", 64); z != "" {
+	if z := m.Text("timezone", 64); z != "" {
 		if _, err := time.LoadLocation(z); err != nil || z == "Local" {
-			m.reject("timezone", z, "is no IANA time zone, such as America/Chicago")
+			m.Reject("timezone", z, "is no IANA time zone, such as America/Chicago")
 		}
 		return z
 	}
@@ -403,56 +354,9 @@ func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 		return z
 	}
 	if m.options.TimeZone == "" && needed {
-		m.reject("timezone", "", "is missing, and neither the place nor an option of the import tells it")
+		m.Reject("timezone", "", "is missing, and neither the place nor an option of the import tells it")
 	}
 	return m.options.TimeZone
-}
-
-// rest returns the fields that the group does not hold itself, under the name of their source.
-func (m *meeting) rest() *structpb.Struct {
-	out := map[string]any{}
-	for k, v := range m.fields {
-		if m.used[k] || v == nil || v == "" || !utf8.ValidString(k) {
-			continue
-		}
-		out[k] = plain(v)
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	s, err := structpb.NewStruct(map[string]any{name: out})
-	if err != nil {
-		m.reject("", "", "cannot be kept: %v", err)
-	}
-	if n := proto.Size(s); n > maxExtra {
-		m.reject("", "", "what the row has beside a group's fields takes %d bytes; at most %d are kept", n, maxExtra)
-	}
-	return s
-}
-
-// plain turns JSON numbers into floats, as a Struct has them.
-func plain(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
-		}
-		return f
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = plain(v[i])
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k := range v {
-			out[k] = plain(v[k])
-		}
-		return out
-	}
-	return v
 }
 
 // short cuts text to n characters.

@@ -5,8 +5,6 @@
 package meetingguide
 
 import (
-	"bytes"
-	"encoding/json"
 	"html"
 	"io"
 	"iter"
@@ -17,10 +15,9 @@ import (
 )
 
 const (
-	name     = "meeting-guide"
-	maxSlug  = 200       // characters
-	maxExtra = 63 << 10  // bytes of what a row has and a group has no field for
-	partOf   = "part_of" // of a row of ours: the slug of the row that is the group
+	name    = "meeting-guide"
+	maxSlug = 200       // characters
+	partOf  = "part_of" // of a row of ours: the slug of the row that is the group
 )
 
 // Format is Meeting Guide JSON: an array of meetings, or an object that has one under "meetings", "data", "items" or
@@ -74,17 +71,13 @@ func identify(r *formats.Record) {
 
 // Entry decodes a row.
 func (Format) Entry(r formats.Record, o formats.Options) (*formats.Entry, []formats.Rejected) {
-	m := &meeting{used: map[string]bool{}, row: r.Row, options: o}
-	d := json.NewDecoder(bytes.NewReader(r.Raw))
-	d.UseNumber()
+	m := &meeting{Object: formats.NewObject(r), options: o}
 	var e *formats.Entry
-	if err := d.Decode(&m.fields); err != nil || m.fields == nil {
-		m.reject("", string(r.Raw[:min(len(r.Raw), 1000)]), "a meeting is a JSON object")
-	} else {
+	if m.Rejected == nil {
 		e = m.entry()
 	}
-	if m.rejected != nil {
-		return nil, []formats.Rejected{*m.rejected}
+	if m.Rejected != nil {
+		return nil, []formats.Rejected{*m.Rejected}
 	}
 	return e, nil
 }

@@ -227,7 +227,7 @@ func codes(g *groupsv1.Group) []string {
 	if f := g.GetFormat(); g.GetVenue() != nil && (f == groupsv1.Group_ONLINE || f == groupsv1.Group_PHONE) {
 		out = append(out, "TC") // nobody comes to the place
 	}
-	had := &meeting{used: map[string]bool{}, fields: map[string]any{"types": g.GetExtensions().GetFields()[name].GetStructValue().GetFields()["types"].AsInterface()}}
+	had := &meeting{Object: &formats.Object{Fields: map[string]any{"types": g.GetExtensions().GetFields()[name].GetStructValue().GetFields()["types"].AsInterface()}}}
 	for _, code := range had.types() {
 		if _, says := meanings[code]; !says && code != "TC" && code != "ONL" && code != "ONLINE" {
 			out = append(out, code)
