@@ -664,13 +664,13 @@ const file_cairn_partners_v1_partners_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xa4\x0e\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xb6\x0e\n" +
 	"\x0fPartnersService\x12\xb4\x01\n" +
-	"\x12CreateOrganization\x12,.cairn.partners.v1.CreateOrganizationRequest\x1a\x1f.cairn.partners.v1.Organization\"O\xdaA\forganization\x82\xce\x18\x15\x12\x0epartners.write\x1a\x01\x02(\x02\x82\xd3\xe4\x93\x02!:\forganization\"\x11/v1/organizations\x12\xd5\x02\n" +
-	"\x0fGetOrganization\x12).cairn.partners.v1.GetOrganizationRequest\x1a\x1f.cairn.partners.v1.Organization\"\xf5\x01\xdaA\x04name\x82\xce\x18\xc7\x01\x12\rpartners.read\x12\x0epartners.write\x12\vgroups.read\x12\fgroups.write\x12\fmembers.read\x12\rmembers.write\x12\rschedule.read\x12\x0eschedule.write\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02\"\x06groups\"\n" +
+	"\x12CreateOrganization\x12,.cairn.partners.v1.CreateOrganizationRequest\x1a\x1f.cairn.partners.v1.Organization\"O\xdaA\forganization\x82\xce\x18\x15\x12\x0epartners.write\x1a\x01\x02(\x02\x82\xd3\xe4\x93\x02!:\forganization\"\x11/v1/organizations\x12\xde\x02\n" +
+	"\x0fGetOrganization\x12).cairn.partners.v1.GetOrganizationRequest\x1a\x1f.cairn.partners.v1.Organization\"\xfe\x01\xdaA\x04name\x82\xce\x18\xd0\x01\x12\rpartners.read\x12\x0epartners.write\x12\vgroups.read\x12\fgroups.write\x12\fmembers.read\x12\rmembers.write\x12\rschedule.read\x12\x0eschedule.write\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02\"\agateway\"\x06groups\"\n" +
 	"membership\"\n" +
-	"scheduling\"\breferral(\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=organizations/*}\x12\xd9\x02\n" +
-	"\x11ListOrganizations\x12+.cairn.partners.v1.ListOrganizationsRequest\x1a,.cairn.partners.v1.ListOrganizationsResponse\"\xe8\x01\xdaA\x00\x82\xce\x18\xc7\x01\x12\rpartners.read\x12\x0epartners.write\x12\vgroups.read\x12\fgroups.write\x12\fmembers.read\x12\rmembers.write\x12\rschedule.read\x12\x0eschedule.write\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02\"\x06groups\"\n" +
+	"scheduling\"\breferral(\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=organizations/*}\x12\xe2\x02\n" +
+	"\x11ListOrganizations\x12+.cairn.partners.v1.ListOrganizationsRequest\x1a,.cairn.partners.v1.ListOrganizationsResponse\"\xf1\x01\xdaA\x00\x82\xce\x18\xd0\x01\x12\rpartners.read\x12\x0epartners.write\x12\vgroups.read\x12\fgroups.write\x12\fmembers.read\x12\rmembers.write\x12\rschedule.read\x12\x0eschedule.write\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02\"\agateway\"\x06groups\"\n" +
 	"membership\"\n" +
 	"scheduling\"\breferral(\x03\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/organizations\x12\xd7\x01\n" +
 	"\x12UpdateOrganization\x12,.cairn.partners.v1.UpdateOrganizationRequest\x1a\x1f.cairn.partners.v1.Organization\"r\xdaA\x18organization,update_mask\x82\xce\x18\x16\x12\x0epartners.write\x1a\x02\x01\x02(\x01\x82\xd3\xe4\x93\x027:\forganization2'/v1/{organization.name=organizations/*}\x12\xb2\x01\n" +
