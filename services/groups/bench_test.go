@@ -11,7 +11,7 @@ import (
 
 // BenchmarkGetGroup reads one group: its row alone, the handler's way, and through the channel with every interceptor.
 func BenchmarkGetGroup(b *testing.B) {
-	s := suitetest.Start(b, []chassis.Component{Component()})
+	s := suitetest.Start(b, []chassis.Component{peer("partners"), Component()})
 	ctx := suitetest.Client(b.Context(), ours, "groups.read", "groups.write")
 	client := groupsv1.NewGroupsServiceClient(s.Conn("groups"))
 	g, err := client.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: listing("Bench")})

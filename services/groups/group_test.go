@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/page"
@@ -224,6 +225,7 @@ func TestBadGroups(t *testing.T) {
 		"group.cost.amount":           func(g *groupsv1.Group) { g.Cost = &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_FEE} },
 		"group.cost.payers":           func(g *groupsv1.Group) { g.Cost = &groupsv1.Group_Cost{Payers: []string{"Aetna"}} },
 		"group.structure":             func(g *groupsv1.Group) { g.Structure = &groupsv1.Group_Structure{SessionCount: 8} },
+		"group.venue.label":           func(g *groupsv1.Group) { g.Venue.Label = "Libr\x1bary" },
 		"group.external_id":           func(g *groupsv1.Group) { g.ExternalId = "" },
 		"group.age_limits":            func(g *groupsv1.Group) { g.AgeLimits = &groupsv1.Group_AgeLimits{MinYears: 40, MaxYears: 18} },
 		"group.organization":          func(g *groupsv1.Group) { g.Organization = theirs },
@@ -256,8 +258,19 @@ func TestBadGroups(t *testing.T) {
 	}
 	forOthers := proto.CloneOf(in)
 	forOthers.Organization, forOthers.ExternalId = theirs, "9"
-	if g := must[group](t)(s.CreateGroup(s.platform, &groupsv1.CreateGroupRequest{Group: forOthers})); g.GetOrganization() != theirs {
-		t.Errorf("the platform creates for another organization: %v", g)
+	_, err = s.CreateGroup(s.platform, &groupsv1.CreateGroupRequest{Group: forOthers})
+	refused(t, err, codes.InvalidArgument, "group.organization") // does not exist
+	_, err = s.CreateFacilitator(s.platform, &groupsv1.CreateFacilitatorRequest{Facilitator: &groupsv1.Facilitator{DisplayName: "Ana", Organization: theirs}})
+	refused(t, err, codes.InvalidArgument, "facilitator.organization")
+	there := must[*partnersv1.Organization](t)(partnersv1.NewPartnersServiceClient(s.Conn("partners")).CreateOrganization(
+		suitetest.Platform(t.Context(), "partners.write"), &partnersv1.CreateOrganizationRequest{
+			Organization: &partnersv1.Organization{Kind: partnersv1.Organization_NONPROFIT, DisplayName: "Wren Circle"},
+		})).GetName()
+	for range 2 { // asked, and remembered
+		forOthers.Organization, forOthers.ExternalId = there, uuid.NewString()
+		if g := must[group](t)(s.CreateGroup(s.platform, &groupsv1.CreateGroupRequest{Group: forOthers})); g.GetOrganization() != there {
+			t.Errorf("the platform creates for another organization: %v", g)
+		}
 	}
 	_, err = s.GetGroup(s.owner, &groupsv1.GetGroupRequest{Name: "groups/7"})
 	refused(t, err, codes.InvalidArgument, "name")
@@ -385,5 +398,40 @@ func TestListGroups(t *testing.T) {
 	all := must[*groupsv1.ListGroupsResponse](t)(s.ListGroups(s.platform, &groupsv1.ListGroupsRequest{}))
 	if len(all.GetGroups()) != 9 {
 		t.Errorf("the platform lists %d, want 9", len(all.GetGroups()))
+	}
+}
+
+// A name reads as it is written; a text may have lines.
+func TestTricksInNames(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct{ line, text bool }{
+		"Círculo de los martes": {true, true},
+		"مجموعة الدعم":          {true, true},
+		"\u200fקבוצה":           {true, true}, // marks of direction are part of ordinary writing
+		"One\nTwo":              {false, true},
+		"One\tTwo":              {false, true},
+		"One\x00":               {false, false},
+		"One\x1b[31m":           {false, false},
+		"One\u0085":             {false, false},
+		"One\u202eowT":          {false, true},
+		"One\u2066Two\u2069":    {false, true},
+		"One\u2028Two":          {false, true},
+	} {
+		line, plain := &checker{}, &checker{}
+		line.plainLine("title", text)
+		plain.plainText("description", text)
+		if (line.err() == nil) != want.line || (plain.err() == nil) != want.text {
+			t.Errorf("%q as a name: %v, as a text: %v; want %v", text, line.err(), plain.err(), want)
+		}
+	}
+	for field, g := range map[string]*groupsv1.Group{
+		"group.title":                       {Title: "a\u202eb"},
+		"group.venue.address.locality":      {Title: "a", Venue: &groupsv1.Group_Venue{Address: &typev1.PostalAddress{Locality: "a\nb"}}},
+		"group.description":                 {Title: "a", Description: "a\x1bb"},
+		"group.structure.goals[1]":          {Title: "a", Structure: &groupsv1.Group_Structure{Goals: []string{"a", "\x07"}}},
+		"group.regular_times[0].rrule":      {Title: "a", RegularTimes: []*groupsv1.Group_RegularTime{{Rrule: "FREQ=DAILY\n"}}},
+		"group.facilitators[0].facilitator": {Title: "a", Facilitators: []*groupsv1.Group_FacilitatorRole{{Facilitator: "\x00"}}},
+	} {
+		refused(t, checkGroup(g), codes.InvalidArgument, field)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
@@ -220,4 +221,52 @@ func TestBatchGetGroups(t *testing.T) {
 	refused(t, err, codes.InvalidArgument, "names[0]")
 	_, err = s.BatchGetGroups(s.owner, &groupsv1.BatchGetGroupsRequest{})
 	refused(t, err, codes.InvalidArgument, "names")
+}
+
+// What a member has acknowledged stays to be read when the guidelines change.
+func TestGuidelinesVersions(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	in := listing("One")
+	in.Guidelines = &groupsv1.Group_Guidelines{Text: "Be kind."}
+	g := s.published(t, in)
+	change := func(to *groupsv1.Group_Guidelines) {
+		t.Helper()
+		s.Clock.Advance(time.Hour)
+		must[group](t)(s.UpdateGroup(s.owner, &groupsv1.UpdateGroupRequest{
+			Group: &groupsv1.Group{Name: g.GetName(), Guidelines: to}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"guidelines"}},
+		}))
+	}
+	begin := s.Clock.Now()
+	change(&groupsv1.Group_Guidelines{Text: "Be kind. Listen."})
+	change(&groupsv1.Group_Guidelines{Text: "Be kind. Listen."})
+	change(nil)
+	change(&groupsv1.Group_Guidelines{Uri: "https://rules.test"})
+	replaced := func(hours int) *timestamppb.Timestamp {
+		return timestamppb.New(begin.Add(time.Duration(hours) * time.Hour))
+	}
+	want := []*groupsv1.GuidelinesVersion{
+		{Name: g.GetName() + "/guidelinesVersions/3", Version: 3, Uri: "https://rules.test"},
+		{Name: g.GetName() + "/guidelinesVersions/2", Version: 2, Text: "Be kind. Listen.", ReplaceTime: replaced(3)},
+		{Name: g.GetName() + "/guidelinesVersions/1", Version: 1, Text: "Be kind.", ReplaceTime: replaced(1)},
+	}
+	list := func(ctx context.Context, size int32, token string) (*groupsv1.ListGuidelinesVersionsResponse, error) {
+		return s.ListGuidelinesVersions(ctx, &groupsv1.ListGuidelinesVersionsRequest{Parent: g.GetName(), PageSize: size, PageToken: token})
+	}
+	whole := must[*groupsv1.ListGuidelinesVersionsResponse](t)(list(s.owner, 0, ""))
+	if diff := cmp.Diff(want, whole.GetGuidelinesVersions(), protocmp.Transform()); diff != "" || whole.GetNextPageToken() != "" {
+		t.Errorf("versions, and more %q (-want +got):\n%s", whole.GetNextPageToken(), diff)
+	}
+	var paged []*groupsv1.GuidelinesVersion
+	for token, pages := "", 0; pages == 0 || token != ""; pages++ {
+		resp := must[*groupsv1.ListGuidelinesVersionsResponse](t)(list(s.owner, 1, token))
+		paged, token = append(paged, resp.GetGuidelinesVersions()...), resp.GetNextPageToken()
+	}
+	if diff := cmp.Diff(want, paged, protocmp.Transform()); diff != "" {
+		t.Errorf("page by page (-want +got):\n%s", diff)
+	}
+	_, err := list(s.stranger, 0, "")
+	refused(t, err, codes.NotFound)
+	_, err = list(s.public, 0, "")
+	refused(t, err, codes.Unauthenticated)
 }

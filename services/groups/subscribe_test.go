@@ -29,7 +29,7 @@ func peer(name string) chassis.Component {
 // What membership and scheduling tell shows in the group and in search; what is older than the known does not.
 func TestAvailabilityFollowsEvents(t *testing.T) {
 	t.Parallel()
-	st := suitetest.Start(t, []chassis.Component{Component(), peer("membership"), peer("scheduling")})
+	st := suitetest.Start(t, []chassis.Component{Component(), peer("partners"), peer("membership"), peer("scheduling")})
 	conn := st.Conn("groups")
 	s := &suite{
 		Suite: st, GroupsServiceClient: groupsv1.NewGroupsServiceClient(conn), DirectoryServiceClient: groupsv1.NewDirectoryServiceClient(conn),
