@@ -132,25 +132,25 @@ func diff(to []*groupsv1.FieldChange, path string, a, b protoreflect.Message) []
 			to = diff(to, at+".", a.Get(fd).Message(), b.Get(fd).Message())
 		default:
 			c := &groupsv1.FieldChange{Path: at}
-			c.OldValue, c.Shortened = valueOf(a, fd, false)
-			c.NewValue, c.Shortened = valueOf(b, fd, c.Shortened)
+			c.OldValue, c.Shortened = valueAt(a, fd, false)
+			c.NewValue, c.Shortened = valueAt(b, fd, c.Shortened)
 			to = append(to, c)
 		}
 	}
 	return to
 }
 
-// valueOf returns the field of the message as JSON, nil when it says nothing, and whether it or the one before is not whole.
-func valueOf(m protoreflect.Message, fd protoreflect.FieldDescriptor, shortened bool) (*structpb.Value, bool) {
+// valueAt returns the field of the message as JSON, nil when it says nothing, and whether it or the one before is not whole.
+func valueAt(m protoreflect.Message, fd protoreflect.FieldDescriptor, shortened bool) (*structpb.Value, bool) {
 	if !m.Has(fd) {
 		return nil, shortened
 	}
-	v, whole := jsonOf(m, fd)
+	v, whole := jsonAt(m, fd)
 	return v, shortened || !whole
 }
 
-// jsonOf returns the value of a field that is set, and whether it is whole.
-func jsonOf(m protoreflect.Message, fd protoreflect.FieldDescriptor) (v *structpb.Value, whole bool) {
+// jsonAt returns the value of a field that is set, and whether it is whole.
+func jsonAt(m protoreflect.Message, fd protoreflect.FieldDescriptor) (v *structpb.Value, whole bool) {
 	if fd.Kind() == protoreflect.StringKind && !fd.IsList() {
 		text := m.Get(fd).String()
 		if utf8.RuneCountInString(text) > maxOldText {
