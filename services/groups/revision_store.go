@@ -111,7 +111,7 @@ func changeOf(event string) groupsv1.GroupRevision_Change {
 // historyOf returns the fields in which two states of a group differ: what clients write, its state and what it was merged
 // into. Messages are gone into; lists and objects are compared as wholes.
 func historyOf(before, after *groupsv1.Group) []*groupsv1.FieldChange {
-	return diff(nil, "", told(before).ProtoReflect(), told(after).ProtoReflect())
+	return historyDiff(nil, "", told(before).ProtoReflect(), told(after).ProtoReflect())
 }
 
 // told returns a copy of the group with the fields that history tells of.
@@ -121,36 +121,36 @@ func told(g *groupsv1.Group) *groupsv1.Group {
 	return w
 }
 
-// diff appends the fields below path in which a and b differ.
-func diff(to []*groupsv1.FieldChange, path string, a, b protoreflect.Message) []*groupsv1.FieldChange {
+// historyDiff appends the fields below path in which a and b differ.
+func historyDiff(to []*groupsv1.FieldChange, path string, a, b protoreflect.Message) []*groupsv1.FieldChange {
 	for i := range a.Descriptor().Fields().Len() {
 		fd := a.Descriptor().Fields().Get(i)
 		at := path + string(fd.Name())
 		switch {
 		case !a.Has(fd) && !b.Has(fd), a.Has(fd) && b.Has(fd) && a.Get(fd).Equal(b.Get(fd)):
 		case fd.Message() != nil && !fd.IsList() && strings.HasPrefix(string(fd.Message().FullName()), "cairn."):
-			to = diff(to, at+".", a.Get(fd).Message(), b.Get(fd).Message())
+			to = historyDiff(to, at+".", a.Get(fd).Message(), b.Get(fd).Message())
 		default:
 			c := &groupsv1.FieldChange{Path: at}
-			c.OldValue, c.Shortened = valueAt(a, fd, false)
-			c.NewValue, c.Shortened = valueAt(b, fd, c.Shortened)
+			c.OldValue, c.Shortened = historyValue(a, fd, false)
+			c.NewValue, c.Shortened = historyValue(b, fd, c.Shortened)
 			to = append(to, c)
 		}
 	}
 	return to
 }
 
-// valueAt returns the field of the message as JSON, nil when it says nothing, and whether it or the one before is not whole.
-func valueAt(m protoreflect.Message, fd protoreflect.FieldDescriptor, shortened bool) (*structpb.Value, bool) {
+// historyValue returns the field of the message as JSON, nil when it says nothing, and whether it or the one before is not whole.
+func historyValue(m protoreflect.Message, fd protoreflect.FieldDescriptor, shortened bool) (*structpb.Value, bool) {
 	if !m.Has(fd) {
 		return nil, shortened
 	}
-	v, whole := jsonAt(m, fd)
+	v, whole := historyJSON(m, fd)
 	return v, shortened || !whole
 }
 
-// jsonAt returns the value of a field that is set, and whether it is whole.
-func jsonAt(m protoreflect.Message, fd protoreflect.FieldDescriptor) (v *structpb.Value, whole bool) {
+// historyJSON returns the value of a field that is set, and whether it is whole.
+func historyJSON(m protoreflect.Message, fd protoreflect.FieldDescriptor) (v *structpb.Value, whole bool) {
 	if fd.Kind() == protoreflect.StringKind && !fd.IsList() {
 		text := m.Get(fd).String()
 		if utf8.RuneCountInString(text) > maxOldText {
