@@ -3,6 +3,8 @@ package groups
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +51,7 @@ type outcome struct {
 	inserts  groupColumnsOf
 	updates  groupColumnsOf
 	history  *history
+	merges   *merges
 	changed  []string // groups, by name
 	rejected []rejection
 
@@ -100,6 +103,9 @@ func (w *writer) compute(ctx context.Context, tx pgx.Tx, b loaded, o *outcome) e
 	}
 	groups, err := w.lock(ctx, tx, items, adopted)
 	if err != nil {
+		return err
+	}
+	if o.merges, err = openMerges(ctx, tx, o.now, slices.Collect(maps.Keys(groups))); err != nil {
 		return err
 	}
 	for i := range b.records {
@@ -271,7 +277,7 @@ func (w *writer) update(ctx context.Context, tx pgx.Tx, o *outcome, d *decoded, 
 		o.unchanged++
 		return nil
 	}
-	g, err := r.toProto(o.now)
+	g, err := o.current(r)
 	if err != nil {
 		return err
 	}
@@ -311,7 +317,7 @@ func (w *writer) update(ctx context.Context, tx pgx.Tx, o *outcome, d *decoded, 
 		o.unchanged++
 		return nil
 	}
-	r.Revision, r.UpdateTime, r.DeleteTime = r.Revision+1, o.now, nil
+	r.DeleteTime = nil
 	if r.State = int32(to.state); to.state != groupsv1.Group_PAUSED {
 		r.PauseReason = 0
 	} else if state.state != groupsv1.Group_PAUSED {
@@ -385,18 +391,33 @@ func (w *writer) remove(ctx context.Context, tx pgx.Tx, o *outcome, it item, r *
 	if state == itemGone {
 		return nil
 	}
-	g, err := r.toProto(o.now)
+	g, err := o.current(r)
 	if err != nil {
 		return err
 	}
-	before := proto.CloneOf(g)
-	r.Revision, r.UpdateTime, r.DeleteTime = r.Revision+1, o.now, &o.now
+	r.DeleteTime = &o.now
 	o.removed++
-	return o.change(r, before, g, "deleted")
+	return o.change(r, proto.CloneOf(g), g, "deleted")
 }
 
-// change writes a group that is there.
+// current returns what a group says: itself, not what it shows of others that were merged into it.
+func (o *outcome) current(r *groupRow) (*groupsv1.Group, error) {
+	g, err := r.toProto(o.now)
+	if err != nil || !o.merges.has(r.ID) {
+		return g, err
+	}
+	g = o.merges.own(r.ID)
+	r.into(g)
+	return g, nil
+}
+
+// change writes a group that is there, or leaves it to what it was merged with.
 func (o *outcome) change(r *groupRow, before, g *groupsv1.Group, event string) error {
+	if o.merges.has(r.ID) {
+		o.merges.set(&r.groupKey, g)
+		return nil
+	}
+	r.Revision, r.UpdateTime = r.Revision+1, o.now
 	r.into(g)
 	_, body, private, err := bodies(g)
 	if err != nil {
@@ -422,9 +443,10 @@ func (w *writer) save(ctx context.Context, tx pgx.Tx, b loaded, o *outcome) erro
 	}
 	told := int64(0)
 	if !w.run.DryRun {
-		if len(o.changed) > 0 {
-			told = 1
+		if err := w.queueMerged(ctx, batch, o); err != nil {
+			return err
 		}
+		told = int64(len(o.changed)+batchGroups-1) / batchGroups
 		if err := w.queueGroups(ctx, batch, o); err != nil {
 			return err
 		}
@@ -443,6 +465,21 @@ func (w *writer) save(ctx context.Context, tx pgx.Tx, b loaded, o *outcome) erro
 	}
 	w.run.Changes += told
 	w.next += o.numbers()
+	return nil
+}
+
+// queueMerged queues the rows of groups that are merged with others, and of those that show them.
+func (w *writer) queueMerged(ctx context.Context, b *pgx.Batch, o *outcome) error {
+	if o.merges == nil {
+		return nil
+	}
+	changed, err := o.merges.queue(ctx, b, o.history)
+	if err != nil {
+		return fmt.Errorf("merged groups: %w", err)
+	}
+	for _, id := range changed {
+		o.changed = append(o.changed, aip.Name("groups", id))
+	}
 	return nil
 }
 
@@ -467,8 +504,15 @@ func (w *writer) queueGroups(ctx context.Context, b *pgx.Batch, o *outcome) erro
 		return nil
 	}
 	o.history.queue(b)
-	return events.Queue(ctx, b, events.Event{
-		Type: "care.cairn.groups.group.synced.v1", Subject: aip.Name("feedRuns", w.run.ID), Revision: w.run.Changes + 1,
-		Data: &groupsv1.GroupsSynced{Groups: o.changed, FeedRun: aip.Name("feedRuns", w.run.ID), ChangeTime: timestamppb.New(o.now)},
-	})
+	revision := w.run.Changes
+	for names := range slices.Chunk(o.changed, batchGroups) {
+		revision++
+		if err := events.Queue(ctx, b, events.Event{
+			Type: "care.cairn.groups.group.synced.v1", Subject: aip.Name("feedRuns", w.run.ID), Revision: revision,
+			Data: &groupsv1.GroupsSynced{Groups: names, FeedRun: aip.Name("feedRuns", w.run.ID), ChangeTime: timestamppb.New(o.now)},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
