@@ -42,6 +42,9 @@ func start(ctx context.Context, h *chassis.Host) error {
 	if err := river.AddWorkerSafely(h.Workers, &reviewWorker{server: s}); err != nil {
 		return err
 	}
+	if err := startFeeds(h); err != nil {
+		return err
+	}
 	return river.AddWorkerSafely(h.Workers, &licenceWorker{server: s, log: h.Log})
 }
 
