@@ -283,7 +283,6 @@ func (m *merges) queue(ctx context.Context, b *pgx.Batch, h *history) (changed [
 		if err := revisions.add(&n.key, changeOf(n.happened()), n.before, g); err != nil {
 			return nil, err
 		}
-		queueDirectory(b, &n.key, g)
 		if h == nil {
 			revisions.queue(b)
 			if err := events.Queue(ctx, b, groupEvent(&n.key, g, n.event())); err != nil {
@@ -374,7 +373,7 @@ func (m *merges) queueChoices(b *pgx.Batch) {
 	}
 	if len(m.freed) > 0 {
 		b.Queue(`
-			UPDATE duplicates SET state = @proposed, survivor = NULL, taken_fields = '{}', decided_by = '', decide_time = NULL,
+			UPDATE duplicates SET state = @proposed, survivor = NULL, taken_fields = '{}', decided_by = '', decide_time = NULL, unsettled = false,
 				revision = revision + 1, update_time = @now
 			WHERE state = @merged AND (first_id = ANY(@freed) AND survivor = second_id OR second_id = ANY(@freed) AND survivor = first_id)`,
 			pgx.NamedArgs{

@@ -36,6 +36,7 @@ CREATE TABLE duplicates (
     reasons        bytea       NOT NULL, -- cairn.groups.v1.Duplicate with reasons only
     survivor       uuid,                 -- state MERGED: which of the two
     taken_fields   text[]      NOT NULL DEFAULT '{}', -- shown of the other although the survivor says something
+    unsettled      boolean     NOT NULL, -- just proposed: the feeds' rules have yet to be looked at
     decided_by     text        NOT NULL DEFAULT '',
     decide_time    timestamptz,
     create_time    timestamptz NOT NULL,
@@ -45,6 +46,7 @@ CREATE TABLE duplicates (
 CREATE INDEX duplicates_second ON duplicates (second_id);
 CREATE INDEX duplicates_first_org ON duplicates (first_org, create_time, id);
 CREATE INDEX duplicates_second_org ON duplicates (second_org, create_time, id);
+CREATE INDEX duplicates_unsettled ON duplicates (id) WHERE unsettled;
 CREATE INDEX duplicates_age ON duplicates (create_time, id);
 ALTER TABLE duplicates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE duplicates FORCE ROW LEVEL SECURITY;
@@ -68,3 +70,4 @@ CREATE TABLE duplicate_cursor (
     id         uuid   NOT NULL
 );
 COMMENT ON TABLE duplicate_cursor IS 'public: no data of anybody';
+INSERT INTO duplicate_cursor (generation, xid, id) VALUES (0, '0', '00000000-0000-0000-0000-000000000000');
