@@ -45,6 +45,9 @@ func start(ctx context.Context, h *chassis.Host) error {
 	if err := startFeeds(h); err != nil {
 		return err
 	}
+	if err := startDuplicates(h); err != nil {
+		return err
+	}
 	return river.AddWorkerSafely(h.Workers, &licenceWorker{server: s, log: h.Log})
 }
 
