@@ -56,6 +56,7 @@ func services() []service {
 		{"groups", clientOf(groupsv1.RegisterDirectoryServiceHandlerClient, groupsv1.NewDirectoryServiceClient), groupsv1.DirectoryService_ServiceDesc.ServiceName},
 		{"groups", clientOf(groupsv1.RegisterGroupsServiceHandlerClient, groupsv1.NewGroupsServiceClient), groupsv1.GroupsService_ServiceDesc.ServiceName},
 		{"groups", clientOf(groupsv1.RegisterSyncServiceHandlerClient, groupsv1.NewSyncServiceClient), groupsv1.SyncService_ServiceDesc.ServiceName},
+		{"groups", clientOf(groupsv1.RegisterFeedsServiceHandlerClient, groupsv1.NewFeedsServiceClient), groupsv1.FeedsService_ServiceDesc.ServiceName},
 		{"groups", clientOf(groupsv1.RegisterResourcesServiceHandlerClient, groupsv1.NewResourcesServiceClient), groupsv1.ResourcesService_ServiceDesc.ServiceName},
 		{"membership", clientOf(membershipv1.RegisterMembershipServiceHandlerClient, membershipv1.NewMembershipServiceClient), membershipv1.MembershipService_ServiceDesc.ServiceName},
 		{"scheduling", clientOf(schedulingv1.RegisterSchedulingServiceHandlerClient, schedulingv1.NewSchedulingServiceClient), schedulingv1.SchedulingService_ServiceDesc.ServiceName},
@@ -128,6 +129,10 @@ func (g *Gateway) register(ctx context.Context) error {
 		if err := s.register(ctx, mux, conn{g.options.Peer(s.peer)}); err != nil {
 			return fmt.Errorf("register %s: %w", s.name, err)
 		}
+	}
+	feeds := groupsv1.NewFeedsServiceClient(conn{g.options.Peer("groups")})
+	if err := byPeer["groups"].HandlePath(http.MethodPost, "/v1/{name=feeds/*}:push", g.pushFeed(feeds)); err != nil {
+		return fmt.Errorf("register pushes: %w", err)
 	}
 	for _, rt := range g.routes.all {
 		mux := byPeer[rt.peer]

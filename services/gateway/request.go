@@ -62,6 +62,9 @@ func (c *call) check(w http.ResponseWriter, r *http.Request, params map[string]s
 	if err := c.checkQuery(r); err != nil {
 		return err
 	}
+	if c.route.upload {
+		return nil
+	}
 	return c.readBody(w, r, maxBody)
 }
 

@@ -29,6 +29,7 @@ type route struct {
 	rule  *policyv1.Rule
 
 	streams bool // the answer is a stream
+	upload  bool // the body is a stream, of any kind
 
 	peer       string   // component that serves it
 	collection string   // first segment below /v1/
@@ -63,6 +64,11 @@ func routesOf(services []service) (*routes, error) {
 
 func (rs *routes) add(peer string, m protoreflect.MethodDescriptor) error {
 	rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+	upload := false
+	if !ok || rule == nil {
+		rule, upload = uploads()[fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())]
+		ok = upload
+	}
 	if !ok || rule == nil {
 		return fmt.Errorf("%s has no google.api.http route", m.FullName())
 	}
@@ -76,7 +82,7 @@ func (rs *routes) add(peer string, m protoreflect.MethodDescriptor) error {
 		rt := &route{
 			method: fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()), verb: verb,
 			pattern: pathVariable.ReplaceAllStringFunc(template, wholeVariable), path: matcher(template),
-			input: m.Input(), body: b.GetBody(), bound: map[string]bool{}, rule: policy, streams: m.IsStreamingServer(),
+			input: m.Input(), body: b.GetBody(), bound: map[string]bool{}, rule: policy, streams: m.IsStreamingServer(), upload: upload,
 			peer: peer, collection: collectionOf(plainPath(template)),
 		}
 		for _, v := range variables {
