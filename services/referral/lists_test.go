@@ -99,6 +99,23 @@ func TestRecommendGroups(t *testing.T) {
 	f.newGroup(f.receive, func(g *groupsv1.Group) { g.Title, g.CancerTypes = "Lung", []string{"lung"} })
 	needs := f.referral().GetNeeds()
 
+	resources := groupsv1.NewResourcesServiceClient(f.Conn("groups"))
+	offer := func(title string, change func(*groupsv1.Resource)) {
+		m := &groupsv1.Resource{Kind: groupsv1.Resource_EXERCISE, Title: title, Languages: needs.GetLanguages()[:1], CancerTypes: needs.GetCancerTypes()}
+		change(m)
+		m, err := resources.CreateResource(f.receive, &groupsv1.CreateResourceRequest{Resource: m})
+		if err == nil {
+			_, err = resources.ReviewResource(f.receive, &groupsv1.ReviewResourceRequest{Name: m.GetName(), ReviewedBy: "Dr Reyes"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer("Suits as well", func(*groupsv1.Resource) {})
+	offer("Suits best", func(m *groupsv1.Resource) { m.SideEffects = needs.GetSideEffects() })
+	offer("Another cancer", func(m *groupsv1.Resource) { m.CancerTypes = []string{"lung"} })
+	offer("Another language", func(m *groupsv1.Resource) { m.Languages = []string{"fi"} })
+
 	calm, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: needs, Distress: proto.Int32(3)})
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +125,9 @@ func TestRecommendGroups(t *testing.T) {
 	}
 	if len(calm.GetNearMisses()) != 1 || calm.GetNearMisses()[0].GetGroup().GetTitle() != "English only" {
 		t.Errorf("near misses: got %v", calm.GetNearMisses())
+	}
+	if r := calm.GetResources(); len(r) != 2 || r[0].GetTitle() != "Suits best" || r[1].GetTitle() != "Suits as well" {
+		t.Errorf("few groups suit: got the resources %v, want the two that suit", r)
 	}
 	if calm.GetDistressThreshold() != 4 || calm.GetWeightsVersion() == "" {
 		t.Errorf("got threshold %d, weights %q", calm.GetDistressThreshold(), calm.GetWeightsVersion())
@@ -151,6 +171,11 @@ func TestRecommendGroups(t *testing.T) {
 		if _, err := f.RecommendGroups(f.refer, req); errText(err) != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+	f.newGroup(f.receive, func(g *groupsv1.Group) { g.Title = "A third one" })
+	many, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: needs, Distress: proto.Int32(3)})
+	if err != nil || len(many.GetRecommendations()) != 3 || len(many.GetResources()) != 0 {
+		t.Errorf("enough groups suit: got %d groups and %v, %v; want no resources", len(many.GetRecommendations()), many.GetResources(), err)
 	}
 	app, err := f.RecommendGroups(f.platform, &referralv1.RecommendGroupsRequest{Needs: needs})
 	if err != nil || len(app.GetRecommendations()) == 0 {

@@ -25,6 +25,7 @@ import (
 const (
 	defaultResults = 10
 	candidates     = 100 // looked at in each search
+	maxResources   = 10
 )
 
 // RecommendGroups implements ReferralService.
@@ -48,7 +49,14 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	}
 	weights := match.Current()
 	res := match.Rank(q, found, weights, limit)
+	var resources []*groupsv1.Resource
+	if len(res.Recommendations) < match.Enough {
+		if resources, err = s.offers(ctx, q); err != nil {
+			return nil, err
+		}
+	}
 	return &referralv1.RecommendGroupsResponse{
+		Resources:       resources,
 		Recommendations: res.Recommendations, NearMisses: res.NearMisses, Notes: res.Notes, CrisisResources: res.Crisis,
 		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version,
 	}, nil
@@ -154,16 +162,48 @@ func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candida
 	return found, nil
 }
 
+// offers returns vetted resources for somebody whom few groups suit: those that help with her side effects, then others.
+func (s *server) offers(ctx context.Context, q match.Query) ([]*groupsv1.Resource, error) {
+	all := &groupsv1.SearchResourcesRequest{CancerTypes: q.Needs.GetCancerTypes(), Languages: baseLanguages(q.Needs), PageSize: maxResources}
+	searches := []*groupsv1.SearchResourcesRequest{all}
+	if len(q.Needs.GetSideEffects()) > 0 {
+		first := proto.CloneOf(all)
+		first.SideEffects = q.Needs.GetSideEffects()
+		searches = []*groupsv1.SearchResourcesRequest{first, all}
+	}
+	var found []*groupsv1.Resource
+	seen := map[string]bool{}
+	for _, search := range searches {
+		resp, err := s.resources.SearchResources(auth.System(ctx, service), search)
+		if err != nil {
+			return nil, fmt.Errorf("search resources: %w", err)
+		}
+		for _, m := range resp.GetResources() {
+			if !seen[m.GetName()] && len(found) < maxResources {
+				seen[m.GetName()] = true
+				found = append(found, m)
+			}
+		}
+	}
+	return found, nil
+}
+
+// baseLanguages returns the languages that the person speaks, without regions.
+func baseLanguages(n *referralv1.Needs) []string {
+	var bases []string
+	for _, l := range n.GetLanguages() {
+		if base, _, _ := strings.Cut(strings.ToLower(l), "-"); !slices.Contains(bases, base) {
+			bases = append(bases, base)
+		}
+	}
+	return bases
+}
+
 // suitable searches for what the hard criteria let through, as far as a search can tell.
 func suitable(q match.Query) *groupsv1.SearchGroupsRequest {
 	n := q.Needs
 	r := &groupsv1.SearchGroupsRequest{
-		Kinds: n.GetKinds(), CancerTypes: n.GetCancerTypes(), Age: n.AgeYears, AcceptsIntake: true, PageSize: candidates,
-	}
-	for _, l := range n.GetLanguages() {
-		if base, _, _ := strings.Cut(strings.ToLower(l), "-"); !slices.Contains(r.GetLanguages(), base) {
-			r.Languages = append(r.Languages, base)
-		}
+		Kinds: n.GetKinds(), CancerTypes: n.GetCancerTypes(), Languages: baseLanguages(n), Age: n.AgeYears, AcceptsIntake: true, PageSize: candidates,
 	}
 	r.Formats = slices.Clone(n.GetFormats())
 	if len(r.GetFormats()) > 0 && !slices.Contains(r.GetFormats(), groupsv1.Group_HYBRID) {

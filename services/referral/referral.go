@@ -41,6 +41,7 @@ func newServer(h *chassis.Host) *server {
 		db: h.DB, clock: h.Clock, keys: h.Crypt, log: h.Log, jobs: h.Jobs,
 		groups:     groupsv1.NewGroupsServiceClient(h.Peer("groups")),
 		directory:  groupsv1.NewDirectoryServiceClient(h.Peer("groups")),
+		resources:  groupsv1.NewResourcesServiceClient(h.Peer("groups")),
 		membership: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
 		scheduling: schedulingv1.NewSchedulingServiceClient(h.Peer("scheduling")),
 		partners:   partnersv1.NewPartnersServiceClient(h.Peer("partners")),
@@ -66,6 +67,7 @@ type server struct {
 
 	groups     groupsv1.GroupsServiceClient
 	directory  groupsv1.DirectoryServiceClient
+	resources  groupsv1.ResourcesServiceClient
 	membership membershipv1.MembershipServiceClient
 	scheduling schedulingv1.SchedulingServiceClient
 	partners   partnersv1.PartnersServiceClient

@@ -23,8 +23,8 @@ const (
 	CrisisDistress = 8
 	// DefaultTravelKM is how far people travel unless they say otherwise.
 	DefaultTravelKM = 50
-
-	enough = 3 // recommendations, below which near misses are shown
+	// Enough is the number of recommendations below which near misses and resources are shown.
+	Enough = 3
 )
 
 // Query is a person's needs and what decides how they are read.
@@ -98,7 +98,7 @@ func Rank(q Query, candidates []Candidate, w Weights, limit int) Result {
 		switch {
 		case j.failed == 0 && len(res.Recommendations) < limit:
 			res.Recommendations = append(res.Recommendations, j.rec)
-		case j.failed > 0 && len(res.Recommendations) < enough && len(res.NearMisses) < limit-len(res.Recommendations):
+		case j.failed > 0 && len(res.Recommendations) < Enough && len(res.NearMisses) < limit-len(res.Recommendations):
 			res.NearMisses = append(res.NearMisses, j.rec)
 		}
 	}

@@ -8,6 +8,7 @@ package referralv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "cairn.care/gen/cairn/groups/v1"
 	_ "cairn.care/gen/cairn/policy/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1513,8 +1514,11 @@ type RecommendGroupsResponse struct {
 	DistressThreshold int32 `protobuf:"varint,5,opt,name=distress_threshold,json=distressThreshold,proto3" json:"distress_threshold,omitempty"`
 	// The version of the weights that made the scores.
 	WeightsVersion string `protobuf:"bytes,6,opt,name=weights_version,json=weightsVersion,proto3" json:"weights_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Where fewer than three groups meet every hard criterion: vetted books, exercises and other things to offer meanwhile, best
+	// first; at most 10.
+	Resources     []*v1.Resource `protobuf:"bytes,7,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecommendGroupsResponse) Reset() {
@@ -1589,11 +1593,18 @@ func (x *RecommendGroupsResponse) GetWeightsVersion() string {
 	return ""
 }
 
+func (x *RecommendGroupsResponse) GetResources() []*v1.Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
 var File_cairn_referral_v1_referral_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n" +
+	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n" +
 	"\x15CreateReferralRequest\x12B\n" +
 	"\breferral\x18\x01 \x01(\v2\x1b.cairn.referral.v1.ReferralB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\breferral\x12\x14\n" +
 	"\x05draft\x18\x02 \x01(\bR\x05draft\x12*\n" +
@@ -1731,7 +1742,7 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x0eself_harm_risk\x18\x04 \x01(\bR\fselfHarmRisk\x12*\n" +
 	"\vmax_results\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\n" +
 	"maxResultsB\v\n" +
-	"\t_distress\"\xe6\x02\n" +
+	"\t_distress\"\x9f\x03\n" +
 	"\x17RecommendGroupsResponse\x12K\n" +
 	"\x0frecommendations\x18\x01 \x03(\v2!.cairn.referral.v1.RecommendationR\x0frecommendations\x12B\n" +
 	"\vnear_misses\x18\x02 \x03(\v2!.cairn.referral.v1.RecommendationR\n" +
@@ -1739,7 +1750,8 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x05notes\x18\x03 \x03(\tR\x05notes\x12L\n" +
 	"\x10crisis_resources\x18\x04 \x03(\v2!.cairn.referral.v1.CrisisResourceR\x0fcrisisResources\x12-\n" +
 	"\x12distress_threshold\x18\x05 \x01(\x05R\x11distressThreshold\x12'\n" +
-	"\x0fweights_version\x18\x06 \x01(\tR\x0eweightsVersion2\xf8\x18\n" +
+	"\x0fweights_version\x18\x06 \x01(\tR\x0eweightsVersion\x127\n" +
+	"\tresources\x18\a \x03(\v2\x19.cairn.groups.v1.ResourceR\tresources2\xf8\x18\n" +
 	"\x0fReferralService\x12\x9f\x01\n" +
 	"\x0eCreateReferral\x12(.cairn.referral.v1.CreateReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"F\xdaA\breferral\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x19:\breferral\"\r/v1/referrals\x12\xa4\x01\n" +
 	"\vGetReferral\x12%.cairn.referral.v1.GetReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"Q\xdaA\x04name\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=referrals/*}\x12\xa5\x01\n" +
@@ -1805,6 +1817,7 @@ var file_cairn_referral_v1_referral_service_proto_goTypes = []any{
 	(*Needs)(nil),                            // 28: cairn.referral.v1.Needs
 	(*Recommendation)(nil),                   // 29: cairn.referral.v1.Recommendation
 	(*CrisisResource)(nil),                   // 30: cairn.referral.v1.CrisisResource
+	(*v1.Resource)(nil),                      // 31: cairn.groups.v1.Resource
 }
 var file_cairn_referral_v1_referral_service_proto_depIdxs = []int32{
 	22, // 0: cairn.referral.v1.CreateReferralRequest.referral:type_name -> cairn.referral.v1.Referral
@@ -1821,47 +1834,48 @@ var file_cairn_referral_v1_referral_service_proto_depIdxs = []int32{
 	29, // 11: cairn.referral.v1.RecommendGroupsResponse.recommendations:type_name -> cairn.referral.v1.Recommendation
 	29, // 12: cairn.referral.v1.RecommendGroupsResponse.near_misses:type_name -> cairn.referral.v1.Recommendation
 	30, // 13: cairn.referral.v1.RecommendGroupsResponse.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
-	0,  // 14: cairn.referral.v1.ReferralService.CreateReferral:input_type -> cairn.referral.v1.CreateReferralRequest
-	1,  // 15: cairn.referral.v1.ReferralService.GetReferral:input_type -> cairn.referral.v1.GetReferralRequest
-	2,  // 16: cairn.referral.v1.ReferralService.ListReferrals:input_type -> cairn.referral.v1.ListReferralsRequest
-	4,  // 17: cairn.referral.v1.ReferralService.ListClaimableReferrals:input_type -> cairn.referral.v1.ListClaimableReferralsRequest
-	6,  // 18: cairn.referral.v1.ReferralService.UpdateReferral:input_type -> cairn.referral.v1.UpdateReferralRequest
-	7,  // 19: cairn.referral.v1.ReferralService.SendReferral:input_type -> cairn.referral.v1.SendReferralRequest
-	8,  // 20: cairn.referral.v1.ReferralService.ClaimReferral:input_type -> cairn.referral.v1.ClaimReferralRequest
-	9,  // 21: cairn.referral.v1.ReferralService.AcceptReferral:input_type -> cairn.referral.v1.AcceptReferralRequest
-	10, // 22: cairn.referral.v1.ReferralService.RejectReferral:input_type -> cairn.referral.v1.RejectReferralRequest
-	11, // 23: cairn.referral.v1.ReferralService.ScheduleReferral:input_type -> cairn.referral.v1.ScheduleReferralRequest
-	12, // 24: cairn.referral.v1.ReferralService.RecordNoShow:input_type -> cairn.referral.v1.RecordNoShowRequest
-	13, // 25: cairn.referral.v1.ReferralService.RecordSessionCancellation:input_type -> cairn.referral.v1.RecordSessionCancellationRequest
-	14, // 26: cairn.referral.v1.ReferralService.RecordEngagement:input_type -> cairn.referral.v1.RecordEngagementRequest
-	15, // 27: cairn.referral.v1.ReferralService.CancelReferral:input_type -> cairn.referral.v1.CancelReferralRequest
-	16, // 28: cairn.referral.v1.ReferralService.ConfirmCancel:input_type -> cairn.referral.v1.ConfirmCancelRequest
-	17, // 29: cairn.referral.v1.ReferralService.CompleteReferral:input_type -> cairn.referral.v1.CompleteReferralRequest
-	18, // 30: cairn.referral.v1.ReferralService.ListReferralEvents:input_type -> cairn.referral.v1.ListReferralEventsRequest
-	20, // 31: cairn.referral.v1.ReferralService.RecommendGroups:input_type -> cairn.referral.v1.RecommendGroupsRequest
-	22, // 32: cairn.referral.v1.ReferralService.CreateReferral:output_type -> cairn.referral.v1.Referral
-	22, // 33: cairn.referral.v1.ReferralService.GetReferral:output_type -> cairn.referral.v1.Referral
-	3,  // 34: cairn.referral.v1.ReferralService.ListReferrals:output_type -> cairn.referral.v1.ListReferralsResponse
-	5,  // 35: cairn.referral.v1.ReferralService.ListClaimableReferrals:output_type -> cairn.referral.v1.ListClaimableReferralsResponse
-	22, // 36: cairn.referral.v1.ReferralService.UpdateReferral:output_type -> cairn.referral.v1.Referral
-	22, // 37: cairn.referral.v1.ReferralService.SendReferral:output_type -> cairn.referral.v1.Referral
-	22, // 38: cairn.referral.v1.ReferralService.ClaimReferral:output_type -> cairn.referral.v1.Referral
-	22, // 39: cairn.referral.v1.ReferralService.AcceptReferral:output_type -> cairn.referral.v1.Referral
-	22, // 40: cairn.referral.v1.ReferralService.RejectReferral:output_type -> cairn.referral.v1.Referral
-	22, // 41: cairn.referral.v1.ReferralService.ScheduleReferral:output_type -> cairn.referral.v1.Referral
-	22, // 42: cairn.referral.v1.ReferralService.RecordNoShow:output_type -> cairn.referral.v1.Referral
-	22, // 43: cairn.referral.v1.ReferralService.RecordSessionCancellation:output_type -> cairn.referral.v1.Referral
-	22, // 44: cairn.referral.v1.ReferralService.RecordEngagement:output_type -> cairn.referral.v1.Referral
-	22, // 45: cairn.referral.v1.ReferralService.CancelReferral:output_type -> cairn.referral.v1.Referral
-	22, // 46: cairn.referral.v1.ReferralService.ConfirmCancel:output_type -> cairn.referral.v1.Referral
-	22, // 47: cairn.referral.v1.ReferralService.CompleteReferral:output_type -> cairn.referral.v1.Referral
-	19, // 48: cairn.referral.v1.ReferralService.ListReferralEvents:output_type -> cairn.referral.v1.ListReferralEventsResponse
-	21, // 49: cairn.referral.v1.ReferralService.RecommendGroups:output_type -> cairn.referral.v1.RecommendGroupsResponse
-	32, // [32:50] is the sub-list for method output_type
-	14, // [14:32] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	31, // 14: cairn.referral.v1.RecommendGroupsResponse.resources:type_name -> cairn.groups.v1.Resource
+	0,  // 15: cairn.referral.v1.ReferralService.CreateReferral:input_type -> cairn.referral.v1.CreateReferralRequest
+	1,  // 16: cairn.referral.v1.ReferralService.GetReferral:input_type -> cairn.referral.v1.GetReferralRequest
+	2,  // 17: cairn.referral.v1.ReferralService.ListReferrals:input_type -> cairn.referral.v1.ListReferralsRequest
+	4,  // 18: cairn.referral.v1.ReferralService.ListClaimableReferrals:input_type -> cairn.referral.v1.ListClaimableReferralsRequest
+	6,  // 19: cairn.referral.v1.ReferralService.UpdateReferral:input_type -> cairn.referral.v1.UpdateReferralRequest
+	7,  // 20: cairn.referral.v1.ReferralService.SendReferral:input_type -> cairn.referral.v1.SendReferralRequest
+	8,  // 21: cairn.referral.v1.ReferralService.ClaimReferral:input_type -> cairn.referral.v1.ClaimReferralRequest
+	9,  // 22: cairn.referral.v1.ReferralService.AcceptReferral:input_type -> cairn.referral.v1.AcceptReferralRequest
+	10, // 23: cairn.referral.v1.ReferralService.RejectReferral:input_type -> cairn.referral.v1.RejectReferralRequest
+	11, // 24: cairn.referral.v1.ReferralService.ScheduleReferral:input_type -> cairn.referral.v1.ScheduleReferralRequest
+	12, // 25: cairn.referral.v1.ReferralService.RecordNoShow:input_type -> cairn.referral.v1.RecordNoShowRequest
+	13, // 26: cairn.referral.v1.ReferralService.RecordSessionCancellation:input_type -> cairn.referral.v1.RecordSessionCancellationRequest
+	14, // 27: cairn.referral.v1.ReferralService.RecordEngagement:input_type -> cairn.referral.v1.RecordEngagementRequest
+	15, // 28: cairn.referral.v1.ReferralService.CancelReferral:input_type -> cairn.referral.v1.CancelReferralRequest
+	16, // 29: cairn.referral.v1.ReferralService.ConfirmCancel:input_type -> cairn.referral.v1.ConfirmCancelRequest
+	17, // 30: cairn.referral.v1.ReferralService.CompleteReferral:input_type -> cairn.referral.v1.CompleteReferralRequest
+	18, // 31: cairn.referral.v1.ReferralService.ListReferralEvents:input_type -> cairn.referral.v1.ListReferralEventsRequest
+	20, // 32: cairn.referral.v1.ReferralService.RecommendGroups:input_type -> cairn.referral.v1.RecommendGroupsRequest
+	22, // 33: cairn.referral.v1.ReferralService.CreateReferral:output_type -> cairn.referral.v1.Referral
+	22, // 34: cairn.referral.v1.ReferralService.GetReferral:output_type -> cairn.referral.v1.Referral
+	3,  // 35: cairn.referral.v1.ReferralService.ListReferrals:output_type -> cairn.referral.v1.ListReferralsResponse
+	5,  // 36: cairn.referral.v1.ReferralService.ListClaimableReferrals:output_type -> cairn.referral.v1.ListClaimableReferralsResponse
+	22, // 37: cairn.referral.v1.ReferralService.UpdateReferral:output_type -> cairn.referral.v1.Referral
+	22, // 38: cairn.referral.v1.ReferralService.SendReferral:output_type -> cairn.referral.v1.Referral
+	22, // 39: cairn.referral.v1.ReferralService.ClaimReferral:output_type -> cairn.referral.v1.Referral
+	22, // 40: cairn.referral.v1.ReferralService.AcceptReferral:output_type -> cairn.referral.v1.Referral
+	22, // 41: cairn.referral.v1.ReferralService.RejectReferral:output_type -> cairn.referral.v1.Referral
+	22, // 42: cairn.referral.v1.ReferralService.ScheduleReferral:output_type -> cairn.referral.v1.Referral
+	22, // 43: cairn.referral.v1.ReferralService.RecordNoShow:output_type -> cairn.referral.v1.Referral
+	22, // 44: cairn.referral.v1.ReferralService.RecordSessionCancellation:output_type -> cairn.referral.v1.Referral
+	22, // 45: cairn.referral.v1.ReferralService.RecordEngagement:output_type -> cairn.referral.v1.Referral
+	22, // 46: cairn.referral.v1.ReferralService.CancelReferral:output_type -> cairn.referral.v1.Referral
+	22, // 47: cairn.referral.v1.ReferralService.ConfirmCancel:output_type -> cairn.referral.v1.Referral
+	22, // 48: cairn.referral.v1.ReferralService.CompleteReferral:output_type -> cairn.referral.v1.Referral
+	19, // 49: cairn.referral.v1.ReferralService.ListReferralEvents:output_type -> cairn.referral.v1.ListReferralEventsResponse
+	21, // 50: cairn.referral.v1.ReferralService.RecommendGroups:output_type -> cairn.referral.v1.RecommendGroupsResponse
+	33, // [33:51] is the sub-list for method output_type
+	15, // [15:33] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_service_proto_init() }
