@@ -464,6 +464,7 @@ func (sc *scanner) hold(ctx context.Context, absent int64) error {
 			pgx.NamedArgs{"id": r.ID, "org": r.OrgID, "held": absent}); err != nil {
 			return err
 		}
+		sc.run.State = int32(groupsv1.FeedRun_HELD) // for this worker: there is nothing to apply
 		return sc.end(ctx, tx, r, groupsv1.FeedRun_HELD, sc.holdReason(absent))
 	})
 }
