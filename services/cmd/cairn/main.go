@@ -32,8 +32,25 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends a drain that takes too long
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "cairn: %s\n", words(ctx, err))
-		os.Exit(1) //nolint:gocritic // stop only unregisters the signals of a process that ends
+		os.Exit(exitCode(err)) //nolint:gocritic // stop only unregisters the signals of a process that ends
 	}
+}
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+// Unwrap returns the error itself.
+func (e *exitError) Unwrap() error { return e.error }
+
+// exitCode is the exit code of a command that ends with the error.
+func exitCode(err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return 1
 }
 
 // grpcPrefix is what gRPC puts before a service's own sentence.
@@ -63,8 +80,9 @@ func rootCommand() *cobra.Command {
 
   cairn demo     start everything, load a sample directory and walk one referral round its loop
   cairn serve    start everything, without the walk
-  cairn token    print an access token of a demo client
+  cairn token    print an access token of a demo client, or of yours
   cairn import   take a partner's group directory in
+  cairn export   write the public directory in a feed format
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
 of the configuration file (data_dir); the flag wins over the environment over the file.`,
@@ -72,7 +90,7 @@ of the configuration file (data_dir); the flag wins over the environment over th
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	chassis.AddFlags(root.PersistentFlags())
-	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), keysCommand())
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), exportCommand(), keysCommand())
 	return root
 }
 

@@ -4,23 +4,21 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"cairn.care/services/demo"
 )
 
 func tokenCommand() *cobra.Command {
-	var client string
+	var a *account
 	cmd := &cobra.Command{
-		Use:     "token --client demo-hospital|demo-nonprofit|demo-app",
-		Short:   "Print an access token of a demo client of the Cairn that runs at --http",
-		Example: `  curl -H "Authorization: Bearer $(cairn token --client demo-hospital)" http://127.0.0.1:8080/v1/referrals`,
-		Args:    cobra.NoArgs,
+		Use:   "token --client demo-hospital|demo-nonprofit|demo-app, or --client-id … --key FILE --scope …",
+		Short: "Print an access token of a demo client, or of a registered client with its key",
+		Example: `  curl -H "Authorization: Bearer $(cairn token --client demo-hospital)" http://127.0.0.1:8080/v1/referrals
+  cairn token --server https://cairn.example --client-id puentes-directory --key puentes.private.jwk --scope "groups.read groups.write"`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := loadConfig(cmd)
-			if err != nil {
+			if err := a.open(); err != nil {
 				return err
 			}
-			token, err := demo.Server{HTTP: "http://" + config.HTTP, Dir: config.Path("demo")}.Token(cmd.Context(), client)
+			token, err := a.bearer(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -28,9 +26,7 @@ func tokenCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&client, "client", "", "demo-hospital, demo-nonprofit or demo-app")
-	if err := cmd.MarkFlagRequired("client"); err != nil {
-		panic(err) // the flag is declared above
-	}
+	a = accountFlags(cmd, "", "groups.read")
+	cmd.Flags().StringVar(&a.scopes, "scope", a.scopes, "scopes to ask for with --client-id, separated by spaces")
 	return cmd
 }
