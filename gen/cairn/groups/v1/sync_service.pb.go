@@ -569,11 +569,367 @@ func (x *WatchDirectoryResponse) GetNextSyncToken() string {
 	return ""
 }
 
+// Which format to report on, and for which groups.
+type GetLossReportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The format: "hsds" (version 3.1), "meeting-guide", "csv" or "ical".
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// Only groups of this organization, "organizations/{uuid}"; empty means of all.
+	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
+	// How many groups to look at, at most; 0 means 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before; the organization must be the same.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLossReportRequest) Reset() {
+	*x = GetLossReportRequest{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLossReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLossReportRequest) ProtoMessage() {}
+
+func (x *GetLossReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLossReportRequest.ProtoReflect.Descriptor instead.
+func (*GetLossReportRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetLossReportRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *GetLossReportRequest) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *GetLossReportRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetLossReportRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// What a format cannot say of some groups of the directory.
+type LossReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The format that this is about.
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// The groups of this page of which something is not said, in the order of the directory.
+	Groups []*LossReport_GroupLoss `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// How often each field is not said on this page, most often first.
+	Totals []*LossReport_Total `protobuf:"bytes,3,rep,name=totals,proto3" json:"totals,omitempty"`
+	// How many groups this page has looked at.
+	CheckedCount int32 `protobuf:"varint,4,opt,name=checked_count,json=checkedCount,proto3" json:"checked_count,omitempty"`
+	// How many groups there are on all pages, as of the first.
+	TotalSize int32 `protobuf:"varint,5,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	// For the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,6,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LossReport) Reset() {
+	*x = LossReport{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LossReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LossReport) ProtoMessage() {}
+
+func (x *LossReport) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LossReport.ProtoReflect.Descriptor instead.
+func (*LossReport) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LossReport) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *LossReport) GetGroups() []*LossReport_GroupLoss {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *LossReport) GetTotals() []*LossReport_Total {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *LossReport) GetCheckedCount() int32 {
+	if x != nil {
+		return x.CheckedCount
+	}
+	return 0
+}
+
+func (x *LossReport) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
+func (x *LossReport) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Something that is not said of a group.
+type LossReport_Loss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of the group's field, e.g. "regular_times[0].rrule".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// A sentence: what the format cannot say, and what stands there instead.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LossReport_Loss) Reset() {
+	*x = LossReport_Loss{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LossReport_Loss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LossReport_Loss) ProtoMessage() {}
+
+func (x *LossReport_Loss) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LossReport_Loss.ProtoReflect.Descriptor instead.
+func (*LossReport_Loss) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 0}
+}
+
+func (x *LossReport_Loss) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *LossReport_Loss) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// A group of which something is not said.
+type LossReport_GroupLoss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, "groups/{uuid}".
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The group's title.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// Whether the format leaves the group out as a whole.
+	Omitted bool `protobuf:"varint,3,opt,name=omitted,proto3" json:"omitted,omitempty"`
+	// What is not said.
+	Losses        []*LossReport_Loss `protobuf:"bytes,4,rep,name=losses,proto3" json:"losses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LossReport_GroupLoss) Reset() {
+	*x = LossReport_GroupLoss{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LossReport_GroupLoss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LossReport_GroupLoss) ProtoMessage() {}
+
+func (x *LossReport_GroupLoss) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LossReport_GroupLoss.ProtoReflect.Descriptor instead.
+func (*LossReport_GroupLoss) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 1}
+}
+
+func (x *LossReport_GroupLoss) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *LossReport_GroupLoss) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *LossReport_GroupLoss) GetOmitted() bool {
+	if x != nil {
+		return x.Omitted
+	}
+	return false
+}
+
+func (x *LossReport_GroupLoss) GetLosses() []*LossReport_Loss {
+	if x != nil {
+		return x.Losses
+	}
+	return nil
+}
+
+// How often a field is not said.
+type LossReport_Total struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of the field, without the numbers of list items: "regular_times.rrule".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// In how many groups of this page.
+	GroupCount int32 `protobuf:"varint,2,opt,name=group_count,json=groupCount,proto3" json:"group_count,omitempty"`
+	// How many of these the format leaves out because of it.
+	OmittedCount  int32 `protobuf:"varint,3,opt,name=omitted_count,json=omittedCount,proto3" json:"omitted_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LossReport_Total) Reset() {
+	*x = LossReport_Total{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LossReport_Total) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LossReport_Total) ProtoMessage() {}
+
+func (x *LossReport_Total) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LossReport_Total.ProtoReflect.Descriptor instead.
+func (*LossReport_Total) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 2}
+}
+
+func (x *LossReport_Total) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *LossReport_Total) GetGroupCount() int32 {
+	if x != nil {
+		return x.GroupCount
+	}
+	return 0
+}
+
+func (x *LossReport_Total) GetOmittedCount() int32 {
+	if x != nil {
+		return x.OmittedCount
+	}
+	return 0
+}
+
 var File_cairn_groups_v1_sync_service_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\n" +
-	"\"cairn/groups/v1/sync_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n" +
+	"\"cairn/groups/v1/sync_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n" +
 	"\x14ListDirectoryRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -620,13 +976,45 @@ const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\"s\n" +
 	"\x16WatchDirectoryResponse\x121\n" +
 	"\achanges\x18\x01 \x03(\v2\x17.cairn.groups.v1.ChangeR\achanges\x12&\n" +
-	"\x0fnext_sync_token\x18\x02 \x01(\tR\rnextSyncToken2\xb7\x03\n" +
+	"\x0fnext_sync_token\x18\x02 \x01(\tR\rnextSyncToken\"\xb0\x02\n" +
+	"\x14GetLossReportRequest\x12@\n" +
+	"\x06format\x18\x01 \x01(\tB(\xe0A\x02\xbaH\"r R\x04hsdsR\rmeeting-guideR\x03csvR\x04icalR\x06format\x12\x83\x01\n" +
+	"\forganization\x18\x02 \x01(\tB_\xfaA\x19\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\xca\x04\n" +
+	"\n" +
+	"LossReport\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12=\n" +
+	"\x06groups\x18\x02 \x03(\v2%.cairn.groups.v1.LossReport.GroupLossR\x06groups\x129\n" +
+	"\x06totals\x18\x03 \x03(\v2!.cairn.groups.v1.LossReport.TotalR\x06totals\x12#\n" +
+	"\rchecked_count\x18\x04 \x01(\x05R\fcheckedCount\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x05 \x01(\x05R\ttotalSize\x12&\n" +
+	"\x0fnext_page_token\x18\x06 \x01(\tR\rnextPageToken\x1a4\n" +
+	"\x04Loss\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x1a\xa2\x01\n" +
+	"\tGroupLoss\x12+\n" +
+	"\x05group\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
+	"\x10cairn.care/GroupR\x05group\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
+	"\aomitted\x18\x03 \x01(\bR\aomitted\x128\n" +
+	"\x06losses\x18\x04 \x03(\v2 .cairn.groups.v1.LossReport.LossR\x06losses\x1ac\n" +
+	"\x05Total\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1f\n" +
+	"\vgroup_count\x18\x02 \x01(\x05R\n" +
+	"groupCount\x12#\n" +
+	"\romitted_count\x18\x03 \x01(\x05R\fomittedCount2\xc0\x04\n" +
 	"\vSyncService\x12\x80\x01\n" +
 	"\rListDirectory\x12%.cairn.groups.v1.ListDirectoryRequest\x1a&.cairn.groups.v1.ListDirectoryResponse\" \xdaA\x00\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/directory\x12\x8c\x01\n" +
 	"\vListChanges\x12#.cairn.groups.v1.ListChangesRequest\x1a$.cairn.groups.v1.ListChangesResponse\"2\xdaA\n" +
 	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/directory:changes\x12\x95\x01\n" +
 	"\x0eWatchDirectory\x12&.cairn.groups.v1.WatchDirectoryRequest\x1a'.cairn.groups.v1.WatchDirectoryResponse\"0\xdaA\n" +
-	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/directory:watch0\x01B)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
+	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/directory:watch0\x01\x12\x86\x01\n" +
+	"\rGetLossReport\x12%.cairn.groups.v1.GetLossReportRequest\x1a\x1b.cairn.groups.v1.LossReport\"1\xdaA\x06format\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/directory:lossReportB)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
 
 var (
 	file_cairn_groups_v1_sync_service_proto_rawDescOnce sync.Once
@@ -640,7 +1028,7 @@ func file_cairn_groups_v1_sync_service_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_sync_service_proto_rawDescData
 }
 
-var file_cairn_groups_v1_sync_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_cairn_groups_v1_sync_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_cairn_groups_v1_sync_service_proto_goTypes = []any{
 	(*ListDirectoryRequest)(nil),   // 0: cairn.groups.v1.ListDirectoryRequest
 	(*ListDirectoryResponse)(nil),  // 1: cairn.groups.v1.ListDirectoryResponse
@@ -650,28 +1038,38 @@ var file_cairn_groups_v1_sync_service_proto_goTypes = []any{
 	(*ListChangesResponse)(nil),    // 5: cairn.groups.v1.ListChangesResponse
 	(*WatchDirectoryRequest)(nil),  // 6: cairn.groups.v1.WatchDirectoryRequest
 	(*WatchDirectoryResponse)(nil), // 7: cairn.groups.v1.WatchDirectoryResponse
-	(*timestamppb.Timestamp)(nil),  // 8: google.protobuf.Timestamp
-	(*Group)(nil),                  // 9: cairn.groups.v1.Group
+	(*GetLossReportRequest)(nil),   // 8: cairn.groups.v1.GetLossReportRequest
+	(*LossReport)(nil),             // 9: cairn.groups.v1.LossReport
+	(*LossReport_Loss)(nil),        // 10: cairn.groups.v1.LossReport.Loss
+	(*LossReport_GroupLoss)(nil),   // 11: cairn.groups.v1.LossReport.GroupLoss
+	(*LossReport_Total)(nil),       // 12: cairn.groups.v1.LossReport.Total
+	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
+	(*Group)(nil),                  // 14: cairn.groups.v1.Group
 }
 var file_cairn_groups_v1_sync_service_proto_depIdxs = []int32{
-	8,  // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
-	9,  // 1: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
-	9,  // 2: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
+	13, // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
+	14, // 1: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
+	14, // 2: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
 	4,  // 3: cairn.groups.v1.Change.removal:type_name -> cairn.groups.v1.Removal
-	8,  // 4: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
+	13, // 4: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
 	3,  // 5: cairn.groups.v1.ListChangesResponse.changes:type_name -> cairn.groups.v1.Change
 	3,  // 6: cairn.groups.v1.WatchDirectoryResponse.changes:type_name -> cairn.groups.v1.Change
-	0,  // 7: cairn.groups.v1.SyncService.ListDirectory:input_type -> cairn.groups.v1.ListDirectoryRequest
-	2,  // 8: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
-	6,  // 9: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
-	1,  // 10: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
-	5,  // 11: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
-	7,  // 12: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 7: cairn.groups.v1.LossReport.groups:type_name -> cairn.groups.v1.LossReport.GroupLoss
+	12, // 8: cairn.groups.v1.LossReport.totals:type_name -> cairn.groups.v1.LossReport.Total
+	10, // 9: cairn.groups.v1.LossReport.GroupLoss.losses:type_name -> cairn.groups.v1.LossReport.Loss
+	0,  // 10: cairn.groups.v1.SyncService.ListDirectory:input_type -> cairn.groups.v1.ListDirectoryRequest
+	2,  // 11: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
+	6,  // 12: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
+	8,  // 13: cairn.groups.v1.SyncService.GetLossReport:input_type -> cairn.groups.v1.GetLossReportRequest
+	1,  // 14: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
+	5,  // 15: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
+	7,  // 16: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
+	9,  // 17: cairn.groups.v1.SyncService.GetLossReport:output_type -> cairn.groups.v1.LossReport
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_sync_service_proto_init() }
@@ -690,7 +1088,7 @@ func file_cairn_groups_v1_sync_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_sync_service_proto_rawDesc), len(file_cairn_groups_v1_sync_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	SyncService_ListDirectory_FullMethodName  = "/cairn.groups.v1.SyncService/ListDirectory"
 	SyncService_ListChanges_FullMethodName    = "/cairn.groups.v1.SyncService/ListChanges"
 	SyncService_WatchDirectory_FullMethodName = "/cairn.groups.v1.SyncService/WatchDirectory"
+	SyncService_GetLossReport_FullMethodName  = "/cairn.groups.v1.SyncService/GetLossReport"
 )
 
 // SyncServiceClient is the client API for SyncService service.
@@ -43,6 +44,11 @@ type SyncServiceClient interface {
 	// The first message comes at once; when nothing changes, a message without changes comes every 15 seconds, with the token to go on
 	// with. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of a stream that breaks off.
 	WatchDirectory(ctx context.Context, in *WatchDirectoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDirectoryResponse], error)
+	// Says, group by group, what a format that the directory is published in cannot say of it.
+	//
+	// The groups are those of ListDirectory, in the same order. A group that a format leaves out, because it would be shown as what it is
+	// not, is told as omitted.
+	GetLossReport(ctx context.Context, in *GetLossReportRequest, opts ...grpc.CallOption) (*LossReport, error)
 }
 
 type syncServiceClient struct {
@@ -92,6 +98,16 @@ func (c *syncServiceClient) WatchDirectory(ctx context.Context, in *WatchDirecto
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SyncService_WatchDirectoryClient = grpc.ServerStreamingClient[WatchDirectoryResponse]
 
+func (c *syncServiceClient) GetLossReport(ctx context.Context, in *GetLossReportRequest, opts ...grpc.CallOption) (*LossReport, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LossReport)
+	err := c.cc.Invoke(ctx, SyncService_GetLossReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SyncServiceServer is the server API for SyncService service.
 // All implementations must embed UnimplementedSyncServiceServer
 // for forward compatibility.
@@ -111,6 +127,11 @@ type SyncServiceServer interface {
 	// The first message comes at once; when nothing changes, a message without changes comes every 15 seconds, with the token to go on
 	// with. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of a stream that breaks off.
 	WatchDirectory(*WatchDirectoryRequest, grpc.ServerStreamingServer[WatchDirectoryResponse]) error
+	// Says, group by group, what a format that the directory is published in cannot say of it.
+	//
+	// The groups are those of ListDirectory, in the same order. A group that a format leaves out, because it would be shown as what it is
+	// not, is told as omitted.
+	GetLossReport(context.Context, *GetLossReportRequest) (*LossReport, error)
 	mustEmbedUnimplementedSyncServiceServer()
 }
 
@@ -129,6 +150,9 @@ func (UnimplementedSyncServiceServer) ListChanges(context.Context, *ListChangesR
 }
 func (UnimplementedSyncServiceServer) WatchDirectory(*WatchDirectoryRequest, grpc.ServerStreamingServer[WatchDirectoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchDirectory not implemented")
+}
+func (UnimplementedSyncServiceServer) GetLossReport(context.Context, *GetLossReportRequest) (*LossReport, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLossReport not implemented")
 }
 func (UnimplementedSyncServiceServer) mustEmbedUnimplementedSyncServiceServer() {}
 func (UnimplementedSyncServiceServer) testEmbeddedByValue()                     {}
@@ -198,6 +222,24 @@ func _SyncService_WatchDirectory_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SyncService_WatchDirectoryServer = grpc.ServerStreamingServer[WatchDirectoryResponse]
 
+func _SyncService_GetLossReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLossReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SyncServiceServer).GetLossReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SyncService_GetLossReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SyncServiceServer).GetLossReport(ctx, req.(*GetLossReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SyncService_ServiceDesc is the grpc.ServiceDesc for SyncService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -212,6 +254,10 @@ var SyncService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChanges",
 			Handler:    _SyncService_ListChanges_Handler,
+		},
+		{
+			MethodName: "GetLossReport",
+			Handler:    _SyncService_GetLossReport_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1183,7 +1183,7 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x16ListAttendanceResponse\x12A\n" +
 	"\vattendances\x18\x01 \x03(\v2\x1f.cairn.scheduling.v1.AttendanceR\vattendances\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x87\x11\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x90\x11\n" +
 	"\x11SchedulingService\x12\x93\x01\n" +
 	"\fCreateSeries\x12(.cairn.scheduling.v1.CreateSeriesRequest\x1a\x1b.cairn.scheduling.v1.Series\"<\xdaA\x06series\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x14:\x06series\"\n" +
 	"/v1/series\x12\xb9\x01\n" +
@@ -1197,8 +1197,8 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"\fDeleteSeries\x12(.cairn.scheduling.v1.DeleteSeriesRequest\x1a\x16.google.protobuf.Empty\";\xdaA\x04name\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=series/*}\x12\xbe\x01\n" +
 	"\n" +
 	"GetSession\x12&.cairn.scheduling.v1.GetSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"j\xdaA\x04name\x82\xce\x18B\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01\"\breferral\"\n" +
-	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xc2\x01\n" +
-	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"]\xdaA\x00\x82\xce\x18B\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01\"\breferral\"\n" +
+	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xcb\x01\n" +
+	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"f\xdaA\x00\x82\xce\x18K\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01\"\agateway\"\breferral\"\n" +
 	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/sessions\x12\xa8\x01\n" +
 	"\rCancelSession\x12).cairn.scheduling.v1.CancelSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"N\xdaA\vname,reason\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=sessions/*}:cancel\x12\xb0\x01\n" +
 	"\vMoveSession\x12'.cairn.scheduling.v1.MoveSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"Z\xdaA\x19name,local_start,duration\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=sessions/*}:move\x12\x9b\x01\n" +
