@@ -45,6 +45,7 @@ func (g *Gateway) static() (*http.ServeMux, error) {
 	only(http.MethodPost, oauth.TokenPath, tokens)
 	only(http.MethodGet, oauth.SMARTPath, tokens)
 	only(http.MethodGet, oauth.JWKSPath, tokens)
+	g.faces(only)
 	mux.Handle("GET /docs/{$}", http.RedirectHandler("/docs", http.StatusMovedPermanently))
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusFound))
 	mux.HandleFunc("/", g.notFound)

@@ -36,5 +36,23 @@ func derivedID(of, part string) string {
 	return uuid.NewSHA1(uuid.MustParse(namespace), []byte(of+"/"+part)).String()
 }
 
-// LocationID returns the id of the service_at_location of the service with that id, as Cairn writes it.
-func LocationID(service string) string { return derivedID(service, "service_at_location") }
+// LocationID returns the id of the service_at_location of the service with that id, as Cairn writes it: the same UUID but
+// for its version, which becomes 8, so that the service can be found from it.
+func LocationID(service string) string {
+	id, err := uuid.Parse(service)
+	if err != nil || id.Version() != 7 {
+		return derivedID(service, "service_at_location")
+	}
+	id[6] = id[6]&0x0f | 0x80
+	return id.String()
+}
+
+// ServiceOf returns the id of the service that a service_at_location is of; false if Cairn gave it none such.
+func ServiceOf(location string) (string, bool) {
+	id, err := uuid.Parse(location)
+	if err != nil || id.Version() != 8 {
+		return "", false
+	}
+	id[6] = id[6]&0x0f | 0x70
+	return id.String(), true
+}

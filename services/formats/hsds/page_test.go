@@ -49,3 +49,18 @@ func TestPages(t *testing.T) {
 		}
 	}
 }
+
+// From the id of a service at its location the service is found again.
+func TestLocationID(t *testing.T) {
+	t.Parallel()
+	const service = "0192d7a5-0000-7000-8000-00000000000a"
+	at := hsds.LocationID(service)
+	if got, ok := hsds.ServiceOf(at); at == service || !ok || got != service {
+		t.Errorf("the service at %s is %s, %t; want %s", at, got, ok, service)
+	}
+	for _, other := range []string{"", "x", service, "7f7b1f5c-0000-4000-8000-000000000001", hsds.LocationID("7f7b1f5c-0000-4000-8000-000000000001")} {
+		if got, ok := hsds.ServiceOf(other); ok {
+			t.Errorf("%q is the location of %s", other, got)
+		}
+	}
+}

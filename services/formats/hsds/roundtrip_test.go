@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
-	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/formats"
 	"cairn.care/services/formats/formatstest"
@@ -53,9 +52,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if at != nil {
-			feeds["service_at_location"] = encode(rt, []any{at})
-		}
+		feeds["service_at_location"] = encode(rt, []any{at})
 		for shape, feed := range feeds {
 			f := formatstest.Read(t, hsds.Format{}, strings.NewReader(string(feed)), formats.Options{})
 			if len(f.Entries) != 1 {
@@ -79,5 +76,3 @@ func encode(t interface{ Fatal(...any) }, v any) []byte {
 	}
 	return b
 }
-
-var _ = groupsv1.Group_DRAFT

@@ -64,9 +64,7 @@ func TestSchemas(t *testing.T) {
 				if err != nil {
 					rt.Fatal(err)
 				}
-				if doc != nil {
-					check(schema, doc)
-				}
+				check(schema, doc)
 			}
 		})
 		for _, x := range hsds.Taxonomies() {

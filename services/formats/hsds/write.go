@@ -67,14 +67,11 @@ func WriteSummary(l formats.Listing) *Service {
 	return w.summary(l)
 }
 
-// WriteLocation writes the service_at_location of a group; nil if it is offered nowhere. The service stands in it with all
-// its parts, or as listings have it.
+// WriteLocation writes the service_at_location of a group. The service stands in it with all its parts, or as listings
+// have it.
 func WriteLocation(l formats.Listing, v Version, full bool) (*ServiceAtLocation, error) {
 	w := &writer{g: l.Group, version: v, id: idOf(l.Group.GetName())}
 	at := w.location()
-	if at == nil {
-		return nil, nil //nolint:nilnil // it is offered nowhere
-	}
 	if !full {
 		at.Location.Addresses, at.Location.Accessibility, at.Location.Attributes = nil, nil, nil
 		at.Service = w.summary(l)
@@ -185,9 +182,7 @@ func (w *writer) service(s *Service) {
 		}
 		s.Schedules = append(s.Schedules, schedule)
 	}
-	if at := w.location(); at != nil {
-		s.ServiceAtLocations = []ServiceAtLocation{*at}
-	}
+	s.ServiceAtLocations = []ServiceAtLocation{*w.location()}
 	w.cost(s)
 	w.capacity(s)
 	if d := g.GetGuidelines(); d.GetText() != "" || d.GetUri() != "" {
@@ -297,15 +292,12 @@ func (w *writer) language(i int, tag string) Language {
 	return out
 }
 
-// location writes where the group meets; nil if it is nowhere.
+// location writes where the group meets; where that is no place, a virtual location with the platform's name.
 func (w *writer) location() *ServiceAtLocation {
 	g, v := w.g, w.g.GetVenue()
 	at := &ServiceAtLocation{ID: LocationID(w.id), Location: &Location{ID: w.part("location"), Type: "physical"}}
 	l := at.Location
 	if v == nil {
-		if f := g.GetFormat(); f != groupsv1.Group_ONLINE && f != groupsv1.Group_HYBRID && f != groupsv1.Group_ASYNCHRONOUS {
-			return nil
-		}
 		l.Type, l.Name = "virtual", g.GetOnline().GetPlatform()
 		return at
 	}

@@ -1,0 +1,191 @@
+// Package directory is the public directory in the formats of the field, for partner nonprofits and finders: services as
+// HSDS has them, and feeds. It has no data: groups come from the groups service as the public sees them, names of
+// organizations from the partners service.
+package directory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/formats"
+)
+
+// Options are what the faces need.
+type Options struct {
+	Peer      func(service string) grpc.ClientConnInterface // connection to a service
+	PublicURL string                                        // under which callers reach the gateway
+	Clock     clock.Clock                                   // the system's if nil
+}
+
+// Route is a path and what answers GET there. An error that is returned, nothing having been written, is answered in the
+// gateway's way. The gateway adds what caches need.
+type Route struct {
+	Path   string // as http.ServeMux has it: "/hsds/v3/services/{id}"
+	Handle func(w http.ResponseWriter, r *http.Request) error
+}
+
+// Handlers returns the routes of all faces.
+func Handlers(o Options) []Route {
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	f := &faces{
+		groups: groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
+		search: groupsv1.NewDirectoryServiceClient(o.Peer("groups")), partners: partnersv1.NewPartnersServiceClient(o.Peer("partners")),
+		publicURL: o.PublicURL, clock: o.Clock,
+	}
+	return f.hsds()
+}
+
+// faces answers for all faces.
+type faces struct {
+	groups    groupsv1.GroupsServiceClient
+	sync      groupsv1.SyncServiceClient
+	search    groupsv1.DirectoryServiceClient
+	partners  partnersv1.PartnersServiceClient
+	publicURL string
+	clock     clock.Clock
+
+	owners owners
+}
+
+// anonymous returns a context in which nobody in particular asks: what is answered here is the same for everybody.
+func anonymous(ctx context.Context) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{})
+}
+
+// gateway returns a context in which the gateway asks for itself, who else offers groups.
+func gateway(ctx context.Context) context.Context {
+	return auth.System(anonymous(ctx), "gateway")
+}
+
+// listings adds to groups the organizations that offer them.
+func (f *faces) listings(ctx context.Context, groups []*groupsv1.Group) ([]formats.Listing, error) {
+	byName := map[string]*partnersv1.Organization{}
+	for _, g := range groups {
+		byName[g.GetOrganization()] = nil
+	}
+	var mu sync.Mutex
+	work, workCtx := errgroup.WithContext(ctx)
+	work.SetLimit(8)
+	names := make([]string, 0, len(byName))
+	for name := range byName {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		work.Go(func() error {
+			o, err := f.partners.GetOrganization(gateway(workCtx), &partnersv1.GetOrganizationRequest{Name: name})
+			if status.Code(err) == codes.NotFound {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("get %s: %w", name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			byName[name] = o
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	out := make([]formats.Listing, len(groups))
+	for i, g := range groups {
+		out[i] = formats.Listing{Group: g, Organization: byName[g.GetOrganization()]}
+	}
+	return out, nil
+}
+
+// ownersAge is how long it is known who has public groups.
+const ownersAge = 30 * time.Second
+
+// owners are the organizations that have public groups, as last asked.
+type owners struct {
+	mu   sync.Mutex
+	at   time.Time
+	list []*partnersv1.Organization
+}
+
+// publicOwners returns the organizations that have public groups, oldest first. The others are nobody's business.
+func (f *faces) publicOwners(ctx context.Context) ([]*partnersv1.Organization, error) {
+	f.owners.mu.Lock()
+	defer f.owners.mu.Unlock()
+	if now := f.clock.Now(); f.owners.at.IsZero() || now.Sub(f.owners.at) >= ownersAge {
+		list, err := f.askOwners(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f.owners.at, f.owners.list = now, list
+	}
+	return f.owners.list, nil
+}
+
+func (f *faces) askOwners(ctx context.Context) ([]*partnersv1.Organization, error) {
+	var all []*partnersv1.Organization
+	for token := ""; ; {
+		resp, err := f.partners.ListOrganizations(gateway(ctx), &partnersv1.ListOrganizationsRequest{PageSize: 200, PageToken: token})
+		if err != nil {
+			return nil, fmt.Errorf("list organizations: %w", err)
+		}
+		all = append(all, resp.GetOrganizations()...)
+		if token = resp.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	has := make([]bool, len(all))
+	work, workCtx := errgroup.WithContext(ctx)
+	work.SetLimit(4)
+	for i, o := range all {
+		work.Go(func() (err error) {
+			has[i], err = f.hasGroups(workCtx, o.GetName())
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	var out []*partnersv1.Organization
+	for i, o := range all {
+		if has[i] {
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
+// hasGroups reports whether an organization has public groups.
+func (f *faces) hasGroups(ctx context.Context, organization string) (bool, error) {
+	resp, err := f.sync.ListDirectory(anonymous(ctx), &groupsv1.ListDirectoryRequest{PageSize: 1, Organization: organization})
+	if err != nil {
+		return false, fmt.Errorf("list the groups of %s: %w", organization, err)
+	}
+	return len(resp.GetGroups()) > 0, nil
+}
+
+// writeJSON answers with a document.
+func writeJSON(w http.ResponseWriter, doc any) error {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(doc); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body.Bytes()) // fails only when the caller has gone
+	return nil
+}

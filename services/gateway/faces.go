@@ -1,0 +1,30 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	policyv1 "cairn.care/gen/cairn/policy/v1"
+	"cairn.care/services/gateway/directory"
+)
+
+// faces serves the public directory in the formats of the field.
+func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
+	for _, face := range directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL}) {
+		pattern := strings.TrimSuffix(face.Path, "{$}")
+		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: true}}
+		only(http.MethodGet, face.Path, named(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			callFrom(r.Context()).route = rt
+			if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
+				span.SetName(r.Method + " " + pattern)
+				span.SetAttributes(attribute.String("http.route", pattern))
+			}
+			if err := face.Handle(w, r); err != nil {
+				g.fail(w, r, err)
+			}
+		})))
+	}
+}
