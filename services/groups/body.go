@@ -27,6 +27,7 @@ type groupRow struct {
 	WaitlistLength int32
 	NextSessions   []time.Time
 	TimeZone       string // of the sessions
+	Planned        []byte // Group.Availability with planned_times only
 }
 
 // toProto returns the group of a row as of now.
@@ -46,6 +47,9 @@ func (r *groupRow) toProto(now time.Time) (*groupsv1.Group, error) {
 		if s.After(now) && len(a.NextSessions) < maxSessions {
 			a.NextSessions = append(a.NextSessions, timestamppb.New(s))
 		}
+	}
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(r.Planned, a); err != nil {
+		return nil, fmt.Errorf("decode planned times of group %s: %w", r.ID, err)
 	}
 	if a.GetTimeZone() == "" {
 		a.TimeZone = g.GetTimeZone()

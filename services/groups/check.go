@@ -49,6 +49,7 @@ func checkGroup(g *groupsv1.Group) error {
 			"structure", "start_date, session_count and goals are for type CLOSED only")
 	}
 	c.facilitators(g.GetFacilitators())
+	c.regularTimes(g)
 	if x := g.GetExtensions(); x != nil {
 		c.need(depth(structpb.NewStructValue(x)) <= maxExtensionsDepth, "extensions", "are nested deeper than %d levels", maxExtensionsDepth)
 		c.need(proto.Size(x) <= maxExtensions, "extensions", "are larger than %d bytes", maxExtensions)

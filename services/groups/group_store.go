@@ -39,11 +39,11 @@ func (k *groupKey) standing() standing {
 // groupColumns are those of a groupRow, in order; only the first sessions are read, since past ones are few.
 const groupColumns = `
 	g.id, g.org_id, g.revision, g.state, g.pause_reason, g.listed, g.create_time, g.update_time, g.delete_time,
-	g.merged_into, g.merge_time, g.body, p.body, a.open_seats, a.waitlist_length, a.next_sessions[1:20], a.time_zone`
+	g.merged_into, g.merge_time, g.body, p.body, a.open_seats, a.waitlist_length, a.next_sessions[1:20], a.time_zone, a.planned`
 
 func (r *groupRow) scan(row pgx.Row) error {
 	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.State, &r.PauseReason, &r.Listed, &r.CreateTime, &r.UpdateTime, &r.DeleteTime,
-		&r.MergedInto, &r.MergeTime, &r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone)
+		&r.MergedInto, &r.MergeTime, &r.Body, &r.Private, &r.OpenSeats, &r.WaitlistLength, &r.NextSessions, &r.TimeZone, &r.Planned)
 }
 
 // selectGroup reads one group: anybody's that is public, the tenant's own with its private part. Positional arguments,
@@ -153,7 +153,7 @@ func queueUpdateGroup(b *pgx.Batch, k *groupKey, g *groupsv1.Group) error {
 	return nil
 }
 
-// queueGroupParts queues the rows beside a group's own, and its row in the directory.
+// queueGroupParts queues the rows beside a group's own.
 func queueGroupParts(b *pgx.Batch, args pgx.NamedArgs) {
 	b.Queue(`
 		INSERT INTO group_private (group_id, org_id, body)
@@ -190,7 +190,7 @@ func groupArgs(k *groupKey, g *groupsv1.Group) (pgx.NamedArgs, error) {
 	}, nil
 }
 
-// queueChange queues what goes with every change of a group: its row in the directory, its revision and its event. before is
+// queueChange queues what goes with every change of a group: its revision and its event. before is
 // the group as it was, nil when it is new.
 func queueChange(ctx context.Context, b *pgx.Batch, k *groupKey, before, g *groupsv1.Group, change string) error {
 	h := newHistory(ctx, uuid.Nil)
@@ -198,7 +198,6 @@ func queueChange(ctx context.Context, b *pgx.Batch, k *groupKey, before, g *grou
 		return err
 	}
 	h.queue(b)
-	queueDirectory(b, k, g)
 	return events.Queue(ctx, b, groupEvent(k, g, change))
 }
 

@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,11 +9,15 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/genproto/googleapis/type/date"
+	"google.golang.org/protobuf/proto"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/recurrence"
 )
 
 // fromMembership keeps the seats of each group.
@@ -48,7 +53,13 @@ func (s *server) fromScheduling() events.Subscription {
 			if err != nil {
 				return nil, events.Poison(err)
 			}
-			return func(ctx context.Context, tx pgx.Tx) error { return saveCalendar(ctx, tx, id, &m, starts, minutes) }, nil
+			planned, err := plannedTimes(&m)
+			if err != nil {
+				return nil, events.Poison(err)
+			}
+			return func(ctx context.Context, tx pgx.Tx) error {
+				return saveCalendar(ctx, tx, id, &m, starts, minutes, planned)
+			}, nil
 		},
 	}}
 }
@@ -77,6 +88,25 @@ func weekly(m *schedulingv1.CalendarChanged) ([]time.Time, []int16, error) {
 	return starts, minutes, nil
 }
 
+// plannedTimes returns the series planned by hand as the group shows them, encoded; nil if there are none.
+func plannedTimes(m *schedulingv1.CalendarChanged) ([]byte, error) {
+	a := &groupsv1.Group_Availability{}
+	for _, p := range m.GetPlannedSeries() {
+		start, err := recurrence.Local(p.GetLocalStart())
+		if err != nil {
+			return nil, err
+		}
+		a.PlannedTimes = append(a.PlannedTimes, &groupsv1.Group_RegularTime{
+			Rrule: cmp.Or(p.GetRrule(), "FREQ=DAILY;COUNT=1"), StartTime: start.Format("15:04"), Duration: p.GetDuration(), TimeZone: p.GetTimeZone(),
+			StartDate: &date.Date{Year: int32(start.Year()), Month: int32(start.Month()), Day: int32(start.Day())},
+		})
+	}
+	if a.PlannedTimes == nil {
+		return nil, nil
+	}
+	return proto.Marshal(a)
+}
+
 // minuteOfWeek counts from Monday 00:00 on the time's own wall clock.
 func minuteOfWeek(t time.Time) int16 {
 	day := (int(t.Weekday()) + 6) % 7
@@ -102,14 +132,14 @@ func saveSeats(ctx context.Context, tx pgx.Tx, id uuid.UUID, m *membershipv1.Sea
 }
 
 // saveCalendar keeps what scheduling tells of a group's sessions, unless something newer is known.
-func saveCalendar(ctx context.Context, tx pgx.Tx, id uuid.UUID, m *schedulingv1.CalendarChanged, starts []time.Time, minutes []int16) error {
+func saveCalendar(ctx context.Context, tx pgx.Tx, id uuid.UUID, m *schedulingv1.CalendarChanged, starts []time.Time, minutes []int16, planned []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO availability (group_id, next_sessions, session_minutes, time_zone, calendar_revision)
-		VALUES (@id, @starts, @minutes, @zone, @revision)
+		INSERT INTO availability (group_id, next_sessions, session_minutes, time_zone, planned, calendar_revision)
+		VALUES (@id, @starts, @minutes, @zone, @planned, @revision)
 		ON CONFLICT (group_id) DO UPDATE SET next_sessions = excluded.next_sessions, session_minutes = excluded.session_minutes,
-			time_zone = excluded.time_zone, calendar_revision = excluded.calendar_revision
+			time_zone = excluded.time_zone, planned = excluded.planned, calendar_revision = excluded.calendar_revision
 		WHERE availability.calendar_revision < excluded.calendar_revision`,
-		pgx.NamedArgs{"id": id, "starts": starts, "minutes": minutes, "zone": m.GetTimeZone(), "revision": m.GetRevision()})
+		pgx.NamedArgs{"id": id, "starts": starts, "minutes": minutes, "zone": m.GetTimeZone(), "planned": planned, "revision": m.GetRevision()})
 	if err != nil {
 		return fmt.Errorf("save calendar of group: %w", err)
 	}

@@ -67,7 +67,7 @@ func (s *server) changeSession(ctx context.Context, name, etag string,
 		if err := events.Insert(ctx, tx, e); err != nil {
 			return err
 		}
-		if err := tellCalendar(ctx, tx, row.GroupID, row.UpdateTime); err != nil {
+		if err := tellCalendars(ctx, tx, []uuid.UUID{row.GroupID}, row.UpdateTime); err != nil {
 			return err
 		}
 		if session, err = row.toProto(); err != nil {

@@ -47,7 +47,7 @@ func (s *server) CreateSeries(ctx context.Context, req *schedulingv1.CreateSerie
 		if calendar.Closed && calendar.GroupRevision >= group.revision {
 			return errArchived(group.id)
 		}
-		if err := reconcile(ctx, tx, &row, now, aim{fresh: true}); err != nil {
+		if err := reconcile(ctx, tx, &row, now, aim{fresh: true, edited: true}); err != nil {
 			return err
 		}
 		series = row.toProto(now)

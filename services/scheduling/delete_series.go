@@ -34,11 +34,11 @@ func (s *server) DeleteSeries(ctx context.Context, req *schedulingv1.DeleteSerie
 		if err := aip.CheckETag(req.GetEtag(), row.Revision); err != nil {
 			return err
 		}
-		row.Closed = true
-		if err := reconcile(ctx, tx, &row, now, aim{reason: droppedReason}); err != nil {
-			return err
+		if row.Listed != "" {
+			return errListed(row)
 		}
-		if err := deleteSeries(ctx, tx, id, now); err != nil {
+		row.Closed = true
+		if err := reconcileAll(ctx, tx, []edit{{series: &row, deleted: true, aim: aim{edited: true, reason: droppedReason}}}, now); err != nil {
 			return err
 		}
 		return idem.SaveTx(ctx, tx, empty)

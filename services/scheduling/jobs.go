@@ -158,13 +158,8 @@ func (s *server) tellAll(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			for _, group := range groups {
-				if err := tellCalendar(ctx, tx, group, now); err != nil {
-					return err
-				}
-			}
 			told = len(groups)
-			return nil
+			return tellCalendars(ctx, tx, groups, now)
 		}); err != nil {
 			return fmt.Errorf("tell calendars: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"cairn.care/services/chassis/aip"
@@ -19,58 +20,94 @@ import (
 type aim struct {
 	fresh   bool   // the series is new: it may have begun already
 	lenient bool   // a facilitator who is busy is left out, instead of refusing everything
+	edited  bool   // when it takes place may be another: it is told also if no session changes
 	reason  string // of dropped sessions
+}
+
+// edit is a series as it is to be.
+type edit struct {
+	aim
+	series  *seriesRow
+	deleted bool // it is marked as deleted after its sessions have been dropped; it is closed
 }
 
 // reconcile brings the sessions of a series in line with it, saves both, and tells what
 // changed. The caller has locked the group's calendar.
 func reconcile(ctx context.Context, tx pgx.Tx, series *seriesRow, now time.Time, a aim) error {
-	from := now
-	var have []sessionRow
-	if a.fresh {
-		from = now.Add(-grace)
-	} else {
-		var err error
-		// Two days back: today's session may have begun, wherever it is today.
-		if have, err = sessionsSince(ctx, tx, series.ID, now.Add(-2*grace)); err != nil {
-			return err
-		}
-	}
-	if a.lenient {
-		for i := range have {
-			if have[i].takesPlace() {
-				have[i].Facilitators = series.Facilitators // whoever was busy is no change
-			}
-		}
-	}
-	want, err := series.occurrences(have, now)
+	return reconcileAll(ctx, tx, []edit{{aim: a, series: series}}, now)
+}
+
+// rowsAtOnce is how many sessions one statement writes.
+const rowsAtOnce = 5000
+
+// reconcileAll is reconcile for many series, in as many statements as for one. Either all of them are lenient or none.
+func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) error {
+	have, err := sessionsOf(ctx, tx, edits, now)
 	if err != nil {
 		return err
 	}
-	changes := plan(*series, have, want, from, now, a.reason)
-	if err := saveSeries(ctx, tx, *series); err != nil {
+	b := &pgx.Batch{}
+	var rows []sessionRow
+	var changes []change
+	var told []uuid.UUID
+	lenient := true
+	for _, e := range edits {
+		mine, from := have[e.series.ID], now
+		if e.fresh {
+			from = now.Add(-grace)
+		}
+		if e.lenient {
+			for i := range mine {
+				if mine[i].takesPlace() {
+					mine[i].Facilitators = e.series.Facilitators // whoever was busy is no change
+				}
+			}
+		}
+		lenient = lenient && e.lenient
+		want, err := e.series.occurrences(mine, now)
+		if err != nil {
+			return err
+		}
+		list := plan(*e.series, mine, want, from, now, e.reason)
+		if len(list) > 0 || e.edited {
+			told = append(told, e.series.GroupID)
+		}
+		for _, c := range list {
+			rows = append(rows, c.row)
+		}
+		changes = append(changes, list...)
+		queueSeries(b, *e.series)
+		if e.deleted {
+			b.Queue(markDeleted, pgx.NamedArgs{"id": e.series.ID, "now": now})
+		}
+	}
+	if err := sendAll(ctx, tx, b, "save series"); err != nil {
 		return err
 	}
-	rows := make([]sessionRow, len(changes))
-	for i, c := range changes {
-		rows[i] = c.row
+	for some := range slices.Chunk(rows, rowsAtOnce) {
+		if err := saveSessions(ctx, tx, some, !lenient); err != nil {
+			return busy(err, rows)
+		}
 	}
-	if err := saveSessions(ctx, tx, rows, !a.lenient); err != nil {
-		return busy(err, rows)
-	}
-	b := &pgx.Batch{}
+	b = &pgx.Batch{}
 	if err := queueChanges(ctx, b, changes); err != nil {
 		return err
 	}
-	if b.Len() > 0 {
-		if err := tx.SendBatch(ctx, b).Close(); err != nil {
-			return fmt.Errorf("insert events: %w", err)
-		}
+	if err := sendAll(ctx, tx, b, "insert events"); err != nil {
+		return err
 	}
-	if len(changes) == 0 {
+	return tellCalendars(ctx, tx, told, now)
+}
+
+// sendAll sends a batch that may be empty.
+func sendAll(ctx context.Context, tx pg.Querier, b *pgx.Batch, what string) error {
+	if b.Len() == 0 {
 		return nil
 	}
-	return tellCalendar(ctx, tx, series.GroupID, now)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }
 
 // facilitatorBusy is a write that failed because a facilitator would lead two sessions

@@ -71,7 +71,7 @@ func (f *fixture) newGroup(ctx context.Context) string {
 	f.t.Helper()
 	g, err := f.groups.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: &groupsv1.Group{
 		Title: "Walk and talk", Summary: "For people after breast cancer.", Languages: []string{"en"}, Kind: groupsv1.Group_PEER_SUPPORT,
-		Facilitation: groupsv1.Group_PEER_LED, Format: groupsv1.Group_ONLINE, CancerTypes: []string{"breast"},
+		Facilitation: groupsv1.Group_PROFESSIONALLY_LED, Format: groupsv1.Group_ONLINE, CancerTypes: []string{"breast"},
 		Online: &groupsv1.Group_Online{Platform: "Zoom"}, TimeZone: "Europe/Berlin", SourceSystem: "test", ExternalId: uuid.NewString(),
 	}})
 	if err != nil {

@@ -7,12 +7,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/recurrence"
 )
 
 // calendarRow is a row of calendars.
@@ -41,37 +43,66 @@ func lockCalendar(ctx context.Context, tx pg.Querier, group, org uuid.UUID) (cal
 	return row, nil
 }
 
-// markGroup keeps what the groups service told of a group.
-func markGroup(ctx context.Context, tx pg.Querier, group uuid.UUID, closed bool, revision int64) error {
-	if _, err := tx.Exec(ctx, `UPDATE calendars SET closed = @closed, group_revision = @revision WHERE group_id = @group`,
-		pgx.NamedArgs{"group": group, "closed": closed, "revision": revision}); err != nil {
-		return fmt.Errorf("mark group: %w", err)
-	}
-	return nil
-}
+// maxPlanned is how many series made by hand a calendar tells.
+const maxPlanned = 40
 
-// tellCalendar tells the group's coming sessions; the caller has locked the calendar.
-func tellCalendar(ctx context.Context, tx pg.Querier, group uuid.UUID, now time.Time) error {
-	var (
-		starts   []time.Time
-		zone     string
-		revision int64
-	)
-	if err := tx.QueryRow(ctx, `
+// tellCalendars tells the coming sessions of groups; the caller has locked their calendars.
+func tellCalendars(ctx context.Context, tx pg.Querier, groups []uuid.UUID, now time.Time) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	args := pgx.NamedArgs{"groups": groups, "now": now, "most": maxNext}
+	told := map[uuid.UUID]*schedulingv1.CalendarChanged{}
+	b := &pgx.Batch{}
+	b.Queue(`
 		WITH coming AS (
-			SELECT start_time, time_zone FROM sessions
-			WHERE group_id = @group AND state IN (1, 2) AND start_time > @now ORDER BY start_time, id LIMIT @most)
-		UPDATE calendars SET revision = revision + 1,
-			first_start = (SELECT min(start_time) FROM coming),
-			time_zone = coalesce((SELECT time_zone FROM coming ORDER BY start_time LIMIT 1), time_zone)
-		WHERE group_id = @group
-		RETURNING revision, time_zone, ARRAY(SELECT start_time FROM coming ORDER BY start_time)`,
-		pgx.NamedArgs{"group": group, "now": now, "most": maxNext}).Scan(&revision, &zone, &starts); err != nil {
+			SELECT g.id, s.start_time, s.time_zone
+			FROM unnest(@groups::uuid[]) AS g (id) CROSS JOIN LATERAL (
+				SELECT start_time, time_zone FROM sessions
+				WHERE group_id = g.id AND state IN (1, 2) AND start_time > @now ORDER BY start_time, id LIMIT @most) AS s),
+		told AS (
+			SELECT id, array_agg(start_time ORDER BY start_time) AS starts, (array_agg(time_zone ORDER BY start_time))[1] AS time_zone
+			FROM coming GROUP BY id)
+		UPDATE calendars c SET revision = revision + 1, first_start = t.starts[1], time_zone = coalesce(t.time_zone, c.time_zone)
+		FROM (SELECT DISTINCT unnest(@groups::uuid[]) AS id) AS g LEFT JOIN told t ON t.id = g.id
+		WHERE c.group_id = g.id
+		RETURNING c.group_id, c.revision, c.time_zone, coalesce(t.starts, '{}')`, args).Query(func(rows pgx.Rows) error {
+		var group uuid.UUID
+		var starts []time.Time
+		m := &schedulingv1.CalendarChanged{}
+		_, err := pgx.ForEachRow(rows, []any{&group, &m.Revision, &m.TimeZone, &starts}, func() error {
+			one := &schedulingv1.CalendarChanged{Group: aip.Name("groups", group), Revision: m.GetRevision(), TimeZone: m.GetTimeZone()}
+			for _, at := range starts {
+				one.NextSessions = append(one.NextSessions, timestamppb.New(at))
+			}
+			told[group] = one
+			return nil
+		})
+		return err
+	})
+	b.Queue(`
+		SELECT group_id, rrule, time_zone, local_start, duration_seconds FROM series
+		WHERE group_id = ANY(@groups) AND listed = '' AND delete_time IS NULL AND NOT closed AND (last_end IS NULL OR last_end > @now)
+		ORDER BY group_id, id`, args).Query(func(rows pgx.Rows) error {
+		var r seriesRow
+		_, err := pgx.ForEachRow(rows, []any{&r.GroupID, &r.Rrule, &r.TimeZone, &r.LocalStart, &r.DurationSeconds}, func() error {
+			if m := told[r.GroupID]; m != nil && len(m.GetPlannedSeries()) < maxPlanned {
+				m.PlannedSeries = append(m.PlannedSeries, &schedulingv1.PlannedSeries{
+					Rrule: r.Rrule, TimeZone: r.TimeZone, LocalStart: recurrence.FormatLocal(r.LocalStart), Duration: durationpb.New(r.duration()),
+				})
+			}
+			return nil
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("read coming sessions: %w", err)
 	}
-	data := &schedulingv1.CalendarChanged{Group: aip.Name("groups", group), TimeZone: zone, Revision: revision}
-	for _, at := range starts {
-		data.NextSessions = append(data.NextSessions, timestamppb.New(at))
+	b = &pgx.Batch{}
+	for _, m := range told {
+		if err := events.Queue(ctx, b, events.Event{Type: calendarChanged, Subject: m.GetGroup(), Revision: m.GetRevision(), Data: m}); err != nil {
+			return err
+		}
 	}
-	return events.Insert(ctx, tx, events.Event{Type: calendarChanged, Subject: data.GetGroup(), Revision: revision, Data: data})
+	return sendAll(ctx, tx, b, "insert events")
 }

@@ -20,7 +20,7 @@ import (
 )
 
 const seriesColumns = `id, org_id, group_id, title, rrule, rdates, exdates, time_zone, local_start, duration_seconds, format, place,
-	topics, facilitators, horizon, last_end, closed, revision, create_time, update_time`
+	topics, facilitators, horizon, last_end, closed, listed, revision, create_time, update_time`
 
 // seriesRow is a row of series.
 type seriesRow struct {
@@ -41,6 +41,7 @@ type seriesRow struct {
 	Horizon         time.Time
 	LastEnd         *time.Time
 	Closed          bool
+	Listed          string // the regular time of the group's listing that it is of; "": made by hand
 	Revision        int64
 	CreateTime      time.Time
 	UpdateTime      time.Time
@@ -67,6 +68,7 @@ func (r seriesRow) toProto(now time.Time) *schedulingv1.Series {
 		Place:        r.Place,
 		Topics:       r.Topics,
 		State:        schedulingv1.Series_ACTIVE,
+		Listed:       r.Listed != "",
 		HorizonTime:  timestamppb.New(r.Horizon),
 		CreateTime:   timestamppb.New(r.CreateTime),
 		UpdateTime:   timestamppb.New(r.UpdateTime),
@@ -93,7 +95,7 @@ func (r seriesRow) args() pgx.NamedArgs {
 		"id": r.ID, "org_id": r.OrgID, "group_id": r.GroupID, "title": r.Title, "rrule": r.Rrule,
 		"rdates": some(r.Rdates), "exdates": some(r.Exdates), "time_zone": r.TimeZone, "local_start": r.LocalStart,
 		"duration_seconds": r.DurationSeconds, "format": r.Format, "place": r.Place, "topics": some(r.Topics),
-		"facilitators": some(r.Facilitators), "horizon": r.Horizon, "last_end": r.LastEnd, "closed": r.Closed,
+		"facilitators": some(r.Facilitators), "horizon": r.Horizon, "last_end": r.LastEnd, "closed": r.Closed, "listed": r.Listed,
 		"revision": r.Revision, "create_time": r.CreateTime, "update_time": r.UpdateTime,
 	}
 }
@@ -105,20 +107,16 @@ func some[T any](list []T) []T {
 	return list
 }
 
-// saveSeries inserts the series, or writes what may change of it.
-func saveSeries(ctx context.Context, tx pg.Querier, r seriesRow) error {
-	_, err := tx.Exec(ctx, `
+// queueSeries queues the series, or what may change of it.
+func queueSeries(b *pgx.Batch, r seriesRow) {
+	b.Queue(`
 		INSERT INTO series (`+seriesColumns+`)
 		VALUES (@id, @org_id, @group_id, @title, @rrule, @rdates, @exdates, @time_zone, @local_start, @duration_seconds, @format, @place,
-			@topics, @facilitators, @horizon, @last_end, @closed, @revision, @create_time, @update_time)
+			@topics, @facilitators, @horizon, @last_end, @closed, @listed, @revision, @create_time, @update_time)
 		ON CONFLICT (id) DO UPDATE SET
 			title = @title, rrule = @rrule, rdates = @rdates, exdates = @exdates, time_zone = @time_zone, local_start = @local_start,
 			duration_seconds = @duration_seconds, format = @format, place = @place, topics = @topics, facilitators = @facilitators,
-			horizon = @horizon, last_end = @last_end, closed = @closed, revision = @revision, update_time = @update_time`, r.args())
-	if err != nil {
-		return fmt.Errorf("save series: %w", err)
-	}
-	return nil
+			horizon = @horizon, last_end = @last_end, closed = @closed, listed = @listed, revision = @revision, update_time = @update_time`, r.args())
 }
 
 // oneSeries returns the tenant's series, locked if lock is "FOR UPDATE".
@@ -140,20 +138,5 @@ func oneSeries(ctx context.Context, tx pg.Querier, id uuid.UUID, lock string) (s
 	return row, nil
 }
 
-// deleteSeries marks a series as deleted.
-func deleteSeries(ctx context.Context, tx pg.Querier, id uuid.UUID, now time.Time) error {
-	if _, err := tx.Exec(ctx, `UPDATE series SET delete_time = @now, update_time = @now, revision = revision + 1 WHERE id = @id`,
-		pgx.NamedArgs{"id": id, "now": now}); err != nil {
-		return fmt.Errorf("delete series: %w", err)
-	}
-	return nil
-}
-
-// seriesOfGroup returns the group's series that are not deleted.
-func seriesOfGroup(ctx context.Context, tx pg.Querier, group uuid.UUID) ([]seriesRow, error) {
-	rows, err := tx.Query(ctx, `SELECT `+seriesColumns+` FROM series WHERE group_id = $1 AND delete_time IS NULL ORDER BY id FOR UPDATE`, group)
-	if err != nil {
-		return nil, fmt.Errorf("select series of group: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[seriesRow])
-}
+// markDeleted marks a series as deleted.
+const markDeleted = `UPDATE series SET delete_time = @now, update_time = @now, revision = revision + 1 WHERE id = @id`

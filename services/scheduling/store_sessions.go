@@ -111,17 +111,35 @@ func oneSession(ctx context.Context, tx pg.Querier, id uuid.UUID, lock string) (
 	return row, nil
 }
 
-// sessionsSince returns the series' sessions that start, or would by its rule, at or
-// after an instant.
-func sessionsSince(ctx context.Context, tx pg.Querier, series uuid.UUID, since time.Time) ([]sessionRow, error) {
+// sessionsOf returns the sessions of series that are not new which start, or would by their rules, from two days ago on: today's
+// may have begun, wherever it is today.
+func sessionsOf(ctx context.Context, tx pg.Querier, edits []edit, now time.Time) (map[uuid.UUID][]sessionRow, error) {
+	var ids []uuid.UUID
+	for _, e := range edits {
+		if !e.fresh {
+			ids = append(ids, e.series.ID)
+		}
+	}
+	if ids == nil {
+		return nil, nil
+	}
+	since := now.Add(-2 * grace)
 	rows, err := tx.Query(ctx, `SELECT `+sessionColumns+` FROM sessions s
-		WHERE s.series_id = @series AND (s.start_time >= @since OR s.original_start >= @local)
-		ORDER BY s.original_start`,
-		pgx.NamedArgs{"series": series, "since": since, "local": since.UTC()})
+		WHERE s.series_id = ANY(@series) AND (s.start_time >= @since OR s.original_start >= @local)
+		ORDER BY s.series_id, s.original_start`,
+		pgx.NamedArgs{"series": ids, "since": since, "local": since.UTC()})
 	if err != nil {
 		return nil, fmt.Errorf("select sessions: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow])
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow])
+	if err != nil {
+		return nil, fmt.Errorf("select sessions: %w", err)
+	}
+	have := map[uuid.UUID][]sessionRow{}
+	for _, r := range all {
+		have[r.SeriesID] = append(have[r.SeriesID], r)
+	}
+	return have, nil
 }
 
 // saveSessions inserts sessions, or writes what may change of them, and who leads them.

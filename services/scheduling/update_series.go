@@ -37,6 +37,9 @@ func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSerie
 	}); err != nil {
 		return nil, err
 	}
+	if seen.Listed != "" {
+		return nil, errListed(seen)
+	}
 	next := seen
 	if err := s.merge(&next, req); err != nil {
 		return nil, err
@@ -63,13 +66,18 @@ func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSerie
 		}
 		row.Revision++
 		row.UpdateTime = now
-		if err := reconcile(ctx, tx, &row, now, aim{reason: droppedReason}); err != nil {
+		if err := reconcile(ctx, tx, &row, now, aim{edited: true, reason: droppedReason}); err != nil {
 			return err
 		}
 		series = row.toProto(now)
 		return idem.SaveTx(ctx, tx, series)
 	})
 	return series, err
+}
+
+// errListed refuses to change by hand what the next change of the listing would undo.
+func errListed(r seriesRow) error {
+	return fault.Precondition("SERIES_LISTED", aip.Name("series", r.ID), "the series is a regular time of %s: change regular_times there; a single session can be moved or cancelled here", aip.Name("groups", r.GroupID))
 }
 
 // merge applies the request's masked fields to the row, and checks what comes out.

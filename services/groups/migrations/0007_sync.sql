@@ -18,3 +18,6 @@ CREATE INDEX groups_public ON groups (id) INCLUDE (org_id, update_time, state, d
 -- A generation is a number that no other installation has: a token of another one's is not taken for one of ours.
 INSERT INTO change_feed (generation, system_identifier, timeline)
 SELECT (random() * 9007199254740991)::bigint, s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c;
+
+-- The series that scheduling plans by hand, as Group.Availability with planned_times only.
+ALTER TABLE availability ADD COLUMN planned bytea;

@@ -64,7 +64,9 @@ type GroupChanged struct {
 	// When the change was made.
 	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
 	// Why it is paused, if it is.
-	PauseReason   Group_PauseReason `protobuf:"varint,19,opt,name=pause_reason,json=pauseReason,proto3,enum=cairn.groups.v1.Group_PauseReason" json:"pause_reason,omitempty"`
+	PauseReason Group_PauseReason `protobuf:"varint,19,opt,name=pause_reason,json=pauseReason,proto3,enum=cairn.groups.v1.Group_PauseReason" json:"pause_reason,omitempty"`
+	// When it meets by its listing; scheduling plans these.
+	RegularTimes  []*Group_RegularTime `protobuf:"bytes,20,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +232,13 @@ func (x *GroupChanged) GetPauseReason() Group_PauseReason {
 		return x.PauseReason
 	}
 	return Group_PAUSE_REASON_UNSPECIFIED
+}
+
+func (x *GroupChanged) GetRegularTimes() []*Group_RegularTime {
+	if x != nil {
+		return x.RegularTimes
+	}
+	return nil
 }
 
 // The data of care.cairn.groups.facilitator.{created,updated,licence_verified}.v1.
@@ -577,7 +586,7 @@ var File_cairn_groups_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x89\a\n" +
+	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xd2\a\n" +
 	"\fGroupChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12\x14\n" +
@@ -600,7 +609,8 @@ const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\ffacilitators\x18\x11 \x03(\v2&.cairn.groups.v1.Group.FacilitatorRoleR\ffacilitators\x12;\n" +
 	"\vchange_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTime\x12E\n" +
-	"\fpause_reason\x18\x13 \x01(\x0e2\".cairn.groups.v1.Group.PauseReasonR\vpauseReason\"\xda\x01\n" +
+	"\fpause_reason\x18\x13 \x01(\x0e2\".cairn.groups.v1.Group.PauseReasonR\vpauseReason\x12G\n" +
+	"\rregular_times\x18\x14 \x03(\v2\".cairn.groups.v1.Group.RegularTimeR\fregularTimes\"\xda\x01\n" +
 	"\x12FacilitatorChanged\x12 \n" +
 	"\vfacilitator\x18\x01 \x01(\tR\vfacilitator\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
@@ -661,9 +671,10 @@ var file_cairn_groups_v1_events_proto_goTypes = []any{
 	(*Group_FacilitatorRole)(nil), // 12: cairn.groups.v1.Group.FacilitatorRole
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 	(Group_PauseReason)(0),        // 14: cairn.groups.v1.Group.PauseReason
-	(*date.Date)(nil),             // 15: google.type.Date
-	(Resource_Kind)(0),            // 16: cairn.groups.v1.Resource.Kind
-	(Resource_State)(0),           // 17: cairn.groups.v1.Resource.State
+	(*Group_RegularTime)(nil),     // 15: cairn.groups.v1.Group.RegularTime
+	(*date.Date)(nil),             // 16: google.type.Date
+	(Resource_Kind)(0),            // 17: cairn.groups.v1.Resource.Kind
+	(Resource_State)(0),           // 18: cairn.groups.v1.Resource.State
 }
 var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	5,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
@@ -676,20 +687,21 @@ var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	12, // 7: cairn.groups.v1.GroupChanged.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
 	13, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
 	14, // 9: cairn.groups.v1.GroupChanged.pause_reason:type_name -> cairn.groups.v1.Group.PauseReason
-	15, // 10: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
-	13, // 11: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
-	15, // 12: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
-	13, // 13: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
-	16, // 14: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
-	17, // 15: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
-	15, // 16: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
-	13, // 17: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
-	13, // 18: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 10: cairn.groups.v1.GroupChanged.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
+	16, // 11: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
+	13, // 12: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
+	16, // 13: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
+	13, // 14: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
+	17, // 15: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
+	18, // 16: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
+	16, // 17: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
+	13, // 18: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
+	13, // 19: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_events_proto_init() }

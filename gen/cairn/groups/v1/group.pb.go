@@ -2518,7 +2518,9 @@ type Group_Availability struct {
 	// The starts of the next sessions, soonest first; at most 10.
 	NextSessions []*timestamppb.Timestamp `protobuf:"bytes,3,rep,name=next_sessions,json=nextSessions,proto3" json:"next_sessions,omitempty"`
 	// The IANA zone in which the sessions' wall-clock times hold; the group's own when no session is planned.
-	TimeZone      string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	TimeZone string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// When the group meets beside its regular times: what scheduling plans by hand, one rule a series; at most 40.
+	PlannedTimes  []*Group_RegularTime `protobuf:"bytes,5,rep,name=planned_times,json=plannedTimes,proto3" json:"planned_times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2581,11 +2583,18 @@ func (x *Group_Availability) GetTimeZone() string {
 	return ""
 }
 
+func (x *Group_Availability) GetPlannedTimes() []*Group_RegularTime {
+	if x != nil {
+		return x.PlannedTimes
+	}
+	return nil
+}
+
 var File_cairn_groups_v1_group_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd7<\n" +
+	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xa0=\n" +
 	"\x05Group\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2739,13 +2748,14 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\"\x04\b\x80\xa3\x052\x02\b<R\bduration\x12$\n" +
 	"\ttime_zone\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x120\n" +
 	"\n" +
-	"start_date\x18\x05 \x01(\v2\x11.google.type.DateR\tstartDate\x1a\xc8\x01\n" +
+	"start_date\x18\x05 \x01(\v2\x11.google.type.DateR\tstartDate\x1a\x91\x02\n" +
 	"\fAvailability\x12\"\n" +
 	"\n" +
 	"open_seats\x18\x01 \x01(\x05H\x00R\topenSeats\x88\x01\x01\x12'\n" +
 	"\x0fwaitlist_length\x18\x02 \x01(\x05R\x0ewaitlistLength\x12?\n" +
 	"\rnext_sessions\x18\x03 \x03(\v2\x1a.google.protobuf.TimestampR\fnextSessions\x12\x1b\n" +
-	"\ttime_zone\x18\x04 \x01(\tR\btimeZoneB\r\n" +
+	"\ttime_zone\x18\x04 \x01(\tR\btimeZone\x12G\n" +
+	"\rplanned_times\x18\x05 \x03(\v2\".cairn.groups.v1.Group.RegularTimeR\fplannedTimesB\r\n" +
 	"\v_open_seats\"y\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
@@ -2988,11 +2998,12 @@ var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	38, // 39: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
 	36, // 40: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
 	33, // 41: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	30, // 42: cairn.groups.v1.Group.Availability.planned_times:type_name -> cairn.groups.v1.Group.RegularTime
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_group_proto_init() }

@@ -9,6 +9,7 @@ package schedulingv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -235,7 +236,9 @@ type CalendarChanged struct {
 	// IANA time zone of the soonest; of the last one that there was when none is left.
 	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// Revision of the group's calendar; grows with each change.
-	Revision      int64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The series that were planned by hand and go on, at most 40; those of the group's regular times are not among them.
+	PlannedSeries []*PlannedSeries `protobuf:"bytes,5,rep,name=planned_series,json=plannedSeries,proto3" json:"planned_series,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,11 +301,91 @@ func (x *CalendarChanged) GetRevision() int64 {
 	return 0
 }
 
+func (x *CalendarChanged) GetPlannedSeries() []*PlannedSeries {
+	if x != nil {
+		return x.PlannedSeries
+	}
+	return nil
+}
+
+// When a series takes place.
+type PlannedSeries struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it repeats, an RFC 5545 recurrence rule; empty means once.
+	Rrule string `protobuf:"bytes,1,opt,name=rrule,proto3" json:"rrule,omitempty"`
+	// The IANA zone of the wall clock.
+	TimeZone string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// The first start on the wall clock, "YYYY-MM-DDTHH:MM:SS".
+	LocalStart string `protobuf:"bytes,3,opt,name=local_start,json=localStart,proto3" json:"local_start,omitempty"`
+	// How long a session lasts.
+	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedSeries) Reset() {
+	*x = PlannedSeries{}
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedSeries) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedSeries) ProtoMessage() {}
+
+func (x *PlannedSeries) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedSeries.ProtoReflect.Descriptor instead.
+func (*PlannedSeries) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PlannedSeries) GetRrule() string {
+	if x != nil {
+		return x.Rrule
+	}
+	return ""
+}
+
+func (x *PlannedSeries) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *PlannedSeries) GetLocalStart() string {
+	if x != nil {
+		return x.LocalStart
+	}
+	return ""
+}
+
+func (x *PlannedSeries) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
 var File_cairn_scheduling_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" cairn/scheduling/v1/events.proto\x12\x13cairn.scheduling.v1\x1a$cairn/scheduling/v1/attendance.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
+	" cairn/scheduling/v1/events.proto\x12\x13cairn.scheduling.v1\x1a$cairn/scheduling/v1/attendance.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
 	"\x0eSessionChanged\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
 	"\x06series\x18\x02 \x01(\tR\x06series\x12\x14\n" +
@@ -321,12 +404,19 @@ const file_cairn_scheduling_v1_events_proto_rawDesc = "" +
 	"membership\x18\x04 \x01(\tR\n" +
 	"membership\x12>\n" +
 	"\x06status\x18\x05 \x01(\x0e2&.cairn.scheduling.v1.Attendance.StatusR\x06status\x12?\n" +
-	"\rsession_start\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fsessionStart\"\xa1\x01\n" +
+	"\rsession_start\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fsessionStart\"\xec\x01\n" +
 	"\x0fCalendarChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12?\n" +
 	"\rnext_sessions\x18\x02 \x03(\v2\x1a.google.protobuf.TimestampR\fnextSessions\x12\x1b\n" +
 	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevisionB1Z/cairn.care/gen/cairn/scheduling/v1;schedulingv1b\x06proto3"
+	"\brevision\x18\x04 \x01(\x03R\brevision\x12I\n" +
+	"\x0eplanned_series\x18\x05 \x03(\v2\".cairn.scheduling.v1.PlannedSeriesR\rplannedSeries\"\x9a\x01\n" +
+	"\rPlannedSeries\x12\x14\n" +
+	"\x05rrule\x18\x01 \x01(\tR\x05rrule\x12\x1b\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12\x1f\n" +
+	"\vlocal_start\x18\x03 \x01(\tR\n" +
+	"localStart\x125\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bdurationB1Z/cairn.care/gen/cairn/scheduling/v1;schedulingv1b\x06proto3"
 
 var (
 	file_cairn_scheduling_v1_events_proto_rawDescOnce sync.Once
@@ -340,28 +430,32 @@ func file_cairn_scheduling_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_scheduling_v1_events_proto_rawDescData
 }
 
-var file_cairn_scheduling_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cairn_scheduling_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cairn_scheduling_v1_events_proto_goTypes = []any{
 	(*SessionChanged)(nil),        // 0: cairn.scheduling.v1.SessionChanged
 	(*AttendanceRecorded)(nil),    // 1: cairn.scheduling.v1.AttendanceRecorded
 	(*CalendarChanged)(nil),       // 2: cairn.scheduling.v1.CalendarChanged
-	(Session_State)(0),            // 3: cairn.scheduling.v1.Session.State
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(Attendance_Status)(0),        // 5: cairn.scheduling.v1.Attendance.Status
+	(*PlannedSeries)(nil),         // 3: cairn.scheduling.v1.PlannedSeries
+	(Session_State)(0),            // 4: cairn.scheduling.v1.Session.State
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(Attendance_Status)(0),        // 6: cairn.scheduling.v1.Attendance.Status
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
 }
 var file_cairn_scheduling_v1_events_proto_depIdxs = []int32{
-	3, // 0: cairn.scheduling.v1.SessionChanged.state:type_name -> cairn.scheduling.v1.Session.State
-	4, // 1: cairn.scheduling.v1.SessionChanged.start_time:type_name -> google.protobuf.Timestamp
-	4, // 2: cairn.scheduling.v1.SessionChanged.end_time:type_name -> google.protobuf.Timestamp
-	4, // 3: cairn.scheduling.v1.SessionChanged.previous_start_time:type_name -> google.protobuf.Timestamp
-	5, // 4: cairn.scheduling.v1.AttendanceRecorded.status:type_name -> cairn.scheduling.v1.Attendance.Status
-	4, // 5: cairn.scheduling.v1.AttendanceRecorded.session_start:type_name -> google.protobuf.Timestamp
-	4, // 6: cairn.scheduling.v1.CalendarChanged.next_sessions:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4, // 0: cairn.scheduling.v1.SessionChanged.state:type_name -> cairn.scheduling.v1.Session.State
+	5, // 1: cairn.scheduling.v1.SessionChanged.start_time:type_name -> google.protobuf.Timestamp
+	5, // 2: cairn.scheduling.v1.SessionChanged.end_time:type_name -> google.protobuf.Timestamp
+	5, // 3: cairn.scheduling.v1.SessionChanged.previous_start_time:type_name -> google.protobuf.Timestamp
+	6, // 4: cairn.scheduling.v1.AttendanceRecorded.status:type_name -> cairn.scheduling.v1.Attendance.Status
+	5, // 5: cairn.scheduling.v1.AttendanceRecorded.session_start:type_name -> google.protobuf.Timestamp
+	5, // 6: cairn.scheduling.v1.CalendarChanged.next_sessions:type_name -> google.protobuf.Timestamp
+	3, // 7: cairn.scheduling.v1.CalendarChanged.planned_series:type_name -> cairn.scheduling.v1.PlannedSeries
+	7, // 8: cairn.scheduling.v1.PlannedSeries.duration:type_name -> google.protobuf.Duration
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_events_proto_init() }
@@ -377,7 +471,7 @@ func file_cairn_scheduling_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_scheduling_v1_events_proto_rawDesc), len(file_cairn_scheduling_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -197,7 +197,9 @@ type Series struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Version of the series, for optimistic concurrency (AIP-154). An update with
 	// another one is ABORTED; empty is not checked.
-	Etag          string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether it is a regular time of the group's listing: it follows the group's `regular_times` and is not changed here.
+	Listed        bool `protobuf:"varint,20,opt,name=listed,proto3" json:"listed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,11 +367,18 @@ func (x *Series) GetEtag() string {
 	return ""
 }
 
+func (x *Series) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
 var File_cairn_scheduling_v1_series_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_series_proto_rawDesc = "" +
 	"\n" +
-	" cairn/scheduling/v1/series.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\n" +
+	" cairn/scheduling/v1/series.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\n" +
 	"\n" +
 	"\x06Series\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12j\n" +
@@ -399,7 +408,8 @@ const file_cairn_scheduling_v1_series_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"R\n" +
+	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1b\n" +
+	"\x06listed\x18\x14 \x01(\bB\x03\xe0A\x03R\x06listed\"R\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tIN_PERSON\x10\x01\x12\n" +
