@@ -58,6 +58,7 @@ func services() []service {
 		{"groups", clientOf(groupsv1.RegisterSyncServiceHandlerClient, groupsv1.NewSyncServiceClient), groupsv1.SyncService_ServiceDesc.ServiceName},
 		{"groups", clientOf(groupsv1.RegisterFeedsServiceHandlerClient, groupsv1.NewFeedsServiceClient), groupsv1.FeedsService_ServiceDesc.ServiceName},
 		{"groups", clientOf(groupsv1.RegisterResourcesServiceHandlerClient, groupsv1.NewResourcesServiceClient), groupsv1.ResourcesService_ServiceDesc.ServiceName},
+		{"groups", clientOf(groupsv1.RegisterDuplicatesServiceHandlerClient, groupsv1.NewDuplicatesServiceClient), groupsv1.DuplicatesService_ServiceDesc.ServiceName},
 		{"membership", clientOf(membershipv1.RegisterMembershipServiceHandlerClient, membershipv1.NewMembershipServiceClient), membershipv1.MembershipService_ServiceDesc.ServiceName},
 		{"scheduling", clientOf(schedulingv1.RegisterSchedulingServiceHandlerClient, schedulingv1.NewSchedulingServiceClient), schedulingv1.SchedulingService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
