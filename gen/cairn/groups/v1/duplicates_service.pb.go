@@ -516,7 +516,7 @@ const file_cairn_groups_v1_duplicates_service_proto_rawDesc = "" +
 	"\x0eMergeDuplicate\x12&.cairn.groups.v1.MergeDuplicateRequest\x1a\x1a.cairn.groups.v1.Duplicate\"O\xdaA\rname,survivor\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=duplicates/*}:merge\x12\xa2\x01\n" +
 	"\x10DismissDuplicate\x12(.cairn.groups.v1.DismissDuplicateRequest\x1a\x1a.cairn.groups.v1.Duplicate\"H\xdaA\x04name\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=duplicates/*}:dismiss\x12\x9c\x01\n" +
 	"\x0eSplitDuplicate\x12&.cairn.groups.v1.SplitDuplicateRequest\x1a\x1a.cairn.groups.v1.Duplicate\"F\xdaA\x04name\x82\xce\x18\x13\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=duplicates/*}:split\x12\xa9\x01\n" +
-	"\x0fGetGroupSources\x12'.cairn.groups.v1.GetGroupSourcesRequest\x1a\x1d.cairn.groups.v1.GroupSources\"N\xdaA\x04name\x82\xce\x18 \x12\vgroups.read\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=groups/*}:sourcesB)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
+	"\x0fGetGroupSources\x12'.cairn.groups.v1.GetGroupSourcesRequest\x1a\x1d.cairn.groups.v1.GroupSources\"N\xdaA\x04name\x82\xce\x18 \x12\vgroups.read\x12\fgroups.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=groups/*}/sourcesB)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
 
 var (
 	file_cairn_groups_v1_duplicates_service_proto_rawDescOnce sync.Once

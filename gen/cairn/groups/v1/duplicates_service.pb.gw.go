@@ -395,7 +395,7 @@ func RegisterDuplicatesServiceHandlerServer(ctx context.Context, mux *runtime.Se
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.groups.v1.DuplicatesService/GetGroupSources", runtime.WithHTTPPathPattern("/v1/{name=groups/*}:sources"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.groups.v1.DuplicatesService/GetGroupSources", runtime.WithHTTPPathPattern("/v1/{name=groups/*}/sources"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -538,7 +538,7 @@ func RegisterDuplicatesServiceHandlerClient(ctx context.Context, mux *runtime.Se
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.groups.v1.DuplicatesService/GetGroupSources", runtime.WithHTTPPathPattern("/v1/{name=groups/*}:sources"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.groups.v1.DuplicatesService/GetGroupSources", runtime.WithHTTPPathPattern("/v1/{name=groups/*}/sources"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -560,7 +560,7 @@ var (
 	pattern_DuplicatesService_MergeDuplicate_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "duplicates", "name"}, "merge"))
 	pattern_DuplicatesService_DismissDuplicate_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "duplicates", "name"}, "dismiss"))
 	pattern_DuplicatesService_SplitDuplicate_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "duplicates", "name"}, "split"))
-	pattern_DuplicatesService_GetGroupSources_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "groups", "name"}, "sources"))
+	pattern_DuplicatesService_GetGroupSources_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "groups", "name", "sources"}, ""))
 )
 
 var (
