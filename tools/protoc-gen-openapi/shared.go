@@ -14,6 +14,9 @@ contracts are served as gRPC.
 
 **Lists** come in pages: send ` + "`nextPageToken`" + ` back as ` + "`pageToken`" + `, with all else the same, until it is empty.
 
+**Formats of the field.** The public directory is also an HSDS API: ` + "`/hsds/v3/services`" + `, ` + "`organizations`" + `, ` + "`service_at_locations`" + `,
+` + "`taxonomies`" + ` and ` + "`taxonomy_terms`" + `, with the parameters and pages that the HSDS API reference describes.
+
 **Errors** are a google.rpc.Status: a code, a sentence, and details that a program can read. Quote ` + "`X-Request-Id`" + ` when you ask for help.`
 
 func securitySchemes(scopes object) object {

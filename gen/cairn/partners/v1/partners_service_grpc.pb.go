@@ -37,9 +37,9 @@ const (
 type PartnersServiceClient interface {
 	// Registers an organization. Only the platform may.
 	CreateOrganization(ctx context.Context, in *CreateOrganizationRequest, opts ...grpc.CallOption) (*Organization, error)
-	// Returns an organization. Every caller with a token sees every organization.
+	// Returns an organization. Every caller with a token sees every organization; those with public groups are named to anybody, as HSDS.
 	GetOrganization(ctx context.Context, in *GetOrganizationRequest, opts ...grpc.CallOption) (*Organization, error)
-	// Lists organizations. Every caller with a token sees every organization.
+	// Lists organizations. Every caller with a token sees every organization; those with public groups are named to anybody, as HSDS.
 	ListOrganizations(ctx context.Context, in *ListOrganizationsRequest, opts ...grpc.CallOption) (*ListOrganizationsResponse, error)
 	// Changes an organization: its own clients and coordinators may, and the platform. Kind, parent and verified are the platform's to change.
 	UpdateOrganization(ctx context.Context, in *UpdateOrganizationRequest, opts ...grpc.CallOption) (*Organization, error)
@@ -149,9 +149,9 @@ func (c *partnersServiceClient) UpdateApiClient(ctx context.Context, in *UpdateA
 type PartnersServiceServer interface {
 	// Registers an organization. Only the platform may.
 	CreateOrganization(context.Context, *CreateOrganizationRequest) (*Organization, error)
-	// Returns an organization. Every caller with a token sees every organization.
+	// Returns an organization. Every caller with a token sees every organization; those with public groups are named to anybody, as HSDS.
 	GetOrganization(context.Context, *GetOrganizationRequest) (*Organization, error)
-	// Lists organizations. Every caller with a token sees every organization.
+	// Lists organizations. Every caller with a token sees every organization; those with public groups are named to anybody, as HSDS.
 	ListOrganizations(context.Context, *ListOrganizationsRequest) (*ListOrganizationsResponse, error)
 	// Changes an organization: its own clients and coordinators may, and the platform. Kind, parent and verified are the platform's to change.
 	UpdateOrganization(context.Context, *UpdateOrganizationRequest) (*Organization, error)
