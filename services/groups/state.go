@@ -106,7 +106,6 @@ func publishable(g *groupsv1.Group, leads []lead, listed bool) []*errdetails.Pre
 		}
 		return false
 	}
-	listed = listed || g.GetSourceSystem() != "" // the other source vouches for who leads
 
 	need(g.GetSummary() != "" || g.GetDescription() != "", "SUMMARY_MISSING", "say in summary or description what the group is")
 	need(len(g.GetLanguages()) > 0, "LANGUAGE_MISSING", "say in languages which are spoken")

@@ -101,10 +101,17 @@ func (f *fixture) newGroup(ctx context.Context, edits ...func(*groupsv1.Group)) 
 		SideEffects: []groupsv1.Group_SideEffect{groupsv1.Group_LYMPHOEDEMA}, Online: &groupsv1.Group_Online{Platform: "Zoom"},
 		TimeZone: "America/Chicago", SourceSystem: "test", ExternalId: uuid.NewString(),
 	}
+	lead, err := f.groups.CreateFacilitator(ctx, &groupsv1.CreateFacilitatorRequest{Facilitator: &groupsv1.Facilitator{
+		DisplayName: "Ana", LivedExperience: []*groupsv1.Facilitator_LivedExperience{{CancerType: "breast", Role: groupsv1.Facilitator_LivedExperience_SURVIVOR}},
+	}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	g.Facilitators = []*groupsv1.Group_FacilitatorRole{{Facilitator: lead.GetName(), Role: groupsv1.Group_FacilitatorRole_LEAD}}
 	for _, e := range edits {
 		e(g)
 	}
-	g, err := f.groups.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: g})
+	g, err = f.groups.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: g})
 	if err != nil {
 		f.t.Fatalf("create group: %v", err)
 	}
