@@ -2,13 +2,16 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"google.golang.org/genproto/googleapis/type/dayofweek"
 	"google.golang.org/genproto/googleapis/type/latlng"
 
 	"cairn.care/bench/directory"
+	"cairn.care/bench/scan"
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/cancertype"
 )
 
 // searchClass is a kind of search that people do.
@@ -43,21 +46,21 @@ func searchClasses() []searchClass {
 			s.format(req)
 		}},
 		{"two words, type", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
-			words := s.Words(s.language())
-			req.Query = words[8+s.IntN(32)] + " " + words[20+s.IntN(40)]
+			words := s.plainWords(s.language())
+			req.Query = words[8+s.IntN(32)] + " " + words[40+s.IntN(20)]
 			req.CancerTypes = []string{s.commonType()}
 			req.OrderBy = "distance"
 		}},
 		{"middling word, language", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			language := s.language()
-			words := s.Words(language)
-			req.Query = words[40+s.IntN(60)]
+			words := s.plainWords(language)
+			req.Query = words[40+s.IntN(50)]
 			req.Languages = []string{language}
 			req.OrderBy = "distance"
 		}},
 		{"word, by relevance", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
-			words := s.Words(s.language())
-			req.Query = words[8+s.IntN(92)]
+			words := s.plainWords(s.language())
+			req.Query = words[8+s.IntN(80)]
 		}},
 		{"type, language, open seats", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			s.typeAndLanguage(req)
@@ -96,6 +99,19 @@ func requests(d *directory.Directory, c searchClass, n int) []*groupsv1.SearchGr
 		c.fill(s, out[i])
 	}
 	return out
+}
+
+// plainWords returns a language's words, the commonest first, without those that name a cancer: they find more than themselves.
+func (s *seeker) plainWords(language string) []string {
+	naming := map[string]bool{}
+	for _, t := range cancertype.All() {
+		for _, n := range cancertype.Names(t.Code) {
+			for _, w := range scan.Words(n) {
+				naming[w] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(s.Words(language), func(w string) bool { return naming[scan.Words(w)[0]] })
 }
 
 // low returns a number below n; the low ones come more often.

@@ -17,7 +17,7 @@ import (
 
 // benchCreate compares CreateReferral with an insert of its row alone.
 func benchCreate(ctx context.Context, b *bench) error {
-	groups, err := b.publishedGroups(ctx)
+	groups, err := b.quietGroups(ctx)
 	if err != nil {
 		return err
 	}

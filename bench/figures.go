@@ -16,8 +16,9 @@ type searchFigure struct {
 	size, clients int
 	searches      int
 	p50, p99      time.Duration
-	wrong         int     // searches that did not find what a scan finds
-	writes        float64 // share of the changes that were made in time
+	most          time.Duration // of the slowest search
+	wrong         int           // searches that did not find what a scan finds
+	writes        float64       // share of the changes that were made in time
 }
 
 // What is searched.

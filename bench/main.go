@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -37,6 +38,8 @@ func items() []item {
 		{"create", benchCreate},
 		{"events", benchEvents},
 		{"join", benchJoin},
+		{"index", benchIndex},
+		{"search", benchSearch},
 		{"start", benchStart},
 	}
 }
@@ -61,6 +64,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := fs.Int("rounds", 5, "rounds of each figure and of its yardstick, at least 1")
+	sizes := intList{10_000, 100_000, 1_000_000}
+	fs.Var(&sizes, "size", "groups in the directories that are searched, separated by commas, least first")
+	docs := fs.String("docs", "", "write the figures on searches, and a drawing of them, into this folder")
 	run := fs.String("run", strings.Join(names, ","), "what to measure, separated by commas")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -68,7 +74,7 @@ func command(ctx context.Context, args []string) error {
 	case err != nil:
 		return err
 	case fs.NArg() > 0 || *rounds < 1:
-		return errors.New("usage: bench [-rounds N] [-run " + strings.Join(names, ",") + "]")
+		return errors.New("usage: bench [-rounds N] [-size N,N] [-docs FOLDER] [-run " + strings.Join(names, ",") + "]")
 	}
 	wanted := strings.Split(*run, ",")
 	for _, w := range wanted {
@@ -76,12 +82,36 @@ func command(ctx context.Context, args []string) error {
 			return fmt.Errorf("-run %s: there are %s", w, strings.Join(names, ", "))
 		}
 	}
-	return measure(ctx, *rounds, wanted)
+	return measure(ctx, options{rounds: *rounds, sizes: sizes, docs: *docs}, wanted)
+}
+
+// options are what the command line says.
+type options struct {
+	rounds int
+	sizes  []int
+	docs   string
+}
+
+// intList is a flag of numbers separated by commas.
+type intList []int
+
+func (l *intList) String() string { return strings.Trim(fmt.Sprint([]int(*l)), "[]") }
+
+func (l *intList) Set(s string) error {
+	*l = nil
+	for _, f := range strings.Split(s, ",") {
+		n, err := strconv.Atoi(f)
+		if err != nil || n < 1000 || len(*l) > 0 && n <= (*l)[len(*l)-1] {
+			return errors.New("want numbers from 1000, each greater than the last")
+		}
+		*l = append(*l, n)
+	}
+	return nil
 }
 
 // measure runs the wanted items one after another and prints the table.
-func measure(ctx context.Context, rounds int, wanted []string) (err error) {
-	b, err := newBench(ctx, rounds)
+func measure(ctx context.Context, o options, wanted []string) (err error) {
+	b, err := newBench(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -95,5 +125,5 @@ func measure(ctx context.Context, rounds int, wanted []string) (err error) {
 			return fmt.Errorf("%s: %w", i.name, err)
 		}
 	}
-	return b.table.print(os.Stdout)
+	return b.report(os.Stdout)
 }

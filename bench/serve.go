@@ -82,6 +82,9 @@ func (y *yardsticks) component() chassis.Component {
 		h.HandleHTTP("POST /bench/backlog", endpoint(y.backlog))
 		h.HandleHTTP("POST /bench/written", endpoint(y.written))
 		h.HandleHTTP("POST /bench/events", endpoint(y.events))
+		h.HandleHTTP("POST /bench/directory/load", endpoint(y.loadDirectory))
+		h.HandleHTTP("POST /bench/directory/change", endpoint(y.changeDirectory))
+		h.HandleHTTP("POST /bench/directory/mark", endpoint(y.mark))
 		h.HandleHTTP("GET /bench/profile", http.HandlerFunc(pprof.Profile))
 		return nil
 	}}

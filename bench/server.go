@@ -20,19 +20,22 @@ import (
 
 // bench is a running server and what is found out about it.
 type bench struct {
-	rounds int
+	options
 	dir    string // of everything; removed at the end
 	server *server
 	demo   demo.Server
 	table  table
+
+	figures searchFigures
+	indexes []indexFigure
 }
 
-func newBench(ctx context.Context, rounds int) (_ *bench, err error) {
+func newBench(ctx context.Context, o options) (_ *bench, err error) {
 	dir, err := os.MkdirTemp("", "cairn-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
-	b := &bench{rounds: rounds, dir: dir}
+	b := &bench{options: o, dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

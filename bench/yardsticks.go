@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"cairn.care/bench/directory"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/pg"
 )
@@ -22,6 +23,8 @@ type yardsticks struct {
 	adminURL string
 	dbs      map[string]*pg.DB // the services' own pools
 	admins   map[string]*pg.DB // of the superuser, whom row-level security does not bind
+
+	directory *directory.Directory // that was loaded last
 }
 
 // admin returns a pool of the superuser on a service's database, in all else like the service's own.

@@ -56,6 +56,9 @@ func New(n int) *Groups {
 	return &Groups{rows: make([]row, n), at: make(map[uuid.UUID]int, n), cancers: numbering{}, languages: numbering{}, words: numbering{}}
 }
 
+// Grow makes room for n groups more.
+func (s *Groups) Grow(n int) { s.rows = append(s.rows, make([]row, n)...) }
+
 // numbering gives each string a number.
 type numbering map[string]uint32
 
