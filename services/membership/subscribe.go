@@ -58,7 +58,7 @@ func (s *server) groupsSynced(ctx context.Context, e *events.Received) (events.W
 	}
 	var known []string
 	b := s.db.Batch(ctx)
-	b.Queue(`SELECT group_id FROM groups WHERE group_id = ANY($1) ORDER BY group_id`, ids).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(`SELECT group_id FROM group_seats WHERE group_id = ANY($1) ORDER BY group_id`, ids).Query(func(rows pgx.Rows) (err error) {
 		known, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
 			var id uuid.UUID
 			err := row.Scan(&id)
