@@ -62,16 +62,21 @@ const pairColumns = `
 	d.id, d.first_id, d.second_id, d.first_org, d.second_org, d.revision, d.state, d.score, d.weight, d.reasons, d.survivor, d.taken_fields,
 	d.decided_by, d.decide_time, d.create_time, d.update_time`
 
-// visiblePair is the condition for a row d of duplicates to be the tenant's to see: a group of its own is in it, and the other is
-// its own too, or public but for the merge.
-const visiblePair = `(@all OR @org IN (d.first_org, d.second_org)) AND (
-	SELECT count(*) FROM groups g
-	WHERE g.id IN (d.first_id, d.second_id) AND (@all OR g.org_id = @org OR (g.state IN (2, 3) AND g.delete_time IS NULL))) = 2`
+// visiblePair returns the condition for a row d of duplicates to be the tenant's to see: a group of its own is in it, and the other
+// is its own too, or public but for the merge.
+func visiblePair(t auth.Tenant) string {
+	if t.All {
+		return "true"
+	}
+	return `(d.first_org = @org OR d.second_org = @org) AND (
+		SELECT count(*) FROM groups g
+		WHERE g.id IN (d.first_id, d.second_id) AND (g.org_id = @org OR (g.state IN (2, 3) AND g.delete_time IS NULL))) = 2`
+}
 
 // selectPair reads a pair that the tenant may see; lock is "" or "FOR UPDATE OF d".
 func selectPair(ctx context.Context, tx pg.Querier, t auth.Tenant, id uuid.UUID, lock string) (*pairRow, error) {
-	rows, err := tx.Query(ctx, `SELECT `+pairColumns+` FROM duplicates d WHERE d.id = @id AND `+visiblePair+` `+lock,
-		pgx.NamedArgs{"id": id, "org": t.Org, "all": t.All})
+	rows, err := tx.Query(ctx, `SELECT `+pairColumns+` FROM duplicates d WHERE d.id = @id AND `+visiblePair(t)+` `+lock,
+		pgx.NamedArgs{"id": id, "org": t.Org})
 	if err != nil {
 		return nil, fmt.Errorf("read pair: %w", err)
 	}

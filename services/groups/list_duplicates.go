@@ -25,7 +25,7 @@ func pairFields() aip.Fields {
 // ListDuplicates lists the pairs that the caller may see.
 func (s *duplicateServer) ListDuplicates(ctx context.Context, req *groupsv1.ListDuplicatesRequest) (*groupsv1.ListDuplicatesResponse, error) {
 	t := insider(ctx)
-	args := pgx.NamedArgs{"org": t.Org, "all": t.All, "organization": nil, "group": nil}
+	args := pgx.NamedArgs{"org": t.Org, "organization": nil, "group": nil}
 	if err := optionalNames(args, req); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *duplicateServer) ListDuplicates(ctx context.Context, req *groupsv1.List
 		rows, err := tx.Query(ctx, `
 			SELECT `+pairColumns+`, `+k.selected()+` AS key
 			FROM duplicates d
-			WHERE `+visiblePair+` AND `+filter+` AND `+after+`
+			WHERE `+visiblePair(t)+` AND `+filter+` AND `+after+`
 				AND (@organization::uuid IS NULL OR @organization IN (d.first_org, d.second_org))
 				AND (@group::uuid IS NULL OR @group IN (d.first_id, d.second_id))
 			ORDER BY `+k.order()+` LIMIT @limit`, args)
