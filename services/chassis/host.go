@@ -49,6 +49,7 @@ type Host struct {
 	impls         []any
 	rules         auth.Rules
 	subscriptions []events.Subscription
+	followers     []namedFollower
 	waker         *events.Waker
 	jobs          *river.Client[pgx.Tx]
 	errs          []error
@@ -68,6 +69,29 @@ func (h *Host) RegisterService(desc *grpc.ServiceDesc, impl any) {
 
 // Subscribe has the service consume a peer's events.
 func (h *Host) Subscribe(s events.Subscription) { h.subscriptions = append(h.subscriptions, s) }
+
+// Follower keeps something up to date with the service's database, such as an index in memory.
+type Follower interface {
+	// Run works until ctx ends. An error ends the process.
+	Run(ctx context.Context) error
+	// Ready returns nil once what is kept may be relied on; until then the process is not ready.
+	Ready() error
+	// CatchUp returns when all that was committed before the call is in.
+	CatchUp(ctx context.Context) error
+}
+
+type namedFollower struct {
+	name string
+	Follower
+}
+
+// Follow has a follower run with the service.
+func (h *Host) Follow(name string, f Follower) {
+	h.followers = append(h.followers, namedFollower{name, f})
+}
+
+// Woken returns a channel that gets a value whenever a request or job of this process has committed events. Call it in Start.
+func (h *Host) Woken() <-chan struct{} { return h.waker.Also() }
 
 // HandleHTTP adds a handler to the process's HTTP listener.
 func (h *Host) HandleHTTP(pattern string, handler http.Handler) {

@@ -268,6 +268,9 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 		return err
 	}
 	run("relay", relay.Run)
+	for _, f := range h.followers {
+		run(f.name, f.Run)
+	}
 	if len(h.subscriptions) > 0 {
 		consumer, err := events.NewConsumer(config, h.subscriptions...)
 		if err != nil {
@@ -315,6 +318,18 @@ func (p *Process) dial(self, peer string) (grpc.ClientConnInterface, error) {
 // Peer returns a connection to a service as the named service, or program, self has it.
 func (p *Process) Peer(self, name string) (grpc.ClientConnInterface, error) {
 	return p.dial(self, name)
+}
+
+// CatchUp returns when all followers have what was committed before the call.
+func (p *Process) CatchUp(ctx context.Context) error {
+	for _, h := range p.hosts {
+		for _, f := range h.followers {
+			if err := f.CatchUp(auth.System(ctx, h.Name)); err != nil {
+				return fmt.Errorf("%s: %s: %w", h.Name, f.name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Log is the process's logger.

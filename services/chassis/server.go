@@ -203,6 +203,9 @@ func (p *Process) readyz(w http.ResponseWriter, r *http.Request) {
 			err = h.DB.Ping(ctx)
 		}
 		check(h.Name, err)
+		for _, f := range h.followers {
+			check(h.Name+" "+f.name, f.Ready())
+		}
 	}
 	writeJSON(w, code, checks)
 }

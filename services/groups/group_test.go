@@ -129,6 +129,7 @@ func TestPrivateFields(t *testing.T) {
 			t.Errorf("the %s reads %v, want everything", who, ctx)
 		}
 	}
+	s.CatchUp()
 	found := must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(s.owner, &groupsv1.SearchGroupsRequest{Query: "maria"})).GetResults()
 	if len(found) != 1 {
 		t.Fatalf("found %d groups, want 1", len(found))

@@ -3,7 +3,9 @@ package groups
 
 import (
 	"context"
+	"crypto/x509"
 	"embed"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -22,16 +24,26 @@ import (
 var migrations embed.FS
 
 // Component returns the groups service.
-func Component() chassis.Component {
-	return chassis.Component{Name: "groups", Migrations: migrations, Start: start}
+func Component() chassis.Component { return component(nil) }
+
+// component trusts roots, or the system's authorities if nil, where feeds are pulled from.
+func component(roots *x509.CertPool) chassis.Component {
+	return chassis.Component{Name: "groups", Migrations: migrations, Start: func(ctx context.Context, h *chassis.Host) error {
+		return start(ctx, h, roots)
+	}}
 }
 
-func start(ctx context.Context, h *chassis.Host) error {
+func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	partners := partnersv1.NewPartnersServiceClient(h.Peer("partners"))
 	s := &server{db: h.DB, clock: h.Clock, orgs: newOrganizations(partners, h.Clock), pulse: newPulse(h.DB, h.Log)}
 	if err := s.openFeed(ctx, h.Log); err != nil {
 		return err
 	}
+	var err error
+	if s.indexer, err = newIndexer(h.DB, h.Clock, h.Log, h.Woken(), h.Config.Path("index", "groups")); err != nil {
+		return fmt.Errorf("search index: %w", err)
+	}
+	h.Follow("index", s.indexer)
 	groupsv1.RegisterGroupsServiceServer(h, s)
 	groupsv1.RegisterDirectoryServiceServer(h, s)
 	groupsv1.RegisterSyncServiceServer(h, s)
@@ -42,7 +54,7 @@ func start(ctx context.Context, h *chassis.Host) error {
 	if err := river.AddWorkerSafely(h.Workers, &reviewWorker{server: s}); err != nil {
 		return err
 	}
-	if err := startFeeds(h); err != nil {
+	if err := startFeeds(h, roots); err != nil {
 		return err
 	}
 	if err := startDuplicates(h); err != nil {
@@ -61,6 +73,8 @@ type server struct {
 	clock clock.Clock
 	orgs  *organizations
 	pulse *pulse // of the change feed
+
+	indexer *indexer
 }
 
 // insider returns the tenant whose unpublished groups and private fields the caller may see: that of the context, but

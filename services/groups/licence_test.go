@@ -66,6 +66,7 @@ func TestLicenceLapses(t *testing.T) {
 	sweep(1)
 	check(both.GetName(), groupsv1.Group_PAUSED, groupsv1.Group_LICENCE_LAPSED)
 	check(other.GetName(), groupsv1.Group_PUBLISHED, 0)
+	s.CatchUp()
 	found := must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(s.public, &groupsv1.SearchGroupsRequest{AcceptsIntake: true}))
 	if len(found.GetResults()) != 1 {
 		t.Errorf("search finds %d groups that take people, want 1", len(found.GetResults()))

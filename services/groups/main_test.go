@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -55,10 +56,40 @@ func setup(t *testing.T) *suite {
 	}
 }
 
-// setupServer returns the handlers without what stands before them, over a database of the test's own.
+// setupServer returns the handlers without what stands before them, over a database of the test's own, with a search index
+// that follows it.
 func setupServer(t *testing.T) *server {
 	t.Helper()
-	return &server{db: pgtest.New(t, "groups", migrations), clock: clock.NewFake(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))}
+	s := &server{db: pgtest.New(t, "groups", migrations), clock: clock.NewFake(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))}
+	s.indexer = startIndexer(t, s, "")
+	return s
+}
+
+// startIndexer has a search index follow the server's database until the test ends.
+func startIndexer(t *testing.T, s *server, file string) *indexer {
+	t.Helper()
+	f, err := newIndexer(s.db, s.clock, slog.New(slog.DiscardHandler), nil, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// caughtUp returns when what was written so far can be searched for.
+func (s *server) caughtUp(t *testing.T) {
+	t.Helper()
+	if err := s.indexer.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // as returns a context as the interceptors leave it.
@@ -91,9 +122,14 @@ func (s *suite) therapist(t *testing.T, until *date.Date) *groupsv1.Facilitator 
 	return must[*groupsv1.Facilitator](t)(s.VerifyLicence(s.owner, &groupsv1.VerifyLicenceRequest{Name: f.GetName(), Evidence: "https://register.test/1"}))
 }
 
+// create creates a group of ours; one of another system is marked as a feed would.
 func (s *suite) create(t *testing.T, g *groupsv1.Group) *groupsv1.Group {
 	t.Helper()
-	return must[*groupsv1.Group](t)(s.CreateGroup(s.owner, &groupsv1.CreateGroupRequest{Group: g}))
+	created := must[*groupsv1.Group](t)(s.CreateGroup(s.owner, &groupsv1.CreateGroupRequest{Group: g}))
+	if created.GetSourceSystem() != "" {
+		markListed(t, s.DBs["groups"], created.GetName())
+	}
+	return created
 }
 
 func (s *suite) published(t *testing.T, g *groupsv1.Group) *groupsv1.Group {

@@ -3,41 +3,42 @@ package groups
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
-	"cairn.care/services/cancertype"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/page"
-
-	"google.golang.org/protobuf/proto"
+	"cairn.care/services/groups/index"
 )
 
-// defaultFound is how many groups a page of search has when the caller does not say.
-const defaultFound = 25
+const (
+	// defaultFound is how many groups a page of search has when the caller does not say.
+	defaultFound = 25
+	// spare is how many more the index is asked for, in place of those that are gone when their rows are read.
+	spare = 5
+)
 
-// searchCursor is the last group of a page: its keys in the search's order, and the instant from which the first page
-// looked ahead, so that the order holds while the clock moves.
+// searchCursor is where a page of a search ends, and what must not change between pages: the instant from which the first
+// looked ahead, and the place that it took a name for.
 type searchCursor struct {
-	Now time.Time `json:"n"`
-	foundKey
+	Now   time.Time    `json:"n"`
+	Place *index.Found `json:"p,omitempty"`
+	Last  index.Key    `json:"k"`
 }
 
-// foundKey is where a group stands in the order of a search; less is better.
-type foundKey struct {
-	First  float64   `json:"a"`
-	Second float64   `json:"b"`
-	ID     uuid.UUID `json:"i"`
-}
-
-// SearchGroups finds public groups, exactly.
+// SearchGroups finds public groups, exactly: in the index, then their rows.
 func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsRequest) (*groupsv1.SearchGroupsResponse, error) {
-	q, err := searchOf(req)
-	if err != nil {
-		return nil, err
+	x := s.indexer.index.Load()
+	if x == nil {
+		return nil, &fault.Error{Code: codes.Unavailable, Reason: "INDEX_LOADING", Message: "the search index is still being loaded: try again in some seconds"}
 	}
 	bound, err := boundTo(req)
 	if err != nil {
@@ -47,36 +48,60 @@ func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsReq
 	if err != nil {
 		return nil, err
 	}
-	if q.now = s.clock.Now(); more {
-		q.now, q.after = cur.Now, &cur.foundKey
+	resp := &groupsv1.SearchGroupsResponse{IndexTime: timestamppb.New(s.indexer.freshTime())}
+	if !more {
+		cur.Now = s.clock.Now()
 	}
-	q.limit = int(req.GetPageSize())
-	if q.limit == 0 {
-		q.limit = defaultFound
-	}
-	q.limit++
-	found, err := search(ctx, s.db, q)
+	q, err := s.queryOf(x, req, &cur, resp)
 	if err != nil {
-		return nil, fmt.Errorf("search groups: %w", err)
+		return nil, err
 	}
-	resp := &groupsv1.SearchGroupsResponse{}
-	if q.limit--; len(found) > q.limit {
-		found = found[:q.limit]
-		if resp.NextPageToken, err = page.Encode(searchCursor{q.now, found[q.limit-1].at}, "SearchGroups", bound); err != nil {
-			return nil, err
-		}
+	size := int(req.GetPageSize())
+	if size == 0 {
+		size = defaultFound
+	}
+	q.Limit = size + spare
+	if more {
+		q.After, q.Count = &cur.Last, nil
+	}
+	found := x.Search(q)
+	rows, err := s.rowsOf(ctx, found.Hits)
+	if err != nil {
+		return nil, err
 	}
 	now := s.clock.Now()
-	for i := range found {
-		g, err := found[i].toProto(now)
+	marker := index.NewMarker(found.Words)
+	for i := range found.Hits {
+		h := &found.Hits[i]
+		if len(resp.GetResults()) == size {
+			found.More = true
+			break
+		}
+		cur.Last = h.Key
+		row, ok := rows[h.ID]
+		if !ok {
+			continue // gone since
+		}
+		g, err := row.toProto(now)
 		if err != nil {
 			return nil, err
 		}
 		r := &groupsv1.SearchGroupsResponse_Result{Group: g}
-		if c := found[i].chord; c != nil {
-			r.DistanceKm = new(kilometres(*c))
+		if h.Chord >= 0 {
+			r.DistanceKm = new(index.Kilometres(h.Chord))
+		}
+		if req.GetHighlight() {
+			r.Highlights = highlights(marker, g)
 		}
 		resp.Results = append(resp.Results, r)
+	}
+	if found.More {
+		if resp.NextPageToken, err = page.Encode(cur, "SearchGroups", bound); err != nil {
+			return nil, err
+		}
+	}
+	if q.Count != nil {
+		resp.TotalSize, resp.Facets = int32(found.Total), facetCounts(req.GetFacets(), found.Counts) //nolint:gosec // groups in memory
 	}
 	return resp, nil
 }
@@ -92,101 +117,87 @@ func boundTo(req *groupsv1.SearchGroupsRequest) ([]byte, error) {
 	return b, nil
 }
 
-// span is a part of the week in minutes from Monday 00:00; to is exclusive.
-type span struct{ from, to int32 }
-
-// minutesOfDay is how many a day has on the wall clock, daylight saving aside.
-const minutesOfDay = 24 * 60
-
-// query is a search as the directory's columns put it.
-type query struct {
-	*groupsv1.SearchGroupsRequest
-	words   []string
-	types   []string // any of them; empty: all
-	ranked  []string // the types asked for, for relevance
-	above   []string // what stands above them, without "any"
-	spans   []span
-	near    *point
-	chord   float64 // of the radius; 0: any distance
-	orderBy string
-	orgID   uuid.UUID
-
-	now   time.Time
-	after *foundKey
-	limit int
+// rowsOf reads what the public sees of the groups, without what is not public any more.
+func (s *server) rowsOf(ctx context.Context, hits []index.Hit) (map[uuid.UUID]*groupRow, error) {
+	out := make(map[uuid.UUID]*groupRow, len(hits))
+	if len(hits) == 0 {
+		return out, nil
+	}
+	ids := make([]uuid.UUID, len(hits))
+	for i := range hits {
+		ids[i] = hits[i].ID
+	}
+	b := s.db.Batch(auth.WithTenant(ctx, auth.Tenant{}))
+	b.Queue(`
+		SELECT `+groupColumns+`
+		FROM groups g
+		JOIN availability a ON a.group_id = g.id
+		LEFT JOIN group_private p ON false
+		WHERE g.id = ANY($1) AND `+publicGroup, ids).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			r := &groupRow{}
+			if err := r.scan(rows); err != nil {
+				return err
+			}
+			out[r.ID] = r
+		}
+		return rows.Err()
+	})
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("read groups found: %w", err)
+	}
+	return out, nil
 }
 
-// searchOf reads a request, or says what is wrong with it.
-func searchOf(req *groupsv1.SearchGroupsRequest) (*query, error) {
-	q := &query{SearchGroupsRequest: req, words: words(req.GetQuery()), orderBy: req.GetOrderBy()}
-	var bad []*fault.Violation
-	for i, code := range req.GetCancerTypes() {
-		if _, ok := cancertype.Lookup(code); !ok {
-			bad = append(bad, fault.Field(fmt.Sprintf("cancer_types[%d]", i), "%q is no cancer type: take a code of /v1/cancerTypes", code))
+// highlights returns the passages of a group's texts that have words of the query.
+func highlights(m *index.Marker, g *groupsv1.Group) []*groupsv1.SearchGroupsResponse_Highlight {
+	var out []*groupsv1.SearchGroupsResponse_Highlight
+	for _, t := range []struct{ field, text string }{{"title", g.GetTitle()}, {"summary", g.GetSummary()}, {"description", g.GetDescription()}} {
+		parts := m.Passage(t.text)
+		if parts == nil {
+			continue
 		}
-		q.ranked = append(q.ranked, code)
-		for _, a := range cancertype.Ancestors(code) {
-			if a != cancertype.Any {
-				q.above = append(q.above, a)
+		h := &groupsv1.SearchGroupsResponse_Highlight{Field: t.field}
+		for _, p := range parts {
+			h.Parts = append(h.Parts, &groupsv1.SearchGroupsResponse_Highlight_Part{Text: p.Text, Match: p.Match})
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// maxValues is how many values of a facet are told.
+const maxValues = 200
+
+func facetCounts(asked []groupsv1.SearchGroupsRequest_Facet, counts map[index.Facet][]index.Count) []*groupsv1.SearchGroupsResponse_FacetCount {
+	var out []*groupsv1.SearchGroupsResponse_FacetCount
+	for _, a := range asked {
+		c := &groupsv1.SearchGroupsResponse_FacetCount{Facet: a}
+		all := 0 // groups that suit everybody
+		for _, v := range counts[facetOf(a)] {
+			if v.Value == unsaid {
+				all = v.Groups
 			}
 		}
-		switch req.GetCancerTypeReach() {
-		case groupsv1.SearchGroupsRequest_EXACT:
-			q.types = append(q.types, code)
-		case groupsv1.SearchGroupsRequest_SUBTREE:
-			q.types = append(q.types, cancertype.Subtree(code)...)
-		default:
-			q.types = append(append(q.types, code), cancertype.Ancestors(code)...)
+		for _, v := range counts[facetOf(a)] {
+			if v.Value != unsaid && len(c.Values) < maxValues {
+				c.Values = append(c.Values, &groupsv1.SearchGroupsResponse_FacetCount_Value{Value: v.Value, Groups: int32(v.Groups + all)}) //nolint:gosec // groups in memory
+			}
 		}
+		out = append(out, c)
 	}
-	if strings.ContainsRune(req.GetQuery()+req.GetPayer(), 0) {
-		bad = append(bad, fault.Field("query", "must not hold the character NUL"))
+	return out
+}
+
+// placeOf tells where a place is that was found by name.
+func placeOf(found index.Found, others []index.Found) *groupsv1.SearchGroupsResponse_Place {
+	lat, lng := found.Point.LatLng()
+	p := &groupsv1.SearchGroupsResponse_Place{
+		Locality: found.Locality, AdministrativeArea: found.Region, PostalCode: found.PostalCode, Country: found.Country,
+		Location: &latlng.LatLng{Latitude: lat, Longitude: lng},
 	}
-	if m := req.GetMaxCost(); m != nil && !validMoney(m) {
-		bad = append(bad, fault.Field("max_cost", `needs an ISO 4217 currency_code, e.g. "USD", and units and nanos that are not negative`))
+	for _, o := range others[:min(len(others), 10)] {
+		p.Others = append(p.Others, o.Spelling)
 	}
-	if n := req.GetNear(); n != nil {
-		if !validLatLng(n.GetCenter()) {
-			bad = append(bad, fault.Field("near.center", "latitude must be -90 to 90 and longitude -180 to 180 degrees"))
-		}
-		q.near = new(pointOf(n.GetCenter()))
-		if n.GetRadiusKm() > 0 {
-			q.chord = max(chord(n.GetRadiusKm()), 1e-24) // a radius of nearly nothing is still one
-		}
-	}
-	if q.orderBy == "distance" && q.near == nil {
-		bad = append(bad, fault.Field("order_by", `"distance" needs near`))
-	}
-	if t := req.GetNextSessionBefore(); t != nil && t.CheckValid() != nil {
-		bad = append(bad, fault.Field("next_session_before", "is no valid instant"))
-	}
-	if req.GetOrganization() != "" {
-		id, err := parseOrganization("organization", req.GetOrganization())
-		if err != nil {
-			return nil, err
-		}
-		q.orgID = id
-	}
-	if bad != nil {
-		return nil, fault.Invalid(bad...)
-	}
-	for _, t := range req.GetTimes() {
-		first, last := int32(t.GetDay())-1, int32(t.GetDay())-1 // Monday is 1
-		if t.GetDay() == 0 {
-			first, last = 0, 6
-		}
-		for day := first; day <= last; day++ {
-			q.spans = append(q.spans, span{day*minutesOfDay + t.GetStartMinute(), day*minutesOfDay + t.GetEndMinute()})
-		}
-	}
-	switch {
-	case q.orderBy != "":
-	case len(q.words) > 0:
-		q.orderBy = "relevance"
-	case q.near != nil:
-		q.orderBy = "distance"
-	default:
-		q.orderBy = "soonest"
-	}
-	return q, nil
+	return p
 }

@@ -26,6 +26,7 @@ import (
 	"cairn.care/services/cancertype"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/groups/index"
 )
 
 // member is a group of the model that search is compared with: the public group, and what other services have told.
@@ -127,6 +128,7 @@ func drawDirectory(t *testing.T, s *server, n int) []*member {
 	var public []*member
 	for i := range n {
 		g := must[group](t)(s.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: gen.Example(i)}))
+		markListed(t, s.db, g.GetName())
 		if i%10 == 9 {
 			continue // stays a draft
 		}
@@ -179,7 +181,7 @@ func (m *member) tell(t *testing.T, s *server) {
 		if err := saveSeats(t.Context(), tx, id, seats); err != nil {
 			return err
 		}
-		return saveCalendar(t.Context(), tx, id, calendar, starts, minutes)
+		return saveCalendar(t.Context(), tx, id, calendar, starts, minutes, nil)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -263,10 +265,10 @@ func (m *member) next(now time.Time) []time.Time {
 // chordTo is the squared chord from the group to the middle of the search, false if one of them has no place.
 func (m *member) chordTo(req *groupsv1.SearchGroupsRequest) (float64, bool) {
 	if req.GetNear() == nil || m.g.GetVenue().GetLocation() == nil {
-		return farthest, false
+		return index.Farthest, false
 	}
 	a, b := pointOf(req.GetNear().GetCenter()), pointOf(m.g.GetVenue().GetLocation())
-	dx, dy, dz := float64(b.x-a.x), float64(b.y-a.y), float64(b.z-a.z)
+	dx, dy, dz := b.X-a.X, b.Y-a.Y, b.Z-a.Z
 	return float64(float64(dx*dx)+float64(dy*dy)) + float64(dz*dz), true
 }
 
@@ -317,7 +319,7 @@ func (m *member) matches(req *groupsv1.SearchGroupsRequest, now time.Time) bool 
 	near := true
 	if km := req.GetNear().GetRadiusKm(); km > 0 {
 		c, ok := m.chordTo(req)
-		near = (ok && c <= chord(km)) || (req.GetIncludeRemote() && g.GetFormat() != groupsv1.Group_IN_PERSON)
+		near = (ok && c <= index.Chord(km)) || (req.GetIncludeRemote() && g.GetFormat() != groupsv1.Group_IN_PERSON)
 	}
 	suits := len(req.GetTimes()) == 0
 	early := req.GetNextSessionBefore() == nil
@@ -363,7 +365,7 @@ func (m *member) rank(req *groupsv1.SearchGroupsRequest, now time.Time) (float64
 		}
 		closest := 0.0
 		for _, have := range m.g.GetCancerTypes() {
-			if have == "any" {
+			if have == "any" && len(req.GetCancerTypes()) > 0 {
 				closest = max(closest, 1)
 			}
 			for _, want := range req.GetCancerTypes() {
@@ -388,6 +390,7 @@ func TestSearchIsExact(t *testing.T) {
 	t.Parallel()
 	s := setupServer(t)
 	directory := drawDirectory(t, s, 300)
+	s.caughtUp(t)
 	now := s.clock.Now()
 	hits := 0
 	rapid.Check(t, func(r *rapid.T) {
@@ -428,8 +431,8 @@ func TestSearchIsExact(t *testing.T) {
 		}
 		for _, m := range want {
 			c, ok := m.chordTo(req)
-			if d := distances[m.g.GetName()]; ok != (d != nil) || (ok && math.Abs(*d-kilometres(c)) > 1e-6) {
-				r.Errorf("%s is %v km away, want %v, %v", m.g.GetName(), d, kilometres(c), ok)
+			if d := distances[m.g.GetName()]; ok != (d != nil) || (ok && math.Abs(*d-index.Kilometres(c)) > 1e-6) {
+				r.Errorf("%s is %v km away, want %v, %v", m.g.GetName(), d, index.Kilometres(c), ok)
 			}
 		}
 	})
@@ -448,7 +451,9 @@ func TestSearchKnownPlaces(t *testing.T) {
 	} {
 		g := listing(title)
 		g.Venue.Location = at
-		must[group](t)(s.PublishGroup(ctx, &groupsv1.PublishGroupRequest{Name: must[group](t)(s.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: g})).GetName()}))
+		g = must[group](t)(s.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: g}))
+		markListed(t, s.db, g.GetName())
+		must[group](t)(s.PublishGroup(ctx, &groupsv1.PublishGroupRequest{Name: g.GetName()}))
 	}
 	for _, c := range []struct {
 		lat, lng, km float64
@@ -459,6 +464,7 @@ func TestSearchKnownPlaces(t *testing.T) {
 		{90, 120, 1, []string{"North Pole 0"}},
 		{52.52, 13.405, 1, []string{"Berlin 0"}},
 	} {
+		s.caughtUp(t)
 		resp := must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(t.Context(), &groupsv1.SearchGroupsRequest{
 			Near: &groupsv1.SearchGroupsRequest_Near{Center: &latlng.LatLng{Latitude: c.lat, Longitude: c.lng}, RadiusKm: c.km},
 		}))
@@ -482,6 +488,12 @@ func TestBadSearches(t *testing.T) {
 		"max_cost":            {MaxCost: &money.Money{Units: 5}},
 		"near.center":         {Near: &groupsv1.SearchGroupsRequest_Near{Center: &latlng.LatLng{Latitude: math.NaN()}}},
 		"near.radius_km":      {Near: &groupsv1.SearchGroupsRequest_Near{Center: &latlng.LatLng{}, RadiusKm: -1}},
+		"near":                {Near: &groupsv1.SearchGroupsRequest_Near{Center: &latlng.LatLng{}, Place: "Berlin"}},
+		"near.place":          {Near: &groupsv1.SearchGroupsRequest_Near{Place: "Atlantis"}},
+		"box.south_west":      {Box: &groupsv1.SearchGroupsRequest_Box{SouthWest: &latlng.LatLng{Latitude: 91}, NorthEast: &latlng.LatLng{}}},
+		"box.north_east":      {Box: &groupsv1.SearchGroupsRequest_Box{SouthWest: &latlng.LatLng{Latitude: 1}, NorthEast: &latlng.LatLng{}}},
+		"time_zone":           {TimeZone: "Mars/Olympus"},
+		"facets[1]":           {Facets: []groupsv1.SearchGroupsRequest_Facet{1, 1}},
 		"order_by":            {OrderBy: "distance"},
 		"page_size":           {PageSize: 101},
 		"page_token":          {PageToken: "x"},

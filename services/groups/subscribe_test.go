@@ -76,6 +76,7 @@ func TestAvailabilityFollowsEvents(t *testing.T) {
 			t.Fatalf("availability is still %v", got)
 		}
 	}
+	s.CatchUp()
 	find := func(seats, from int32) int {
 		return len(must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(s.public, &groupsv1.SearchGroupsRequest{
 			MinOpenSeats: seats, Times: []*typev1.TimeOfWeek{{Day: dayofweek.DayOfWeek_TUESDAY, StartMinute: from, EndMinute: from + 60}},

@@ -70,10 +70,10 @@ func (x *Index) Apply(b Batch) {
 	for docs := range slices.Chunk(b.Upserts, slice) {
 		x.apply(Batch{Upserts: docs})
 	}
-	for changes := range slices.Chunk(b.Changes, 10*slice) {
+	for changes := range slices.Chunk(b.Changes, 5*slice) {
 		x.apply(Batch{Changes: changes})
 	}
-	for ids := range slices.Chunk(b.Removals, 10*slice) {
+	for ids := range slices.Chunk(b.Removals, 5*slice) {
 		x.apply(Batch{Removals: ids})
 	}
 }

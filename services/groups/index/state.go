@@ -230,14 +230,41 @@ func (s *state) change(c *Change) {
 	if !ok {
 		return
 	}
+	if s.sameSessions(d, c.Sessions) { // only the seats, as nearly always
+		s.setSeats(d, c.OpenSeats)
+		return
+	}
 	for i := range s.sessions(d) {
 		s.utc[s.utcHour(d, i)].remove(d)
 		s.local[s.localHour(d, i)].remove(d)
 	}
-	for i := range s.roomy {
-		s.roomy[i].remove(d)
-	}
 	s.setAvailability(d, &c.Availability)
+}
+
+// sameSessions reports whether the document has just these sessions.
+func (s *state) sameSessions(d uint32, sessions []Session) bool {
+	starts := s.sessions(d)
+	if len(starts) != len(sessions) {
+		return false
+	}
+	for i, t := range sessions {
+		if int64(starts[i]) != t.Start || int16(s.minutes[s.first[d]+uint32(i)]) != t.Minute {
+			return false
+		}
+	}
+	return true
+}
+
+// setSeats sets the free seats of a document.
+func (s *state) setSeats(d uint32, open int32) {
+	s.seats[d] = max(open, -1)
+	for i, step := range seatSteps {
+		if open < 0 || open >= step {
+			s.roomy[i].add(d, s.n)
+		} else {
+			s.roomy[i].remove(d)
+		}
+	}
 }
 
 // sessions returns the starts of the document's sessions.
@@ -259,14 +286,9 @@ const epochHour = 3 * 24
 // hourOf returns the hour of the week of an instant, in UTC.
 func hourOf(unix int64) int { return int((unix/3600 + epochHour) % week) }
 
-// setAvailability gives a document that is in no set of seats and hours its own.
+// setAvailability gives a document that is in no set of hours its seats and sessions.
 func (s *state) setAvailability(d uint32, a *Availability) {
-	s.seats[d] = max(a.OpenSeats, -1)
-	for i, step := range seatSteps {
-		if a.OpenSeats < 0 || a.OpenSeats >= step {
-			s.roomy[i].add(d, s.n)
-		}
-	}
+	s.setSeats(d, a.OpenSeats)
 	keep := 0
 	for _, t := range a.Sessions {
 		if t.sound() {

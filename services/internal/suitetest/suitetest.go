@@ -74,7 +74,18 @@ func Start(t testing.TB, components []chassis.Component, options ...Option) *Sui
 			t.Errorf("stop the suite: %v", err)
 		}
 	})
+	s.CatchUp()
 	return s
+}
+
+// CatchUp returns when what was written so far can be searched for.
+func (s *Suite) CatchUp() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Process.CatchUp(ctx); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Conn returns a connection to a service, for callers made by [Client], [Platform] and [User].

@@ -85,10 +85,130 @@ func (SearchGroupsRequest_CancerTypeReach) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// What values can be counted of: each as the field of the same name filters by it.
+type SearchGroupsRequest_Facet int32
+
+const (
+	// Not said.
+	SearchGroupsRequest_FACET_UNSPECIFIED SearchGroupsRequest_Facet = 0
+	// As kinds.
+	SearchGroupsRequest_KINDS SearchGroupsRequest_Facet = 1
+	// As facilitations.
+	SearchGroupsRequest_FACILITATIONS SearchGroupsRequest_Facet = 2
+	// As formats.
+	SearchGroupsRequest_FORMATS SearchGroupsRequest_Facet = 3
+	// Codes of cancer types, each counting the groups that name it.
+	SearchGroupsRequest_CANCER_TYPES SearchGroupsRequest_Facet = 4
+	// As phases; groups that name none count for all.
+	SearchGroupsRequest_PHASES SearchGroupsRequest_Facet = 5
+	// As side_effects.
+	SearchGroupsRequest_SIDE_EFFECTS SearchGroupsRequest_Facet = 6
+	// As audiences; groups that name none count for all.
+	SearchGroupsRequest_AUDIENCES SearchGroupsRequest_Facet = 7
+	// As demographics.
+	SearchGroupsRequest_DEMOGRAPHICS SearchGroupsRequest_Facet = 8
+	// Languages in lower case, "es-mx" counting for "es" too.
+	SearchGroupsRequest_LANGUAGES SearchGroupsRequest_Facet = 9
+	// As accessibility.
+	SearchGroupsRequest_ACCESSIBILITY SearchGroupsRequest_Facet = 10
+	// As size_classes.
+	SearchGroupsRequest_SIZE_CLASSES SearchGroupsRequest_Facet = 11
+	// How taking part is paid: FREE, DONATION or FEE.
+	SearchGroupsRequest_COSTS SearchGroupsRequest_Facet = 12
+	// Insurers, in lower case.
+	SearchGroupsRequest_PAYERS SearchGroupsRequest_Facet = 13
+	// As confidentialities.
+	SearchGroupsRequest_CONFIDENTIALITIES SearchGroupsRequest_Facet = 14
+	// As intakes.
+	SearchGroupsRequest_INTAKES SearchGroupsRequest_Facet = 15
+	// As activities.
+	SearchGroupsRequest_ACTIVITIES SearchGroupsRequest_Facet = 16
+	// As structures.
+	SearchGroupsRequest_STRUCTURES SearchGroupsRequest_Facet = 17
+	// As venue_kinds.
+	SearchGroupsRequest_VENUE_KINDS SearchGroupsRequest_Facet = 18
+)
+
+// Enum value maps for SearchGroupsRequest_Facet.
+var (
+	SearchGroupsRequest_Facet_name = map[int32]string{
+		0:  "FACET_UNSPECIFIED",
+		1:  "KINDS",
+		2:  "FACILITATIONS",
+		3:  "FORMATS",
+		4:  "CANCER_TYPES",
+		5:  "PHASES",
+		6:  "SIDE_EFFECTS",
+		7:  "AUDIENCES",
+		8:  "DEMOGRAPHICS",
+		9:  "LANGUAGES",
+		10: "ACCESSIBILITY",
+		11: "SIZE_CLASSES",
+		12: "COSTS",
+		13: "PAYERS",
+		14: "CONFIDENTIALITIES",
+		15: "INTAKES",
+		16: "ACTIVITIES",
+		17: "STRUCTURES",
+		18: "VENUE_KINDS",
+	}
+	SearchGroupsRequest_Facet_value = map[string]int32{
+		"FACET_UNSPECIFIED": 0,
+		"KINDS":             1,
+		"FACILITATIONS":     2,
+		"FORMATS":           3,
+		"CANCER_TYPES":      4,
+		"PHASES":            5,
+		"SIDE_EFFECTS":      6,
+		"AUDIENCES":         7,
+		"DEMOGRAPHICS":      8,
+		"LANGUAGES":         9,
+		"ACCESSIBILITY":     10,
+		"SIZE_CLASSES":      11,
+		"COSTS":             12,
+		"PAYERS":            13,
+		"CONFIDENTIALITIES": 14,
+		"INTAKES":           15,
+		"ACTIVITIES":        16,
+		"STRUCTURES":        17,
+		"VENUE_KINDS":       18,
+	}
+)
+
+func (x SearchGroupsRequest_Facet) Enum() *SearchGroupsRequest_Facet {
+	p := new(SearchGroupsRequest_Facet)
+	*p = x
+	return p
+}
+
+func (x SearchGroupsRequest_Facet) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SearchGroupsRequest_Facet) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_groups_v1_directory_service_proto_enumTypes[1].Descriptor()
+}
+
+func (SearchGroupsRequest_Facet) Type() protoreflect.EnumType {
+	return &file_cairn_groups_v1_directory_service_proto_enumTypes[1]
+}
+
+func (x SearchGroupsRequest_Facet) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SearchGroupsRequest_Facet.Descriptor instead.
+func (SearchGroupsRequest_Facet) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // What to find.
 type SearchGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Words that must all occur in title, summary, description, venue or city; accents and case do not matter.
+	// Words that must all occur in title, summary, description, venue or city; accents and case do not matter. The name of a
+	// cancer in English, Spanish, German or French finds, further down, the groups about that cancer under any name, about a wider
+	// one, and about any. A word that no group has stands for the words nearest to it: one error of typing is forgiven from
+	// four letters on, two from eight.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	// What the group offers.
 	Kinds []Group_Kind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=cairn.groups.v1.Group_Kind" json:"kinds,omitempty"`
@@ -128,9 +248,9 @@ type SearchGroupsRequest struct {
 	MinOpenSeats int32 `protobuf:"varint,19,opt,name=min_open_seats,json=minOpenSeats,proto3" json:"min_open_seats,omitempty"`
 	// Within a circle around a place.
 	Near *SearchGroupsRequest_Near `protobuf:"bytes,20,opt,name=near,proto3" json:"near,omitempty"`
-	// With `near`: whether groups that one can join from anywhere (all formats but IN_PERSON) are found wherever they are.
+	// With a radius in `near`: whether groups that one can join from anywhere (all formats but IN_PERSON) are found wherever they are.
 	IncludeRemote bool `protobuf:"varint,21,opt,name=include_remote,json=includeRemote,proto3" json:"include_remote,omitempty"`
-	// Times that suit: at least one of the next sessions starts in one of these, by the wall clock of the group's zone.
+	// Times that suit: at least one of the next sessions starts in one of these, by the wall clock of `time_zone`.
 	// REST: in the body of the POST form only.
 	Times []*v1.TimeOfWeek `protobuf:"bytes,22,rep,name=times,proto3" json:"times,omitempty"`
 	// The next session must start before this instant.
@@ -143,7 +263,25 @@ type SearchGroupsRequest struct {
 	// How many groups at most; 0 means 25.
 	PageSize int32 `protobuf:"varint,26,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before; the other fields must be the same.
-	PageToken     string `protobuf:"bytes,27,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,27,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The IANA zone on whose wall clock `times` are, e.g. the seeker's "Europe/Berlin"; empty means each group's own.
+	TimeZone string `protobuf:"bytes,28,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Within a part of the map.
+	Box *SearchGroupsRequest_Box `protobuf:"bytes,29,opt,name=box,proto3" json:"box,omitempty"`
+	// What protects that which is said.
+	Confidentialities []Group_Confidentiality `protobuf:"varint,30,rep,packed,name=confidentialities,proto3,enum=cairn.groups.v1.Group_Confidentiality" json:"confidentialities,omitempty"`
+	// Whether somebody talks with a person before she joins.
+	Intakes []Group_Intake `protobuf:"varint,31,rep,packed,name=intakes,proto3,enum=cairn.groups.v1.Group_Intake" json:"intakes,omitempty"`
+	// What typically happens.
+	Activities []Group_Activity `protobuf:"varint,32,rep,packed,name=activities,proto3,enum=cairn.groups.v1.Group_Activity" json:"activities,omitempty"`
+	// How people come and go.
+	Structures []Group_Structure_Type `protobuf:"varint,33,rep,packed,name=structures,proto3,enum=cairn.groups.v1.Group_Structure_Type" json:"structures,omitempty"`
+	// What places they meet at.
+	VenueKinds []Group_Venue_Kind `protobuf:"varint,34,rep,packed,name=venue_kinds,json=venueKinds,proto3,enum=cairn.groups.v1.Group_Venue_Kind" json:"venue_kinds,omitempty"`
+	// Of which facets to count the values. For a page after the first they are not counted again.
+	Facets []SearchGroupsRequest_Facet `protobuf:"varint,35,rep,packed,name=facets,proto3,enum=cairn.groups.v1.SearchGroupsRequest_Facet" json:"facets,omitempty"`
+	// Whether to show where the words of the query occur.
+	Highlight     bool `protobuf:"varint,36,opt,name=highlight,proto3" json:"highlight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,6 +505,69 @@ func (x *SearchGroupsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *SearchGroupsRequest) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *SearchGroupsRequest) GetBox() *SearchGroupsRequest_Box {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetConfidentialities() []Group_Confidentiality {
+	if x != nil {
+		return x.Confidentialities
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetIntakes() []Group_Intake {
+	if x != nil {
+		return x.Intakes
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetActivities() []Group_Activity {
+	if x != nil {
+		return x.Activities
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetStructures() []Group_Structure_Type {
+	if x != nil {
+		return x.Structures
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetVenueKinds() []Group_Venue_Kind {
+	if x != nil {
+		return x.VenueKinds
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetFacets() []SearchGroupsRequest_Facet {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest) GetHighlight() bool {
+	if x != nil {
+		return x.Highlight
+	}
+	return false
+}
+
 // What was found.
 type SearchGroupsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -374,6 +575,14 @@ type SearchGroupsResponse struct {
 	Results []*SearchGroupsResponse_Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	// For the next page; empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Where `near.place` is.
+	Place *SearchGroupsResponse_Place `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"`
+	// The counts asked for with `facets`.
+	Facets []*SearchGroupsResponse_FacetCount `protobuf:"bytes,4,rep,name=facets,proto3" json:"facets,omitempty"`
+	// With `facets`: how many groups are found in all.
+	TotalSize int32 `protobuf:"varint,5,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	// Changes made before this instant are found.
+	IndexTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=index_time,json=indexTime,proto3" json:"index_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +629,34 @@ func (x *SearchGroupsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *SearchGroupsResponse) GetPlace() *SearchGroupsResponse_Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *SearchGroupsResponse) GetFacets() []*SearchGroupsResponse_FacetCount {
+	if x != nil {
+		return x.Facets
+	}
+	return nil
+}
+
+func (x *SearchGroupsResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
+func (x *SearchGroupsResponse) GetIndexTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IndexTime
+	}
+	return nil
 }
 
 // Which cancer types to list: all.
@@ -578,13 +815,17 @@ func (x *CancerType) GetCodes() []*v1.Code {
 	return nil
 }
 
-// A circle around a place.
+// A circle around a place, given as coordinates or by name.
 type SearchGroupsRequest_Near struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The middle, WGS 84.
 	Center *latlng.LatLng `protobuf:"bytes,1,opt,name=center,proto3" json:"center,omitempty"`
 	// The radius in kilometres along the sphere; 0 means any distance.
-	RadiusKm      float64 `protobuf:"fixed64,2,opt,name=radius_km,json=radiusKm,proto3" json:"radius_km,omitempty"`
+	RadiusKm float64 `protobuf:"fixed64,2,opt,name=radius_km,json=radiusKm,proto3" json:"radius_km,omitempty"`
+	// A town or postal code, with region and country behind commas where that helps: "Portland, OR", "64110, US". Known are those that
+	// groups with coordinates have in their addresses; where several are meant, the one with the most groups is taken, and
+	// the answer tells which.
+	Place         string `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,20 +874,84 @@ func (x *SearchGroupsRequest_Near) GetRadiusKm() float64 {
 	return 0
 }
 
+func (x *SearchGroupsRequest_Near) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+// A part of the map. From a western to a lesser eastern longitude it crosses the antimeridian.
+type SearchGroupsRequest_Box struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The south-western corner, WGS 84.
+	SouthWest *latlng.LatLng `protobuf:"bytes,1,opt,name=south_west,json=southWest,proto3" json:"south_west,omitempty"`
+	// The north-eastern corner, WGS 84.
+	NorthEast     *latlng.LatLng `protobuf:"bytes,2,opt,name=north_east,json=northEast,proto3" json:"north_east,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsRequest_Box) Reset() {
+	*x = SearchGroupsRequest_Box{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsRequest_Box) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsRequest_Box) ProtoMessage() {}
+
+func (x *SearchGroupsRequest_Box) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsRequest_Box.ProtoReflect.Descriptor instead.
+func (*SearchGroupsRequest_Box) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *SearchGroupsRequest_Box) GetSouthWest() *latlng.LatLng {
+	if x != nil {
+		return x.SouthWest
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest_Box) GetNorthEast() *latlng.LatLng {
+	if x != nil {
+		return x.NorthEast
+	}
+	return nil
+}
+
 // A group that was found.
 type SearchGroupsResponse_Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group, as the public sees it.
 	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// The distance from `near` in kilometres along the sphere; absent without `near` or when the group has no place.
-	DistanceKm    *float64 `protobuf:"fixed64,2,opt,name=distance_km,json=distanceKm,proto3,oneof" json:"distance_km,omitempty"`
+	DistanceKm *float64 `protobuf:"fixed64,2,opt,name=distance_km,json=distanceKm,proto3,oneof" json:"distance_km,omitempty"`
+	// With `highlight`: passages of the group's texts in which words of the query occur, or words that they stand for.
+	Highlights    []*SearchGroupsResponse_Highlight `protobuf:"bytes,3,rep,name=highlights,proto3" json:"highlights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchGroupsResponse_Result) Reset() {
 	*x = SearchGroupsResponse_Result{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +963,7 @@ func (x *SearchGroupsResponse_Result) String() string {
 func (*SearchGroupsResponse_Result) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,11 +993,329 @@ func (x *SearchGroupsResponse_Result) GetDistanceKm() float64 {
 	return 0
 }
 
+func (x *SearchGroupsResponse_Result) GetHighlights() []*SearchGroupsResponse_Highlight {
+	if x != nil {
+		return x.Highlights
+	}
+	return nil
+}
+
+// A passage of a text.
+type SearchGroupsResponse_Highlight struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field of Group that the passage is from: "title", "summary" or "description".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// The passage from its beginning to its end; begins or ends with "…" where the text goes on.
+	Parts         []*SearchGroupsResponse_Highlight_Part `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsResponse_Highlight) Reset() {
+	*x = SearchGroupsResponse_Highlight{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsResponse_Highlight) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsResponse_Highlight) ProtoMessage() {}
+
+func (x *SearchGroupsResponse_Highlight) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsResponse_Highlight.ProtoReflect.Descriptor instead.
+func (*SearchGroupsResponse_Highlight) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{1, 1}
+}
+
+func (x *SearchGroupsResponse_Highlight) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Highlight) GetParts() []*SearchGroupsResponse_Highlight_Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// A place that was given by name.
+type SearchGroupsResponse_Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The town; empty when not known.
+	Locality string `protobuf:"bytes,1,opt,name=locality,proto3" json:"locality,omitempty"`
+	// The state, province or canton; empty when not known.
+	AdministrativeArea string `protobuf:"bytes,2,opt,name=administrative_area,json=administrativeArea,proto3" json:"administrative_area,omitempty"`
+	// The postal code, if the place was given by it.
+	PostalCode string `protobuf:"bytes,3,opt,name=postal_code,json=postalCode,proto3" json:"postal_code,omitempty"`
+	// The country, ISO 3166-1 alpha-2; empty when not known.
+	Country string `protobuf:"bytes,4,opt,name=country,proto3" json:"country,omitempty"`
+	// The middle of the groups there, WGS 84.
+	Location *latlng.LatLng `protobuf:"bytes,5,opt,name=location,proto3" json:"location,omitempty"`
+	// Other places that can be meant, as one can ask for each; at most 10.
+	Others        []string `protobuf:"bytes,6,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsResponse_Place) Reset() {
+	*x = SearchGroupsResponse_Place{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsResponse_Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsResponse_Place) ProtoMessage() {}
+
+func (x *SearchGroupsResponse_Place) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsResponse_Place.ProtoReflect.Descriptor instead.
+func (*SearchGroupsResponse_Place) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{1, 2}
+}
+
+func (x *SearchGroupsResponse_Place) GetLocality() string {
+	if x != nil {
+		return x.Locality
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Place) GetAdministrativeArea() string {
+	if x != nil {
+		return x.AdministrativeArea
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Place) GetPostalCode() string {
+	if x != nil {
+		return x.PostalCode
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Place) GetCountry() string {
+	if x != nil {
+		return x.Country
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Place) GetLocation() *latlng.LatLng {
+	if x != nil {
+		return x.Location
+	}
+	return nil
+}
+
+func (x *SearchGroupsResponse_Place) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// How many groups have the values of a facet.
+type SearchGroupsResponse_FacetCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The facet.
+	Facet SearchGroupsRequest_Facet `protobuf:"varint,1,opt,name=facet,proto3,enum=cairn.groups.v1.SearchGroupsRequest_Facet" json:"facet,omitempty"`
+	// The values that occur, the most frequent first; at most 200.
+	Values        []*SearchGroupsResponse_FacetCount_Value `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsResponse_FacetCount) Reset() {
+	*x = SearchGroupsResponse_FacetCount{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsResponse_FacetCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsResponse_FacetCount) ProtoMessage() {}
+
+func (x *SearchGroupsResponse_FacetCount) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsResponse_FacetCount.ProtoReflect.Descriptor instead.
+func (*SearchGroupsResponse_FacetCount) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{1, 3}
+}
+
+func (x *SearchGroupsResponse_FacetCount) GetFacet() SearchGroupsRequest_Facet {
+	if x != nil {
+		return x.Facet
+	}
+	return SearchGroupsRequest_FACET_UNSPECIFIED
+}
+
+func (x *SearchGroupsResponse_FacetCount) GetValues() []*SearchGroupsResponse_FacetCount_Value {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// A piece of the passage.
+type SearchGroupsResponse_Highlight_Part struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The piece, as it is written.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether it is what was looked for.
+	Match         bool `protobuf:"varint,2,opt,name=match,proto3" json:"match,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsResponse_Highlight_Part) Reset() {
+	*x = SearchGroupsResponse_Highlight_Part{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsResponse_Highlight_Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsResponse_Highlight_Part) ProtoMessage() {}
+
+func (x *SearchGroupsResponse_Highlight_Part) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsResponse_Highlight_Part.ProtoReflect.Descriptor instead.
+func (*SearchGroupsResponse_Highlight_Part) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{1, 1, 0}
+}
+
+func (x *SearchGroupsResponse_Highlight_Part) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_Highlight_Part) GetMatch() bool {
+	if x != nil {
+		return x.Match
+	}
+	return false
+}
+
+// A value and its groups.
+type SearchGroupsResponse_FacetCount_Value struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The value, as the field filters by it, e.g. "ONLINE", "breast", "es".
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// How many groups with it would be found, were the facet not filtered by.
+	Groups        int32 `protobuf:"varint,2,opt,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsResponse_FacetCount_Value) Reset() {
+	*x = SearchGroupsResponse_FacetCount_Value{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsResponse_FacetCount_Value) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsResponse_FacetCount_Value) ProtoMessage() {}
+
+func (x *SearchGroupsResponse_FacetCount_Value) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsResponse_FacetCount_Value.ProtoReflect.Descriptor instead.
+func (*SearchGroupsResponse_FacetCount_Value) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{1, 3, 0}
+}
+
+func (x *SearchGroupsResponse_FacetCount_Value) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SearchGroupsResponse_FacetCount_Value) GetGroups() int32 {
+	if x != nil {
+		return x.Groups
+	}
+	return 0
+}
+
 var File_cairn_groups_v1_directory_service_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\n" +
-	"'cairn/groups/v1/directory_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x18cairn/type/v1/code.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xc3\x0f\n" +
+	"'cairn/groups/v1/directory_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x18cairn/type/v1/code.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\x83\x19\n" +
 	"\x13SearchGroupsRequest\x12\x1e\n" +
 	"\x05query\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05query\x12D\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x1b.cairn.groups.v1.Group.KindB\x11\xbaH\x0e\x92\x01\v\x10\n" +
@@ -731,24 +1354,101 @@ const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\border_by\x18\x19 \x01(\tB%\xbaH\"r R\x00R\trelevanceR\bdistanceR\asoonestR\aorderBy\x12&\n" +
 	"\tpage_size\x18\x1a \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x1b \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x1av\n" +
-	"\x04Near\x126\n" +
-	"\x06center\x18\x01 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06center\x126\n" +
-	"\tradius_km\x18\x02 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00\xa1\xd3@)\x00\x00\x00\x00\x00\x00\x00\x00R\bradiusKm\"Y\n" +
+	"page_token\x18\x1b \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x12$\n" +
+	"\ttime_zone\x18\x1c \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12:\n" +
+	"\x03box\x18\x1d \x01(\v2(.cairn.groups.v1.SearchGroupsRequest.BoxR\x03box\x12g\n" +
+	"\x11confidentialities\x18\x1e \x03(\x0e2&.cairn.groups.v1.Group.ConfidentialityB\x11\xbaH\x0e\x92\x01\v\x10\x05\"\a\x82\x01\x04\x10\x01 \x00R\x11confidentialities\x12J\n" +
+	"\aintakes\x18\x1f \x03(\x0e2\x1d.cairn.groups.v1.Group.IntakeB\x11\xbaH\x0e\x92\x01\v\x10\x05\"\a\x82\x01\x04\x10\x01 \x00R\aintakes\x12R\n" +
+	"\n" +
+	"activities\x18  \x03(\x0e2\x1f.cairn.groups.v1.Group.ActivityB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"activities\x12X\n" +
+	"\n" +
+	"structures\x18! \x03(\x0e2%.cairn.groups.v1.Group.Structure.TypeB\x11\xbaH\x0e\x92\x01\v\x10\x05\"\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"structures\x12U\n" +
+	"\vvenue_kinds\x18\" \x03(\x0e2!.cairn.groups.v1.Group.Venue.KindB\x11\xbaH\x0e\x92\x01\v\x10\n" +
+	"\"\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"venueKinds\x12U\n" +
+	"\x06facets\x18# \x03(\x0e2*.cairn.groups.v1.SearchGroupsRequest.FacetB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\a\x82\x01\x04\x10\x01 \x00R\x06facets\x12\x1c\n" +
+	"\thighlight\x18$ \x01(\bR\thighlight\x1a\xe1\x01\n" +
+	"\x04Near\x12+\n" +
+	"\x06center\x18\x01 \x01(\v2\x13.google.type.LatLngR\x06center\x126\n" +
+	"\tradius_km\x18\x02 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00\xa1\xd3@)\x00\x00\x00\x00\x00\x00\x00\x00R\bradiusKm\x12\x1e\n" +
+	"\x05place\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05place:T\xbaHQ\x1aO\n" +
+	"\bnear.one\x12\x1bgive either center or place\x1a&has(this.center) != (this.place != '')\x1a\x83\x01\n" +
+	"\x03Box\x12=\n" +
+	"\n" +
+	"south_west\x18\x01 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tsouthWest\x12=\n" +
+	"\n" +
+	"north_east\x18\x02 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tnorthEast\"Y\n" +
 	"\x0fCancerTypeReach\x12!\n" +
 	"\x1dCANCER_TYPE_REACH_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aRELATED\x10\x01\x12\t\n" +
 	"\x05EXACT\x10\x02\x12\v\n" +
-	"\aSUBTREE\x10\x03B\x06\n" +
-	"\x04_age\"\xf4\x01\n" +
+	"\aSUBTREE\x10\x03\"\xba\x02\n" +
+	"\x05Facet\x12\x15\n" +
+	"\x11FACET_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05KINDS\x10\x01\x12\x11\n" +
+	"\rFACILITATIONS\x10\x02\x12\v\n" +
+	"\aFORMATS\x10\x03\x12\x10\n" +
+	"\fCANCER_TYPES\x10\x04\x12\n" +
+	"\n" +
+	"\x06PHASES\x10\x05\x12\x10\n" +
+	"\fSIDE_EFFECTS\x10\x06\x12\r\n" +
+	"\tAUDIENCES\x10\a\x12\x10\n" +
+	"\fDEMOGRAPHICS\x10\b\x12\r\n" +
+	"\tLANGUAGES\x10\t\x12\x11\n" +
+	"\rACCESSIBILITY\x10\n" +
+	"\x12\x10\n" +
+	"\fSIZE_CLASSES\x10\v\x12\t\n" +
+	"\x05COSTS\x10\f\x12\n" +
+	"\n" +
+	"\x06PAYERS\x10\r\x12\x15\n" +
+	"\x11CONFIDENTIALITIES\x10\x0e\x12\v\n" +
+	"\aINTAKES\x10\x0f\x12\x0e\n" +
+	"\n" +
+	"ACTIVITIES\x10\x10\x12\x0e\n" +
+	"\n" +
+	"STRUCTURES\x10\x11\x12\x0f\n" +
+	"\vVENUE_KINDS\x10\x12B\x06\n" +
+	"\x04_age\"\x82\t\n" +
 	"\x14SearchGroupsResponse\x12F\n" +
 	"\aresults\x18\x01 \x03(\v2,.cairn.groups.v1.SearchGroupsResponse.ResultR\aresults\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x1al\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12A\n" +
+	"\x05place\x18\x03 \x01(\v2+.cairn.groups.v1.SearchGroupsResponse.PlaceR\x05place\x12H\n" +
+	"\x06facets\x18\x04 \x03(\v20.cairn.groups.v1.SearchGroupsResponse.FacetCountR\x06facets\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x05 \x01(\x05R\ttotalSize\x129\n" +
+	"\n" +
+	"index_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tindexTime\x1a\xbd\x01\n" +
 	"\x06Result\x12,\n" +
 	"\x05group\x18\x01 \x01(\v2\x16.cairn.groups.v1.GroupR\x05group\x12$\n" +
 	"\vdistance_km\x18\x02 \x01(\x01H\x00R\n" +
-	"distanceKm\x88\x01\x01B\x0e\n" +
-	"\f_distance_km\"\x18\n" +
+	"distanceKm\x88\x01\x01\x12O\n" +
+	"\n" +
+	"highlights\x18\x03 \x03(\v2/.cairn.groups.v1.SearchGroupsResponse.HighlightR\n" +
+	"highlightsB\x0e\n" +
+	"\f_distance_km\x1a\x9f\x01\n" +
+	"\tHighlight\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12J\n" +
+	"\x05parts\x18\x02 \x03(\v24.cairn.groups.v1.SearchGroupsResponse.Highlight.PartR\x05parts\x1a0\n" +
+	"\x04Part\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05match\x18\x02 \x01(\bR\x05match\x1a\xd8\x01\n" +
+	"\x05Place\x12\x1a\n" +
+	"\blocality\x18\x01 \x01(\tR\blocality\x12/\n" +
+	"\x13administrative_area\x18\x02 \x01(\tR\x12administrativeArea\x12\x1f\n" +
+	"\vpostal_code\x18\x03 \x01(\tR\n" +
+	"postalCode\x12\x18\n" +
+	"\acountry\x18\x04 \x01(\tR\acountry\x12/\n" +
+	"\blocation\x18\x05 \x01(\v2\x13.google.type.LatLngR\blocation\x12\x16\n" +
+	"\x06others\x18\x06 \x03(\tR\x06others\x1a\xd5\x01\n" +
+	"\n" +
+	"FacetCount\x12@\n" +
+	"\x05facet\x18\x01 \x01(\x0e2*.cairn.groups.v1.SearchGroupsRequest.FacetR\x05facet\x12N\n" +
+	"\x06values\x18\x02 \x03(\v26.cairn.groups.v1.SearchGroupsResponse.FacetCount.ValueR\x06values\x1a5\n" +
+	"\x05Value\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\x16\n" +
+	"\x06groups\x18\x02 \x01(\x05R\x06groups\"\x18\n" +
 	"\x16ListCancerTypesRequest\"Y\n" +
 	"\x17ListCancerTypesResponse\x12>\n" +
 	"\fcancer_types\x18\x01 \x03(\v2\x1b.cairn.groups.v1.CancerTypeR\vcancerTypes\"}\n" +
@@ -778,62 +1478,91 @@ func file_cairn_groups_v1_directory_service_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_directory_service_proto_rawDescData
 }
 
-var file_cairn_groups_v1_directory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cairn_groups_v1_directory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_cairn_groups_v1_directory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_cairn_groups_v1_directory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_cairn_groups_v1_directory_service_proto_goTypes = []any{
-	(SearchGroupsRequest_CancerTypeReach)(0), // 0: cairn.groups.v1.SearchGroupsRequest.CancerTypeReach
-	(*SearchGroupsRequest)(nil),              // 1: cairn.groups.v1.SearchGroupsRequest
-	(*SearchGroupsResponse)(nil),             // 2: cairn.groups.v1.SearchGroupsResponse
-	(*ListCancerTypesRequest)(nil),           // 3: cairn.groups.v1.ListCancerTypesRequest
-	(*ListCancerTypesResponse)(nil),          // 4: cairn.groups.v1.ListCancerTypesResponse
-	(*CancerType)(nil),                       // 5: cairn.groups.v1.CancerType
-	(*SearchGroupsRequest_Near)(nil),         // 6: cairn.groups.v1.SearchGroupsRequest.Near
-	(*SearchGroupsResponse_Result)(nil),      // 7: cairn.groups.v1.SearchGroupsResponse.Result
-	(Group_Kind)(0),                          // 8: cairn.groups.v1.Group.Kind
-	(Group_Facilitation)(0),                  // 9: cairn.groups.v1.Group.Facilitation
-	(Group_Format)(0),                        // 10: cairn.groups.v1.Group.Format
-	(Group_Phase)(0),                         // 11: cairn.groups.v1.Group.Phase
-	(Group_SideEffect)(0),                    // 12: cairn.groups.v1.Group.SideEffect
-	(Group_Audience)(0),                      // 13: cairn.groups.v1.Group.Audience
-	(Group_Demographic)(0),                   // 14: cairn.groups.v1.Group.Demographic
-	(Group_Accessibility)(0),                 // 15: cairn.groups.v1.Group.Accessibility
-	(Group_SizeClass)(0),                     // 16: cairn.groups.v1.Group.SizeClass
-	(*money.Money)(nil),                      // 17: google.type.Money
-	(*v1.TimeOfWeek)(nil),                    // 18: cairn.type.v1.TimeOfWeek
-	(*timestamppb.Timestamp)(nil),            // 19: google.protobuf.Timestamp
-	(*v1.Code)(nil),                          // 20: cairn.type.v1.Code
-	(*latlng.LatLng)(nil),                    // 21: google.type.LatLng
-	(*Group)(nil),                            // 22: cairn.groups.v1.Group
+	(SearchGroupsRequest_CancerTypeReach)(0),      // 0: cairn.groups.v1.SearchGroupsRequest.CancerTypeReach
+	(SearchGroupsRequest_Facet)(0),                // 1: cairn.groups.v1.SearchGroupsRequest.Facet
+	(*SearchGroupsRequest)(nil),                   // 2: cairn.groups.v1.SearchGroupsRequest
+	(*SearchGroupsResponse)(nil),                  // 3: cairn.groups.v1.SearchGroupsResponse
+	(*ListCancerTypesRequest)(nil),                // 4: cairn.groups.v1.ListCancerTypesRequest
+	(*ListCancerTypesResponse)(nil),               // 5: cairn.groups.v1.ListCancerTypesResponse
+	(*CancerType)(nil),                            // 6: cairn.groups.v1.CancerType
+	(*SearchGroupsRequest_Near)(nil),              // 7: cairn.groups.v1.SearchGroupsRequest.Near
+	(*SearchGroupsRequest_Box)(nil),               // 8: cairn.groups.v1.SearchGroupsRequest.Box
+	(*SearchGroupsResponse_Result)(nil),           // 9: cairn.groups.v1.SearchGroupsResponse.Result
+	(*SearchGroupsResponse_Highlight)(nil),        // 10: cairn.groups.v1.SearchGroupsResponse.Highlight
+	(*SearchGroupsResponse_Place)(nil),            // 11: cairn.groups.v1.SearchGroupsResponse.Place
+	(*SearchGroupsResponse_FacetCount)(nil),       // 12: cairn.groups.v1.SearchGroupsResponse.FacetCount
+	(*SearchGroupsResponse_Highlight_Part)(nil),   // 13: cairn.groups.v1.SearchGroupsResponse.Highlight.Part
+	(*SearchGroupsResponse_FacetCount_Value)(nil), // 14: cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
+	(Group_Kind)(0),                               // 15: cairn.groups.v1.Group.Kind
+	(Group_Facilitation)(0),                       // 16: cairn.groups.v1.Group.Facilitation
+	(Group_Format)(0),                             // 17: cairn.groups.v1.Group.Format
+	(Group_Phase)(0),                              // 18: cairn.groups.v1.Group.Phase
+	(Group_SideEffect)(0),                         // 19: cairn.groups.v1.Group.SideEffect
+	(Group_Audience)(0),                           // 20: cairn.groups.v1.Group.Audience
+	(Group_Demographic)(0),                        // 21: cairn.groups.v1.Group.Demographic
+	(Group_Accessibility)(0),                      // 22: cairn.groups.v1.Group.Accessibility
+	(Group_SizeClass)(0),                          // 23: cairn.groups.v1.Group.SizeClass
+	(*money.Money)(nil),                           // 24: google.type.Money
+	(*v1.TimeOfWeek)(nil),                         // 25: cairn.type.v1.TimeOfWeek
+	(*timestamppb.Timestamp)(nil),                 // 26: google.protobuf.Timestamp
+	(Group_Confidentiality)(0),                    // 27: cairn.groups.v1.Group.Confidentiality
+	(Group_Intake)(0),                             // 28: cairn.groups.v1.Group.Intake
+	(Group_Activity)(0),                           // 29: cairn.groups.v1.Group.Activity
+	(Group_Structure_Type)(0),                     // 30: cairn.groups.v1.Group.Structure.Type
+	(Group_Venue_Kind)(0),                         // 31: cairn.groups.v1.Group.Venue.Kind
+	(*v1.Code)(nil),                               // 32: cairn.type.v1.Code
+	(*latlng.LatLng)(nil),                         // 33: google.type.LatLng
+	(*Group)(nil),                                 // 34: cairn.groups.v1.Group
 }
 var file_cairn_groups_v1_directory_service_proto_depIdxs = []int32{
-	8,  // 0: cairn.groups.v1.SearchGroupsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
-	9,  // 1: cairn.groups.v1.SearchGroupsRequest.facilitations:type_name -> cairn.groups.v1.Group.Facilitation
-	10, // 2: cairn.groups.v1.SearchGroupsRequest.formats:type_name -> cairn.groups.v1.Group.Format
+	15, // 0: cairn.groups.v1.SearchGroupsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
+	16, // 1: cairn.groups.v1.SearchGroupsRequest.facilitations:type_name -> cairn.groups.v1.Group.Facilitation
+	17, // 2: cairn.groups.v1.SearchGroupsRequest.formats:type_name -> cairn.groups.v1.Group.Format
 	0,  // 3: cairn.groups.v1.SearchGroupsRequest.cancer_type_reach:type_name -> cairn.groups.v1.SearchGroupsRequest.CancerTypeReach
-	11, // 4: cairn.groups.v1.SearchGroupsRequest.phases:type_name -> cairn.groups.v1.Group.Phase
-	12, // 5: cairn.groups.v1.SearchGroupsRequest.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	13, // 6: cairn.groups.v1.SearchGroupsRequest.audiences:type_name -> cairn.groups.v1.Group.Audience
-	14, // 7: cairn.groups.v1.SearchGroupsRequest.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	15, // 8: cairn.groups.v1.SearchGroupsRequest.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	16, // 9: cairn.groups.v1.SearchGroupsRequest.size_classes:type_name -> cairn.groups.v1.Group.SizeClass
-	17, // 10: cairn.groups.v1.SearchGroupsRequest.max_cost:type_name -> google.type.Money
-	6,  // 11: cairn.groups.v1.SearchGroupsRequest.near:type_name -> cairn.groups.v1.SearchGroupsRequest.Near
-	18, // 12: cairn.groups.v1.SearchGroupsRequest.times:type_name -> cairn.type.v1.TimeOfWeek
-	19, // 13: cairn.groups.v1.SearchGroupsRequest.next_session_before:type_name -> google.protobuf.Timestamp
-	7,  // 14: cairn.groups.v1.SearchGroupsResponse.results:type_name -> cairn.groups.v1.SearchGroupsResponse.Result
-	5,  // 15: cairn.groups.v1.ListCancerTypesResponse.cancer_types:type_name -> cairn.groups.v1.CancerType
-	20, // 16: cairn.groups.v1.CancerType.codes:type_name -> cairn.type.v1.Code
-	21, // 17: cairn.groups.v1.SearchGroupsRequest.Near.center:type_name -> google.type.LatLng
-	22, // 18: cairn.groups.v1.SearchGroupsResponse.Result.group:type_name -> cairn.groups.v1.Group
-	1,  // 19: cairn.groups.v1.DirectoryService.SearchGroups:input_type -> cairn.groups.v1.SearchGroupsRequest
-	3,  // 20: cairn.groups.v1.DirectoryService.ListCancerTypes:input_type -> cairn.groups.v1.ListCancerTypesRequest
-	2,  // 21: cairn.groups.v1.DirectoryService.SearchGroups:output_type -> cairn.groups.v1.SearchGroupsResponse
-	4,  // 22: cairn.groups.v1.DirectoryService.ListCancerTypes:output_type -> cairn.groups.v1.ListCancerTypesResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 4: cairn.groups.v1.SearchGroupsRequest.phases:type_name -> cairn.groups.v1.Group.Phase
+	19, // 5: cairn.groups.v1.SearchGroupsRequest.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	20, // 6: cairn.groups.v1.SearchGroupsRequest.audiences:type_name -> cairn.groups.v1.Group.Audience
+	21, // 7: cairn.groups.v1.SearchGroupsRequest.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	22, // 8: cairn.groups.v1.SearchGroupsRequest.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	23, // 9: cairn.groups.v1.SearchGroupsRequest.size_classes:type_name -> cairn.groups.v1.Group.SizeClass
+	24, // 10: cairn.groups.v1.SearchGroupsRequest.max_cost:type_name -> google.type.Money
+	7,  // 11: cairn.groups.v1.SearchGroupsRequest.near:type_name -> cairn.groups.v1.SearchGroupsRequest.Near
+	25, // 12: cairn.groups.v1.SearchGroupsRequest.times:type_name -> cairn.type.v1.TimeOfWeek
+	26, // 13: cairn.groups.v1.SearchGroupsRequest.next_session_before:type_name -> google.protobuf.Timestamp
+	8,  // 14: cairn.groups.v1.SearchGroupsRequest.box:type_name -> cairn.groups.v1.SearchGroupsRequest.Box
+	27, // 15: cairn.groups.v1.SearchGroupsRequest.confidentialities:type_name -> cairn.groups.v1.Group.Confidentiality
+	28, // 16: cairn.groups.v1.SearchGroupsRequest.intakes:type_name -> cairn.groups.v1.Group.Intake
+	29, // 17: cairn.groups.v1.SearchGroupsRequest.activities:type_name -> cairn.groups.v1.Group.Activity
+	30, // 18: cairn.groups.v1.SearchGroupsRequest.structures:type_name -> cairn.groups.v1.Group.Structure.Type
+	31, // 19: cairn.groups.v1.SearchGroupsRequest.venue_kinds:type_name -> cairn.groups.v1.Group.Venue.Kind
+	1,  // 20: cairn.groups.v1.SearchGroupsRequest.facets:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
+	9,  // 21: cairn.groups.v1.SearchGroupsResponse.results:type_name -> cairn.groups.v1.SearchGroupsResponse.Result
+	11, // 22: cairn.groups.v1.SearchGroupsResponse.place:type_name -> cairn.groups.v1.SearchGroupsResponse.Place
+	12, // 23: cairn.groups.v1.SearchGroupsResponse.facets:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount
+	26, // 24: cairn.groups.v1.SearchGroupsResponse.index_time:type_name -> google.protobuf.Timestamp
+	6,  // 25: cairn.groups.v1.ListCancerTypesResponse.cancer_types:type_name -> cairn.groups.v1.CancerType
+	32, // 26: cairn.groups.v1.CancerType.codes:type_name -> cairn.type.v1.Code
+	33, // 27: cairn.groups.v1.SearchGroupsRequest.Near.center:type_name -> google.type.LatLng
+	33, // 28: cairn.groups.v1.SearchGroupsRequest.Box.south_west:type_name -> google.type.LatLng
+	33, // 29: cairn.groups.v1.SearchGroupsRequest.Box.north_east:type_name -> google.type.LatLng
+	34, // 30: cairn.groups.v1.SearchGroupsResponse.Result.group:type_name -> cairn.groups.v1.Group
+	10, // 31: cairn.groups.v1.SearchGroupsResponse.Result.highlights:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight
+	13, // 32: cairn.groups.v1.SearchGroupsResponse.Highlight.parts:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight.Part
+	33, // 33: cairn.groups.v1.SearchGroupsResponse.Place.location:type_name -> google.type.LatLng
+	1,  // 34: cairn.groups.v1.SearchGroupsResponse.FacetCount.facet:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
+	14, // 35: cairn.groups.v1.SearchGroupsResponse.FacetCount.values:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
+	2,  // 36: cairn.groups.v1.DirectoryService.SearchGroups:input_type -> cairn.groups.v1.SearchGroupsRequest
+	4,  // 37: cairn.groups.v1.DirectoryService.ListCancerTypes:input_type -> cairn.groups.v1.ListCancerTypesRequest
+	3,  // 38: cairn.groups.v1.DirectoryService.SearchGroups:output_type -> cairn.groups.v1.SearchGroupsResponse
+	5,  // 39: cairn.groups.v1.DirectoryService.ListCancerTypes:output_type -> cairn.groups.v1.ListCancerTypesResponse
+	38, // [38:40] is the sub-list for method output_type
+	36, // [36:38] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_directory_service_proto_init() }
@@ -843,14 +1572,14 @@ func file_cairn_groups_v1_directory_service_proto_init() {
 	}
 	file_cairn_groups_v1_group_proto_init()
 	file_cairn_groups_v1_directory_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_cairn_groups_v1_directory_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_cairn_groups_v1_directory_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_directory_service_proto_rawDesc), len(file_cairn_groups_v1_directory_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,7 +31,8 @@ const (
 type DirectoryServiceClient interface {
 	// Finds published and paused groups by words, facets, place, seats and times.
 	//
-	// Fields narrow the result together; the values within one field widen it, except where a field says otherwise.
+	// Fields narrow the result together; the values within one field widen it, except where a field says otherwise. A change is found
+	// some milliseconds after it was made; `index_time` tells how far search has come.
 	SearchGroups(ctx context.Context, in *SearchGroupsRequest, opts ...grpc.CallOption) (*SearchGroupsResponse, error)
 	// Lists the cancer types that groups and needs are coded with, as a tree, parents before children.
 	ListCancerTypes(ctx context.Context, in *ListCancerTypesRequest, opts ...grpc.CallOption) (*ListCancerTypesResponse, error)
@@ -73,7 +74,8 @@ func (c *directoryServiceClient) ListCancerTypes(ctx context.Context, in *ListCa
 type DirectoryServiceServer interface {
 	// Finds published and paused groups by words, facets, place, seats and times.
 	//
-	// Fields narrow the result together; the values within one field widen it, except where a field says otherwise.
+	// Fields narrow the result together; the values within one field widen it, except where a field says otherwise. A change is found
+	// some milliseconds after it was made; `index_time` tells how far search has come.
 	SearchGroups(context.Context, *SearchGroupsRequest) (*SearchGroupsResponse, error)
 	// Lists the cancer types that groups and needs are coded with, as a tree, parents before children.
 	ListCancerTypes(context.Context, *ListCancerTypesRequest) (*ListCancerTypesResponse, error)
