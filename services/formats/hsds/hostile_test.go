@@ -30,6 +30,7 @@ func TestHostileRecords(t *testing.T) {
 		"deep":                   {`{"id":"1","name":"x","y":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, 1, 0},
 		"deeper":                 {`{"id":"1","name":"x","y":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`, 1, 0},
 		"NUL in the title":       {`{"id":"1","name":"a\u0000b","status":"active","url":"https://example.org"}`, 1, 0},
+		"NUL in the id":          {`{"id":"1\u0000","name":"ab","status":"active","url":"https://example.org"}`, 1, 0},
 		"NUL elsewhere":          {`{"id":"1","name":"ab","status":"active","url":"https://example.org","alert":"\u0000"}`, 1, 1},
 		"bad UTF-8":              {"{\"id\":\"1\",\"name\":\"a\xffb\"}", 1, 0},
 		"wrong kinds":            {`{"id":{},"name":[],"status":1}`, 1, 0},
@@ -43,6 +44,7 @@ func TestHostileRecords(t *testing.T) {
 		"huge numbers":           {`{"id":"1","name":"x","url":"https://example.org","minimum_age":1e400,"cost_options":[{"amount":1e999}]}`, 1, 0},
 		"numbers of many digits": {`{"id":"1","name":"x","url":"https://example.org","tax_id":12345678901234567890123}`, 1, 1},
 		"a foreign rest":         {`{"id":"1","name":"x","url":"https://example.org","attributes":[{"id":"2","value":"{\"name\":\"groups/1\"}","taxonomy_term":{"term_uri":"https://cairn.care/terms/details/rest"}}]}`, 1, 0},
+		"a term too much":        {`{"id":"1","name":"x","url":"https://example.org","attributes":[{"id":"2","value":"` + strings.Repeat("x", 600) + `","taxonomy_term":{"term_uri":"https://cairn.care/terms/details/summary"}}]}`, 1, 0},
 		"much to keep":           {`{"id":"1","name":"x","url":"https://example.org","alert":"` + strings.Repeat("x", 500_000) + `"}`, 1, 1},
 	} {
 		feed := "[" + c.record + "," + good + "]"

@@ -91,7 +91,7 @@ func readMoney(amount, currency string) (*money.Money, bool) {
 			fraction = fmt.Sprintf("%02.0f", cents)
 		}
 	}
-	m.Units = int64(units) //nolint:gosec // of 53 bits
+	m.Units = int64(units)
 	if fraction != "" {
 		n, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 32)
 		if err != nil {
@@ -124,7 +124,7 @@ func (r *reader) capacity(id string) {
 			!anyWord(unit, "seat", "place", "participant", "people", "person", "slot", "spot", "member", "client") {
 			continue
 		}
-		r.g.Capacity = &groupsv1.Group_Capacity{Seats: int32(maximum)} //nolint:gosec // bounded just above
+		r.g.Capacity = &groupsv1.Group_Capacity{Seats: int32(maximum)}
 	}
 	if r.ours {
 		r.dropDerived(r.service, "capacities", id, "capacities", []string{"unit", "available", "maximum", "updated"}, func(o object, _ int) {

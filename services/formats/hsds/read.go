@@ -1,6 +1,7 @@
 package hsds
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"buf.build/go/protovalidate"
 	"golang.org/x/text/language"
 	"google.golang.org/genproto/googleapis/type/latlng"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -92,10 +94,29 @@ func (r *reader) entry(raw []byte) *formats.Entry {
 			r.reject("attributes", r.rest, "%v", err)
 		}
 	}
+	if len(r.rejected) == 0 && r.ours {
+		r.check()
+	}
 	if len(r.rejected) > 0 {
 		return nil
 	}
 	return e
+}
+
+// check refuses what terms of ours say and no group can hold: anybody can write them.
+func (r *reader) check() {
+	err := protovalidate.Validate(r.g)
+	if err == nil {
+		return
+	}
+	invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
+	if !ok {
+		r.reject("attributes", "", "cannot be checked: %v", err)
+		return
+	}
+	for _, v := range invalid.Violations {
+		r.reject("attributes", protovalidate.FieldPathString(v.Proto.GetField()), "say of a group what it cannot be: %s", v.Proto.GetMessage())
+	}
 }
 
 // measure counts the values of a JSON text, about, and its depth.

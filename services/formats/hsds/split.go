@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -27,7 +28,7 @@ func (Format) Records(feed io.Reader, _ formats.Options) iter.Seq2[formats.Recor
 				yield(formats.Record{}, err)
 				return
 			}
-			ok := true
+			var ok bool
 			if r.Rejected != nil {
 				ok = s.reject(r.Rejected)
 			} else {
@@ -130,7 +131,6 @@ func (s *spreader) service(raw []byte) bool {
 		if own, ok := formats.Member(place, "id"); ok && own != "" && own != LocationID(id) {
 			at = own
 		} else if count > 1 && at != "" {
-			at = "" // nothing tells which of them it is
 			if more = s.refuse("service_at_locations.id", place, "is missing: without it a later run could not find the service at this location again"); !more {
 				return false
 			}
@@ -143,11 +143,15 @@ func (s *spreader) service(raw []byte) bool {
 }
 
 func (s *spreader) record(id string, raw []byte) bool {
+	id = strings.TrimSpace(id)
 	if _, named := member(raw, "name"); id == "" && !named {
 		return s.refuse("", raw, "is no service: it has neither id nor name")
 	}
 	if id == "" {
 		return s.refuse("id", raw, "is missing: without it a later run could not find the service again")
+	}
+	if strings.ContainsRune(id, 0) {
+		return s.refuse("id", []byte(id), "holds the character NUL")
 	}
 	if len(id) > 200 {
 		return s.refuse("id", []byte(id), "is longer than 200 bytes")

@@ -350,7 +350,7 @@ func readDate(s string) (*date.Date, bool) {
 	if err != nil || t.Year() < 1900 {
 		return nil, false
 	}
-	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, true //nolint:gosec // of a calendar
+	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, true
 }
 
 // durationOf reads seconds, or takes the minutes where there are none that make sense.

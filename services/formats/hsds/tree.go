@@ -66,7 +66,7 @@ func (o object) whole(key string) (int, bool) {
 		return 0, !is || o.m[key] == nil || o.m[key] == ""
 	}
 	f, ok := o.number(key)
-	if !ok || f != float64(int32(f)) { //nolint:gosec // compared
+	if !ok || f != float64(int32(f)) {
 		return 0, false
 	}
 	return int(f), true
@@ -112,14 +112,6 @@ func (o object) remove(key string, which func(object) bool) {
 	list := o.list(key)
 	at := -1
 	o.m[key] = slices.DeleteFunc(values, func(any) bool { at++; return which(list[at]) })
-}
-
-// take takes one element out of a list and returns it.
-func (o object) take(key string, at int) map[string]any {
-	values, _ := o.m[key].([]any)
-	m, _ := values[at].(map[string]any)
-	o.m[key] = slices.Delete(slices.Clone(values), at, at+1)
-	return m
 }
 
 // pruned returns a value as a Struct holds it, without what is empty: no text, no members, no elements. It returns nil if
