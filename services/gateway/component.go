@@ -14,7 +14,7 @@ func Component() chassis.Component {
 		const scope = "cairn.care/services/gateway"
 		g, err := New(ctx, Options{
 			Peer: h.Peer, PublicURL: h.Config.PublicURL, MaxBodyBytes: h.Config.MaxBodyBytes, CORSOrigins: h.Config.CORSOrigins,
-			Log: h.Log, Tracer: otel.Tracer(scope), Meter: otel.Meter(scope),
+			Clock: h.Clock, Log: h.Log, Tracer: otel.Tracer(scope), Meter: otel.Meter(scope),
 		})
 		if err != nil {
 			return err

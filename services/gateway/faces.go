@@ -13,9 +13,10 @@ import (
 
 // faces serves the public directory in the formats of the field.
 func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
-	for _, face := range directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL}) {
+	routes := directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL, Clock: g.options.Clock})
+	for i, face := range append(routes.Streams, routes.Pages...) {
 		pattern := strings.TrimSuffix(face.Path, "{$}")
-		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: true}}
+		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: true}, streams: i < len(routes.Streams)}
 		only(http.MethodGet, face.Path, named(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			callFrom(r.Context()).route = rt
 			if span := trace.SpanFromContext(r.Context()); span.IsRecording() {

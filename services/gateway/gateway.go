@@ -21,6 +21,7 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/clock"
 )
 
 // Options are what a Gateway needs.
@@ -29,6 +30,7 @@ type Options struct {
 	PublicURL    string                                        // under which callers reach the gateway; the token issuer's name
 	MaxBodyBytes int64                                         // largest request body
 	CORSOrigins  []string                                      // origins whose browser apps may call; "*" is all
+	Clock        clock.Clock                                   // the system's if nil
 	Log          *slog.Logger
 	Tracer       trace.Tracer
 	Meter        metric.Meter

@@ -98,7 +98,9 @@ func supported(err error) error {
 func (a *answer) line(part []byte) (int, error) {
 	if !a.begun {
 		a.begun, a.code = true, http.StatusOK
-		a.Header().Set("Cache-Control", "no-store")
+		if a.Header().Get("Cache-Control") == "" {
+			a.Header().Set("Cache-Control", "no-store")
+		}
 	}
 	if err := supported(http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(lineTime))); err != nil {
 		return 0, err

@@ -1,6 +1,6 @@
 // Package directory is the public directory in the formats of the field, for partner nonprofits and finders: services as
-// HSDS has them, and feeds. It has no data: groups come from the groups service as the public sees them, names of
-// organizations from the partners service.
+// HSDS has them, feeds, and calendars. It has no data: groups come from the groups service as the public sees them, names
+// of organizations from the partners service, sessions from scheduling.
 package directory
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/formats"
@@ -38,17 +39,23 @@ type Route struct {
 	Handle func(w http.ResponseWriter, r *http.Request) error
 }
 
+// Routes are what the faces answer.
+type Routes struct {
+	Pages   []Route // whole documents
+	Streams []Route // written as they are read, however long they are
+}
+
 // Handlers returns the routes of all faces.
-func Handlers(o Options) []Route {
+func Handlers(o Options) Routes {
 	if o.Clock == nil {
 		o.Clock = clock.System{}
 	}
 	f := &faces{
 		groups: groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
 		search: groupsv1.NewDirectoryServiceClient(o.Peer("groups")), partners: partnersv1.NewPartnersServiceClient(o.Peer("partners")),
-		publicURL: o.PublicURL, clock: o.Clock,
+		sessions: schedulingv1.NewSchedulingServiceClient(o.Peer("scheduling")), publicURL: o.PublicURL, clock: o.Clock,
 	}
-	return f.hsds()
+	return Routes{Pages: append(f.hsds(), f.calendars()...), Streams: f.feeds()}
 }
 
 // faces answers for all faces.
@@ -57,6 +64,7 @@ type faces struct {
 	sync      groupsv1.SyncServiceClient
 	search    groupsv1.DirectoryServiceClient
 	partners  partnersv1.PartnersServiceClient
+	sessions  schedulingv1.SchedulingServiceClient
 	publicURL string
 	clock     clock.Clock
 
