@@ -46,6 +46,7 @@ type Record struct {
 	ID       string    // unique in the feed and stable from run to run; the group's external_id
 	Raw      []byte    // all that Entry needs; equal bytes (with equal Options) give an equal Entry. Valid until the next record is asked for
 	Rejected *Rejected // set: the record cannot be used
+	Removed  bool      // the record says that its group is gone; there is nothing to decode
 }
 
 // Entry is one group of a feed.

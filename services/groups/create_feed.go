@@ -16,6 +16,7 @@ import (
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/formats/cairn"
 )
 
 // What a feed has that does not say.
@@ -69,6 +70,7 @@ func (s *feedServer) checkFeed(f *groupsv1.Feed) error {
 		f.SourceSystem = cmp.Or(f.GetSourceSystem(), format.Name())
 	}
 	f.Title = cmp.Or(strings.TrimSpace(f.GetTitle()), f.GetSourceSystem())
+	c.need(!follows(f) || cairn.Follows(f.GetSourceSystem()), "source_system", `of a feed from another Cairn must be "cairn" or begin with "cairn:", so that its groups are not sent back`)
 	c.zone(f.GetTimeZone())
 	if f.GetLanguage() != "" {
 		if tags := c.languages([]string{f.GetLanguage()}); len(tags) == 1 {

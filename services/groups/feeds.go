@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,8 @@ import (
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/formats"
+	"cairn.care/services/formats/bmlt"
+	"cairn.care/services/formats/cairn"
 	"cairn.care/services/formats/csv"
 	"cairn.care/services/formats/hsds"
 	"cairn.care/services/formats/meetingguide"
@@ -49,21 +52,21 @@ type feedServer struct {
 // readable are the formats that feeds may have, by name.
 func readable() map[string]formats.Format {
 	all := map[string]formats.Format{}
-	for _, f := range []formats.Format{hsds.Format{}, meetingguide.Format{}, csv.Format{}} {
+	for _, f := range []formats.Format{hsds.Format{}, meetingguide.Format{}, bmlt.Format{}, csv.Format{}, cairn.Format{}} {
 		all[f.Name()] = f
 	}
 	return all
 }
 
 // startFeeds serves feeds and works on their runs.
-func startFeeds(h *chassis.Host) error {
+func startFeeds(h *chassis.Host, roots *x509.CertPool) error {
 	valid, err := protovalidate.New()
 	if err != nil {
 		return fmt.Errorf("protovalidate: %w", err)
 	}
 	s := &feedServer{
 		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), peer: h.Peer, jobs: h.Jobs, atOnce: batchGroups,
-		fetch: outbound.New(outbound.Options{AllowPrivate: h.Config.AllowPrivateOutbound, Timeout: pullTimeout}),
+		fetch: outbound.New(outbound.Options{AllowPrivate: h.Config.AllowPrivateOutbound, Timeout: pullTimeout, RootCAs: roots}),
 	}
 	groupsv1.RegisterFeedsServiceServer(h, s)
 	h.Periodic = append(h.Periodic, feedsDue(), feedsTidy())

@@ -37,6 +37,9 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 	if err != nil || f.GetSource() != groupsv1.Feed_PULLED {
 		return badContent("the feed has no URL to get its content from")
 	}
+	if follows(f) {
+		return s.follow(ctx, run, feed, at, w)
+	}
 	header := http.Header{"Accept": {"application/json, text/csv, */*;q=0.5"}, "Accept-Encoding": {"gzip"}}
 	api := f.GetFormat() == hsds.Name && strings.HasSuffix(strings.TrimSuffix(at.Path, "/"), "/services")
 	switch {
@@ -81,6 +84,11 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 			}
 		}
 	}
+	return s.fetched(ctx, run, w)
+}
+
+// fetched leaves the run to be scanned.
+func (s *feedServer) fetched(ctx context.Context, run *runRow, w *contentWriter) error {
 	if w.bytes == 0 {
 		return badContent("the content is empty")
 	}

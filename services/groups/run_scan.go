@@ -46,6 +46,7 @@ type scanned struct {
 	digest   []byte
 	raw      []byte
 	rejected *formats.Rejected
+	removed  bool
 }
 
 // known is what the feed has of a record already.
@@ -74,6 +75,7 @@ type scanner struct {
 	refused  int64
 	toApply  int64
 	unplaced int64 // rows without an id
+	removed  int64 // items that the content says are gone
 }
 
 // scan goes through the content once: it finds what is new or changed, and what is absent, and stages both in batches. Nothing of
@@ -94,20 +96,23 @@ func (s *feedServer) scan(ctx context.Context, run *runRow, feed *feedRow, f *gr
 	if err := sc.duplicates(ctx); err != nil {
 		return err
 	}
-	absent := int64(0)
+	unsaid := int64(0)
 	if f.GetMode() == groupsv1.Feed_WHOLE && !run.Partial {
-		absent = feed.LiveItems - sc.live
+		unsaid = feed.LiveItems - sc.live
 	}
+	absent := unsaid + sc.removed
 	tooMany := absent > 0 && absent*100 > feed.LiveItems*int64(f.GetMaxRemovedPercent())
 	switch {
 	case tooMany && !run.Approved && !sc.again && !run.DryRun:
 		return sc.hold(ctx, absent)
 	case tooMany && !run.Approved && run.DryRun:
 		run.Held, run.Error = absent, sc.holdReason(absent)
-	case absent > 0:
+	case unsaid > 0:
 		if err := sc.stageAbsent(ctx); err != nil {
 			return err
 		}
+		run.GroupsToRemove = absent
+	default:
 		run.GroupsToRemove = absent
 	}
 	return sc.done(ctx)
@@ -159,7 +164,7 @@ func (sc *scanner) read(ctx context.Context, to chan<- []scanned) error {
 				return badContent("%s", err)
 			}
 			r.Row += before
-			s := scanned{row: int64(r.Row), id: r.ID, rejected: r.Rejected}
+			s := scanned{row: int64(r.Row), id: r.ID, rejected: r.Rejected, removed: r.Removed}
 			last = r.Row
 			if s.rejected != nil {
 				s.rejected.Row = r.Row
@@ -167,7 +172,7 @@ func (sc *scanner) read(ctx context.Context, to chan<- []scanned) error {
 			if s.rejected == nil {
 				s.rejected = badID(r)
 			}
-			if s.rejected == nil {
+			if s.rejected == nil && !s.removed {
 				hash.Reset()
 				hash.Write(salt)
 				hash.Write(r.Raw)
@@ -248,6 +253,11 @@ func (sc *scanner) window(ctx context.Context, w []scanned) error {
 			reject(r.rejected, r.row)
 		case !there && fresh[r.id]:
 			reject(duplicate(r.row, r.id), r.row)
+		case r.removed && there && k.state == itemLive:
+			stage = append(stage, []any{sc.run.ID, sc.run.Attempt, sc.place(0), r.row, r.id, []byte(nil), []byte(nil)})
+			sc.removed++
+		case r.removed:
+			sc.same++
 		case there && k.state == itemLive && string(k.digest) == string(r.digest):
 			sc.same++
 		case sc.again && r.row <= sc.run.AppliedRow:

@@ -371,7 +371,7 @@ type Feed struct {
 	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
 	// The feed's name for people; empty means the format's.
 	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
-	// How the content is written: "hsds", "meeting-guide", "bmlt" or "csv".
+	// How the content is written: "hsds", "meeting-guide", "bmlt", "csv", or "cairn" for the directory of another Cairn.
 	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
 	// The source_system of the feed's groups, unique among the organization's feeds; empty means the format's name.
 	SourceSystem string `protobuf:"bytes,5,opt,name=source_system,json=sourceSystem,proto3" json:"source_system,omitempty"`
@@ -810,7 +810,8 @@ func (x *RejectedRow) GetEffect() RejectedRow_Effect {
 // Where and when Cairn gets the content.
 type Feed_Pull struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The https URL of the content; for format "hsds" it may be that of an HSDS API, whose pages are then followed.
+	// The https URL of the content; for format "hsds" it may be that of an HSDS API, whose pages are then followed;
+	// for format "cairn" it is that of the other's /v1/directory:changes, of which each pull takes what is new.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// How long after the last pull the next one is due, 5 minutes to 31 days; absent means a day. After a failure it is longer.
 	Interval      *durationpb.Duration `protobuf:"bytes,2,opt,name=interval,proto3" json:"interval,omitempty"`
