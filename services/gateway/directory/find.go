@@ -30,7 +30,7 @@ func (f *faces) find(ctx context.Context, q *query, s span) ([]*groupsv1.Group, 
 		organization = "organizations/" + organization
 	}
 	if search == "" && terms == nil {
-		req := &groupsv1.ListDirectoryRequest{PageSize: int32(s.size), Skip: int32(s.skip()), Organization: organization} //nolint:gosec // bounded by query.span
+		req := &groupsv1.ListDirectoryRequest{PageSize: int32(s.size), Skip: int32(s.skip()), Organization: organization}
 		if !after.IsZero() {
 			req.UpdatedAfter = timestamppb.New(modified(after))
 		}

@@ -115,8 +115,14 @@ func (s *site) owner(o *partnersv1.Organization) context.Context {
 	return suitetest.Client(s.t.Context(), o.GetName(), "groups.read", "groups.write")
 }
 
+// answer is a response without its body.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // get asks for a path; headers come in pairs.
-func (s *site) get(path string, headers ...string) (*http.Response, []byte) {
+func (s *site) get(path string, headers ...string) (answer, []byte) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
@@ -136,7 +142,7 @@ func (s *site) get(path string, headers ...string) (*http.Response, []byte) {
 	if err := resp.Body.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	return resp, body
+	return answer{resp.StatusCode, resp.Header}, body
 }
 
 // json asks for a path that is there.
@@ -440,10 +446,10 @@ func TestRefusals(t *testing.T) {
 		"taxonomy_terms?parent_id=1":                              "parent_id: must be a UUID",
 	} {
 		resp, body := s.get("/hsds/v3/" + path)
-		var answer struct {
+		var fault struct {
 			Message string `json:"message"`
 		}
-		if err := json.Unmarshal(body, &answer); err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(answer.Message, want) || resp.Header.Get("Cache-Control") != "no-store" {
+		if err := json.Unmarshal(body, &fault); err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(fault.Message, want) || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("GET %s = %d %s, want %q", path, resp.StatusCode, body, want)
 		}
 	}
