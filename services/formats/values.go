@@ -138,6 +138,6 @@ func (r *rows) put(id string, row int) (first uint32) {
 	if first, ok := r.row[h]; ok {
 		return first
 	}
-	r.row[h] = uint32(min(row, math.MaxUint32)) //nolint:gosec // bounded just here
+	r.row[h] = uint32(min(row, math.MaxUint32))
 	return 0
 }

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -72,7 +73,7 @@ func (w *window) more() error {
 	for empty := 0; ; empty++ {
 		n, err := w.r.Read(w.buf[rest:cap(w.buf)])
 		w.buf = w.buf[:rest+n]
-		if err == io.EOF { //nolint:errorlint // readers return it bare
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err == nil && n == 0 && empty > 100 {

@@ -1,31 +1,15 @@
-// Package all knows every feed format by its name.
+// Package all knows every outward format by its name.
 package all
 
 import (
 	"fmt"
 
 	"cairn.care/services/formats"
-	"cairn.care/services/formats/bmlt"
 	"cairn.care/services/formats/csv"
 	"cairn.care/services/formats/hsds"
 	"cairn.care/services/formats/ical"
 	"cairn.care/services/formats/meetingguide"
 )
-
-// Formats returns the formats in which feeds are read.
-func Formats() []formats.Format {
-	return []formats.Format{hsds.Format{}, meetingguide.Format{}, bmlt.Format{}, csv.Format{}}
-}
-
-// ByName returns the format that a feed calls by a name.
-func ByName(name string) (formats.Format, bool) {
-	for _, f := range Formats() {
-		if f.Name() == name {
-			return f, true
-		}
-	}
-	return nil, false
-}
 
 // Writer writes groups one after another: Begin, the records with Between between them, End. A record may be empty, since a
 // format leaves out groups that it would show as what they are not.

@@ -12,18 +12,14 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/formats"
 	"cairn.care/services/formats/all"
+	"cairn.care/services/formats/bmlt"
+	"cairn.care/services/formats/formatstest"
+	"cairn.care/services/formats/hsds"
+	"cairn.care/services/formats/meetingguide"
 )
 
-func TestByName(t *testing.T) {
+func TestLosses(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"hsds", "meeting-guide", "bmlt", "csv"} {
-		if f, ok := all.ByName(name); !ok || f.Name() != name {
-			t.Errorf("%s is %v, %v", name, f, ok)
-		}
-	}
-	if f, ok := all.ByName("ical"); ok {
-		t.Errorf("feeds are read as %v", f)
-	}
 	g := &groupsv1.Group{Name: "groups/0192d7a5-0000-7000-8000-000000000001", Title: "A", Format: groupsv1.Group_ONLINE, SideEffects: []groupsv1.Group_SideEffect{groupsv1.Group_FATIGUE}}
 	for _, name := range []string{"hsds", "meeting-guide", "csv", "ical"} {
 		if _, err := all.Losses(name, formats.Listing{Group: g}); err != nil {
@@ -103,11 +99,8 @@ func (r repeat) Read(p []byte) (int, error) { return copy(p, r), nil }
 
 // Hostile feeds end in a sentence, and hold no memory to speak of while they are read.
 func TestHostile(t *testing.T) { //nolint:paralleltest // measures memory
-	for name, id := range map[string]string{"meeting-guide": "slug", "bmlt": "id_bigint", "hsds": "id"} {
-		format, ok := all.ByName(name)
-		if !ok {
-			t.Fatal(name)
-		}
+	for id, format := range map[string]formats.Format{"slug": meetingguide.Format{}, "id_bigint": bmlt.Format{}, "id": hsds.Format{}} {
+		name := format.Name()
 		for _, h := range hostiles(id) {
 			t.Run(name+"/"+h.name, func(t *testing.T) {
 				said, n := "", 0
@@ -141,5 +134,24 @@ func TestHostile(t *testing.T) { //nolint:paralleltest // measures memory
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkWrite writes a group whose every field says something.
+func BenchmarkWrite(b *testing.B) {
+	g := formatstest.Group().Example(7)
+	for _, name := range []string{"hsds", "meeting-guide", "csv"} {
+		b.Run(name, func(b *testing.B) {
+			w, ok := all.WriterOf(name)
+			if !ok {
+				b.Fatal("no writer")
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, losses, err := w.Write(formats.Listing{Group: g}); err != nil || len(losses) == 0 {
+					b.Fatal(losses, err)
+				}
+			}
+		})
 	}
 }

@@ -165,7 +165,7 @@ func (l *layout) id(row int, cells []string) (string, *formats.Rejected) {
 			title = c
 			fallthrough
 		case "venue.label", "venue.address.address_lines", "venue.address.locality", "venue.address.postal_code", "format":
-			fmt.Fprintf(of, "%s=%s\n", p, plain(c))
+			of.Write([]byte(p + "=" + plain(c) + "\n"))
 		}
 	}
 	switch {

@@ -301,7 +301,7 @@ func (r *reader) day(path, text string) (*date.Date, bool) {
 		r.reject(path, "must be a date such as 2026-04-07")
 		return nil, false
 	}
-	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, true //nolint:gosec // a year has four digits
+	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, true
 }
 
 // fee reads the fee and its currency.
@@ -327,7 +327,7 @@ func (r *reader) fee() {
 	if r.group.GetCost().GetType() == 0 {
 		r.group.Cost.Type = groupsv1.Group_Cost_FEE
 	}
-	r.group.Cost.Amount = &money.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)} //nolint:gosec // nine digits
+	r.group.Cost.Amount = &money.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)}
 }
 
 // assume fills what a table often leaves out, and a group needs.

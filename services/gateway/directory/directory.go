@@ -5,6 +5,7 @@ package directory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ type Options struct {
 	Peer      func(service string) grpc.ClientConnInterface // connection to a service
 	PublicURL string                                        // under which callers reach the gateway
 	Clock     clock.Clock                                   // the system's if nil
+	FeedPage  int32                                         // groups of a feed that are held at a time; 500 if 0
 }
 
 // Route is a path and what answers GET there. An error that is returned, nothing having been written, is answered in the
@@ -51,7 +53,8 @@ func Handlers(o Options) Routes {
 		o.Clock = clock.System{}
 	}
 	f := &faces{
-		groups: groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
+		feedPage: cmp.Or(o.FeedPage, 500),
+		groups:   groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
 		search: groupsv1.NewDirectoryServiceClient(o.Peer("groups")), partners: partnersv1.NewPartnersServiceClient(o.Peer("partners")),
 		sessions: schedulingv1.NewSchedulingServiceClient(o.Peer("scheduling")), publicURL: o.PublicURL, clock: o.Clock,
 	}
@@ -67,6 +70,7 @@ type faces struct {
 	sessions  schedulingv1.SchedulingServiceClient
 	publicURL string
 	clock     clock.Clock
+	feedPage  int32
 
 	owners owners
 }
@@ -194,6 +198,8 @@ func writeJSON(w http.ResponseWriter, doc any) error {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body.Bytes()) // fails only when the caller has gone
+	if _, err := w.Write(body.Bytes()); err != nil {
+		return nil //nolint:nilerr // the caller has gone
+	}
 	return nil
 }

@@ -14,9 +14,6 @@ import (
 	"cairn.care/services/formats/all"
 )
 
-// feedPage is how many groups of a feed are held at a time.
-const feedPage = 500
-
 // feeds returns the directory as one file each.
 func (f *faces) feeds() []Route {
 	return []Route{
@@ -30,7 +27,7 @@ func (f *faces) feeds() []Route {
 func (f *faces) feed(format, file string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q := readQuery(r, "organization", "updated_after")
-		req := &groupsv1.ListDirectoryRequest{PageSize: feedPage, Organization: q.text("organization")}
+		req := &groupsv1.ListDirectoryRequest{PageSize: f.feedPage, Organization: q.text("organization")}
 		if after := q.instant("updated_after"); !after.IsZero() {
 			req.UpdatedAfter = timestamppb.New(after)
 		}

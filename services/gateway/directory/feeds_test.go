@@ -1,12 +1,17 @@
 package directory_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +19,8 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracing "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -25,6 +32,7 @@ import (
 	"cairn.care/services/formats/formatstest"
 	"cairn.care/services/formats/meetingguide"
 	"cairn.care/services/gateway"
+	"cairn.care/services/gateway/directory"
 	"cairn.care/services/groups"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
@@ -134,6 +142,86 @@ func TestFeeds(t *testing.T) {
 			t.Errorf("%s = %d: %s", query, resp.StatusCode, body)
 		}
 	}
+}
+
+// A feed is whole whatever the pages that it is read by, and who is cut off notices.
+func TestFeedPages(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	hope := s.organization("Hope House")
+	var want []string
+	for i := range 5 {
+		g := s.group(hope, fmt.Sprintf("Circle %d", i), func(g *groupsv1.Group) {
+			if i == 0 || i == 3 {
+				g.RegularTimes[0].Rrule = "FREQ=MONTHLY;BYDAY=2TU" // left out
+			}
+		})
+		if i != 0 && i != 3 {
+			want = append(want, id(g.GetName()))
+		}
+	}
+	for _, size := range []int32{1, 2, 3, 5, 6} {
+		mux := http.NewServeMux()
+		var broken atomic.Bool
+		peer := func(service string) grpc.ClientConnInterface {
+			if service != "groups" {
+				service = "partners"
+			}
+			return breaking{s.suite.ConnAs("gateway", service), &broken}
+		}
+		for _, face := range directory.Handlers(directory.Options{Peer: peer, PublicURL: "http://cairn.test", FeedPage: size}).Streams {
+			mux.HandleFunc("GET "+face.Path, func(w http.ResponseWriter, r *http.Request) {
+				if err := face.Handle(w, r); err != nil {
+					http.Error(w, err.Error(), http.StatusInternalServerError)
+				}
+			})
+		}
+		server := httptest.NewServer(mux)
+		s := &site{t, s.suite, server.URL, s.groups}
+		_, body := s.get("/feeds/meetings.json")
+		f := formatstest.Read(t, meetingguide.Format{}, strings.NewReader(string(body)), formats.Options{})
+		var got []string
+		for _, e := range f.Entries {
+			got = append(got, e.Group.GetExternalId())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by pages of %d: %v, want %v", size, got, want)
+		}
+		broken.Store(true)
+		err := whole(t, server.URL+"/feeds/meetings.json")
+		if (err == nil) != (size >= 5) {
+			t.Errorf("by pages of %d, cut off after the first: %v", size, err)
+		}
+		server.Close()
+	}
+}
+
+// whole says why a document does not arrive whole.
+func whole(t *testing.T, url string) error {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return errors.Join(err, resp.Body.Close())
+}
+
+// breaking is a connection that, when it is broken, gives no second page.
+type breaking struct {
+	grpc.ClientConnInterface
+	broken *atomic.Bool
+}
+
+func (c breaking) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if req, ok := args.(*groupsv1.ListDirectoryRequest); ok && req.GetPageToken() != "" && c.broken.Load() {
+		return status.Error(codes.Unavailable, "the line is cut")
+	}
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
 // Anybody subscribes to a public group's sessions, and sees that one is cancelled or moved.
