@@ -29,11 +29,11 @@ const (
 )
 
 // namespace is that of the identifiers that HSDS wants and Cairn has none for: RFC 9562 version 5, made from this and a path.
-const namespace = "b7f2a3a0-7d1e-5c43-9a55-3f1d6f0c8a21"
+var namespace = uuid.MustParse("b7f2a3a0-7d1e-5c43-9a55-3f1d6f0c8a21")
 
 // derivedID returns the identifier of a part of something: always the same for the same path.
 func derivedID(of, part string) string {
-	return uuid.NewSHA1(uuid.MustParse(namespace), []byte(of+"/"+part)).String()
+	return uuid.NewSHA1(namespace, []byte(of+"/"+part)).String()
 }
 
 // LocationID returns the id of the service_at_location of the service with that id, as Cairn writes it: the same UUID but

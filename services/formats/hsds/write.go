@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/language/display"
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/money"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -49,9 +50,13 @@ func (w *writer) rest(s *Service) error {
 	if err != nil {
 		return fmt.Errorf("write the service: %w", err)
 	}
-	e, rejected := Format{}.Entry(formats.Record{Row: 1, ID: w.id, Raw: raw}, formats.Options{})
+	r := &reader{row: 1, g: &groupsv1.Group{ExternalId: w.id, SourceSystem: Name}, checked: true}
+	e := r.entry(raw)
 	if e == nil { // a group that is older than a rule of today
-		w.lose(orElse(rejected[0].Field, "title"), "a reader of Cairn's would refuse it: %s", rejected[0].Reason)
+		w.lose(orElse(r.rejected[0].Field, "title"), "a reader of Cairn's would refuse it: %s", r.rejected[0].Reason)
+		return nil
+	}
+	if e.Closed == formats.Closed(w.g) && proto.Equal(formats.Said(w.g), formats.Said(e.Group)) {
 		return nil
 	}
 	rest, _, err := formats.Rest(w.g, e)
