@@ -50,13 +50,11 @@ func (s *server) ListAttendance(ctx context.Context, req *schedulingv1.ListAtten
 	}); err != nil {
 		return nil, err
 	}
-	resp := &schedulingv1.ListAttendanceResponse{}
-	if len(found) > size {
-		found = found[:size]
-		if resp.NextPageToken, err = page.Encode(found[size-1].MembershipID, query...); err != nil {
-			return nil, err
-		}
+	found, next, err := page.Cut(found, size, func(r attendanceRow) uuid.UUID { return r.MembershipID }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &schedulingv1.ListAttendanceResponse{NextPageToken: next}
 	for _, row := range found {
 		resp.Attendances = append(resp.Attendances, row.toProto())
 	}

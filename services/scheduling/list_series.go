@@ -52,13 +52,11 @@ func (s *server) ListSeries(ctx context.Context, req *schedulingv1.ListSeriesReq
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list series: %w", err)
 	}
-	resp := &schedulingv1.ListSeriesResponse{}
-	if len(found) > size {
-		found = found[:size]
-		if resp.NextPageToken, err = page.Encode(found[size-1].ID, query...); err != nil {
-			return nil, err
-		}
+	found, next, err := page.Cut(found, size, func(r seriesRow) uuid.UUID { return r.ID }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &schedulingv1.ListSeriesResponse{NextPageToken: next}
 	for _, row := range found {
 		resp.Series = append(resp.Series, row.toProto(now))
 	}

@@ -58,13 +58,11 @@ func (s *server) ListSessions(ctx context.Context, req *schedulingv1.ListSession
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
-	resp := &schedulingv1.ListSessionsResponse{}
-	if len(found) > size {
-		found = found[:size]
-		if resp.NextPageToken, err = page.Encode(sessionCursor{found[size-1].StartTime, found[size-1].ID}, query...); err != nil {
-			return nil, err
-		}
+	found, next, err := page.Cut(found, size, func(r sessionRow) sessionCursor { return sessionCursor{r.StartTime, r.ID} }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &schedulingv1.ListSessionsResponse{NextPageToken: next}
 	for _, row := range found {
 		session, err := row.toProto()
 		if err != nil {

@@ -8,9 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/internal/suitetest"
 )
 
 // push sends a Meeting Guide feed with these meetings.
@@ -28,6 +31,15 @@ func (f *fixture) push(feed string, meetings string) {
 	}
 }
 
+func (f *fixture) newMember(org string) string {
+	f.t.Helper()
+	m, err := f.members.CreateMember(f.owner, &membershipv1.CreateMemberRequest{Member: &membershipv1.Member{Organization: org, Alias: "Wren", Role: membershipv1.Member_SURVIVOR}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return m.GetName()
+}
+
 // coming returns the wall-clock starts of the group's sessions that take place.
 func (f *fixture) coming(group string) (starts []string) {
 	f.t.Helper()
@@ -41,6 +53,12 @@ func (f *fixture) coming(group string) (starts []string) {
 func TestFeedsArePlanned(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
+	org, err := partnersv1.NewPartnersServiceClient(f.Conn("partners")).CreateOrganization(suitetest.Platform(t.Context(), "partners.write"),
+		&partnersv1.CreateOrganizationRequest{Organization: &partnersv1.Organization{DisplayName: "Partner", Kind: partnersv1.Organization_NONPROFIT}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.owner = suitetest.Client(t.Context(), org.GetName(), "groups.read", "groups.write", "members.write", "members.read", "schedule.read")
 	made, err := groupsv1.NewFeedsServiceClient(f.Conn("groups")).CreateFeed(f.owner, &groupsv1.CreateFeedRequest{Feed: &groupsv1.Feed{
 		Format: "meeting-guide", TimeZone: "Europe/Berlin", MaxRemovedPercent: new(int32(100)),
 	}})
@@ -69,7 +87,9 @@ func TestFeedsArePlanned(t *testing.T) {
 		got := f.coming(g.GetName())
 		return len(got) == 54 && got[0] == "2027-03-09T18:30:00"
 	})
-	f.newMembership(g.GetName())
+	if _, err := f.members.CreateMembership(f.owner, &membershipv1.CreateMembershipRequest{Group: g.GetName(), Member: f.newMember(org.GetName())}); err != nil {
+		t.Fatal(err)
+	}
 
 	f.push(made.GetName(), fmt.Sprintf(meeting, "circle", "19:00")+","+fmt.Sprintf(meeting, "other", "12:00"))
 	eventually(t, "the Tuesdays are later", func() bool {
