@@ -65,19 +65,17 @@ func (s *server) ListDirectory(ctx context.Context, req *groupsv1.ListDirectoryR
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list directory: %w", err)
 	}
-	resp, now := &groupsv1.ListDirectoryResponse{TotalSize: cur.Total}, s.clock.Now()
-	for i := range list[:min(size, len(list))] {
+	list, next, err := page.Cut(list, size, func(r groupRow) directoryCursor { return directoryCursor{ID: r.ID, Total: cur.Total} }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp, now := &groupsv1.ListDirectoryResponse{TotalSize: cur.Total, NextPageToken: next}, s.clock.Now()
+	for i := range list {
 		g, err := list[i].toProto(now)
 		if err != nil {
 			return nil, err
 		}
 		resp.Groups = append(resp.Groups, g)
-	}
-	if len(list) > size {
-		next := directoryCursor{ID: list[size-1].ID, Total: cur.Total}
-		if resp.NextPageToken, err = page.Encode(next, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

@@ -66,15 +66,13 @@ func (s *duplicateServer) ListDuplicates(ctx context.Context, req *groupsv1.List
 		if err != nil {
 			return err
 		}
-		pairs := make([]*pairRow, min(size, len(items)))
+		items, resp.NextPageToken, err = page.Cut(items, size, func(i *item) keysetCursor { return keysetCursor{Key: i.Key, ID: i.ID} }, bound...)
+		if err != nil {
+			return err
+		}
+		pairs := make([]*pairRow, len(items))
 		for i := range pairs {
 			pairs[i] = &items[i].pairRow
-		}
-		if len(items) > size {
-			last := items[size-1]
-			if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.Key, ID: last.ID}, bound...); err != nil {
-				return err
-			}
 		}
 		resp.Duplicates, err = s.toProtos(ctx, tx, t, pairs)
 		return err

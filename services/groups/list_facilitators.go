@@ -69,19 +69,17 @@ func (s *server) ListFacilitators(ctx context.Context, req *groupsv1.ListFacilit
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list facilitators: %w", err)
 	}
-	resp := &groupsv1.ListFacilitatorsResponse{}
-	for i := range items[:min(size, len(items))] {
+	items, next, err := page.Cut(items, size, func(i item) keysetCursor { return keysetCursor{Key: i.key, ID: i.ID} }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &groupsv1.ListFacilitatorsResponse{NextPageToken: next}
+	for i := range items {
 		f, err := items[i].toProto()
 		if err != nil {
 			return nil, err
 		}
 		resp.Facilitators = append(resp.Facilitators, f)
-	}
-	if len(items) > size {
-		last := items[size-1]
-		if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.key, ID: last.ID}, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

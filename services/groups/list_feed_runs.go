@@ -59,15 +59,13 @@ func (s *feedServer) ListFeedRuns(ctx context.Context, req *groupsv1.ListFeedRun
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	resp := &groupsv1.ListFeedRunsResponse{}
-	for i := range items[:min(size, len(items))] {
-		resp.FeedRuns = append(resp.FeedRuns, items[i].toProto())
+	items, next, err := page.Cut(items, size, func(i item) keysetCursor { return keysetCursor{Key: i.Key, ID: i.ID} }, bound...)
+	if err != nil {
+		return nil, err
 	}
-	if len(items) > size {
-		last := items[size-1]
-		if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.Key, ID: last.ID}, bound...); err != nil {
-			return nil, err
-		}
+	resp := &groupsv1.ListFeedRunsResponse{NextPageToken: next}
+	for i := range items {
+		resp.FeedRuns = append(resp.FeedRuns, items[i].toProto())
 	}
 	return resp, nil
 }

@@ -65,19 +65,17 @@ func (s *feedServer) ListFeeds(ctx context.Context, req *groupsv1.ListFeedsReque
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list feeds: %w", err)
 	}
-	resp := &groupsv1.ListFeedsResponse{}
-	for i := range items[:min(size, len(items))] {
+	items, next, err := page.Cut(items, size, func(i item) keysetCursor { return keysetCursor{Key: i.Key, ID: i.ID} }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &groupsv1.ListFeedsResponse{NextPageToken: next}
+	for i := range items {
 		f, err := items[i].toProto()
 		if err != nil {
 			return nil, err
 		}
 		resp.Feeds = append(resp.Feeds, f)
-	}
-	if len(items) > size {
-		last := items[size-1]
-		if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.Key, ID: last.ID}, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

@@ -58,8 +58,12 @@ func (s *server) ListGroupRevisions(ctx context.Context, req *groupsv1.ListGroup
 	if !there {
 		return nil, fault.NotFound(req.GetParent())
 	}
-	resp := &groupsv1.ListGroupRevisionsResponse{}
-	for _, r := range list[:min(size, len(list))] {
+	list, next, err := page.Cut(list, size, func(r row) int64 { return r.Revision }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &groupsv1.ListGroupRevisionsResponse{NextPageToken: next}
+	for _, r := range list {
 		rev := &groupsv1.GroupRevision{}
 		if err := proto.Unmarshal(r.Fields, rev); err != nil {
 			return nil, fmt.Errorf("decode revision %d of group %s: %w", r.Revision, id, err)
@@ -71,11 +75,6 @@ func (s *server) ListGroupRevisions(ctx context.Context, req *groupsv1.ListGroup
 		}
 		rev.Change = groupsv1.GroupRevision_Change(r.Change)
 		resp.GroupRevisions = append(resp.GroupRevisions, rev)
-	}
-	if len(list) > size {
-		if resp.NextPageToken, err = page.Encode(list[size-1].Revision, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

@@ -81,19 +81,17 @@ func (s *server) ListGroups(ctx context.Context, req *groupsv1.ListGroupsRequest
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
-	resp, now := &groupsv1.ListGroupsResponse{}, s.clock.Now()
-	for i := range items[:min(size, len(items))] {
+	items, next, err := page.Cut(items, size, func(i item) keysetCursor { return keysetCursor{Key: i.key, ID: i.ID} }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp, now := &groupsv1.ListGroupsResponse{NextPageToken: next}, s.clock.Now()
+	for i := range items {
 		g, err := items[i].toProto(now)
 		if err != nil {
 			return nil, err
 		}
 		resp.Groups = append(resp.Groups, g)
-	}
-	if len(items) > size {
-		last := items[size-1]
-		if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.key, ID: last.ID}, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

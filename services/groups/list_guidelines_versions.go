@@ -75,11 +75,9 @@ func (s *server) ListGuidelinesVersions(ctx context.Context, req *groupsv1.ListG
 	for _, v := range list {
 		v.Name = fmt.Sprintf("%s/guidelinesVersions/%d", req.GetParent(), v.GetVersion())
 	}
-	resp := &groupsv1.ListGuidelinesVersionsResponse{GuidelinesVersions: list[:min(size, len(list))]}
-	if len(list) > size {
-		if resp.NextPageToken, err = page.Encode(list[size-1].GetVersion(), bound...); err != nil {
-			return nil, err
-		}
+	list, next, err := page.Cut(list, size, (*groupsv1.GuidelinesVersion).GetVersion, bound...)
+	if err != nil {
+		return nil, err
 	}
-	return resp, nil
+	return &groupsv1.ListGuidelinesVersionsResponse{GuidelinesVersions: list, NextPageToken: next}, nil
 }

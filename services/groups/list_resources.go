@@ -71,19 +71,17 @@ func (s *server) ListResources(ctx context.Context, req *groupsv1.ListResourcesR
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list resources: %w", err)
 	}
-	resp := &groupsv1.ListResourcesResponse{}
-	for i := range items[:min(size, len(items))] {
+	items, next, err := page.Cut(items, size, func(i item) keysetCursor { return keysetCursor{Key: i.key, ID: i.ID} }, bound...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &groupsv1.ListResourcesResponse{NextPageToken: next}
+	for i := range items {
 		m, err := items[i].toProto()
 		if err != nil {
 			return nil, err
 		}
 		resp.Resources = append(resp.Resources, m)
-	}
-	if len(items) > size {
-		last := items[size-1]
-		if resp.NextPageToken, err = page.Encode(keysetCursor{Key: last.key, ID: last.ID}, bound...); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

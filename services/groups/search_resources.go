@@ -79,18 +79,17 @@ func (s *server) SearchResources(ctx context.Context, req *groupsv1.SearchResour
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("search resources: %w", err)
 	}
-	resp := &groupsv1.SearchResourcesResponse{}
-	for i := range items[:min(size, len(items))] {
+	items, next, err := page.Cut(items, size, func(i item) resourceCursor { return i.at }, "SearchResources", bound)
+	if err != nil {
+		return nil, err
+	}
+	resp := &groupsv1.SearchResourcesResponse{NextPageToken: next}
+	for i := range items {
 		m, err := items[i].toProto()
 		if err != nil {
 			return nil, err
 		}
 		resp.Resources = append(resp.Resources, m)
-	}
-	if len(items) > size {
-		if resp.NextPageToken, err = page.Encode(items[size-1].at, "SearchResources", bound); err != nil {
-			return nil, err
-		}
 	}
 	return resp, nil
 }

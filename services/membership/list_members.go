@@ -51,13 +51,11 @@ func (s *server) ListMembers(ctx context.Context, req *membershipv1.ListMembersR
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list members: %w", err)
 	}
-	resp := new(membershipv1.ListMembersResponse)
-	if len(rows) > size {
-		rows = rows[:size]
-		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, query...); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(r *memberRow) uuid.UUID { return r.ID }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &membershipv1.ListMembersResponse{NextPageToken: next}
 	for _, r := range rows {
 		m, err := r.toProto()
 		if err != nil {

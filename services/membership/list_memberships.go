@@ -64,13 +64,11 @@ func (s *server) ListMemberships(ctx context.Context, req *membershipv1.ListMemb
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list memberships: %w", err)
 	}
-	resp := new(membershipv1.ListMembershipsResponse)
-	if len(rows) > size {
-		rows = rows[:size]
-		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, query...); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(r *membershipRow) uuid.UUID { return r.ID }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &membershipv1.ListMembershipsResponse{NextPageToken: next}
 	for _, r := range rows {
 		resp.Memberships = append(resp.Memberships, r.toProto())
 	}

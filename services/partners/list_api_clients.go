@@ -44,14 +44,11 @@ func (s *partnersServer) ListApiClients(ctx context.Context, req *partnersv1.Lis
 	if err != nil {
 		return nil, fmt.Errorf("list clients: %w", err)
 	}
-	resp := new(partnersv1.ListApiClientsResponse)
-	if len(rows) > size {
-		rows = rows[:size]
-		last := rows[size-1]
-		if resp.NextPageToken, err = page.Encode(apiClientCursor{Time: last.CreateTime, ID: last.ID}, query...); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(r *apiClientRow) apiClientCursor { return apiClientCursor{Time: r.CreateTime, ID: r.ID} }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &partnersv1.ListApiClientsResponse{NextPageToken: next}
 	for _, r := range rows {
 		c, err := r.toProto()
 		if err != nil {

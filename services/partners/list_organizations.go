@@ -64,18 +64,16 @@ func (s *partnersServer) ListOrganizations(ctx context.Context, req *partnersv1.
 	if err != nil {
 		return nil, fmt.Errorf("list organizations: %w", err)
 	}
-	resp := new(partnersv1.ListOrganizationsResponse)
-	if len(rows) > size {
-		rows = rows[:size]
-		last := rows[size-1]
-		next := organizationCursor{ID: last.ID, Time: last.CreateTime}
+	rows, next, err := page.Cut(rows, size, func(r *organizationRow) organizationCursor {
 		if order.Field == "display_name" {
-			next = organizationCursor{ID: last.ID, Name: last.DisplayName}
+			return organizationCursor{ID: r.ID, Name: r.DisplayName}
 		}
-		if resp.NextPageToken, err = page.Encode(next, query...); err != nil {
-			return nil, err
-		}
+		return organizationCursor{ID: r.ID, Time: r.CreateTime}
+	}, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &partnersv1.ListOrganizationsResponse{NextPageToken: next}
 	for _, r := range rows {
 		o, err := r.toProto()
 		if err != nil {

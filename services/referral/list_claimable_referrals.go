@@ -31,13 +31,11 @@ func (s *server) ListClaimableReferrals(ctx context.Context, req *referralv1.Lis
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list claimable referrals: %w", err)
 	}
-	resp := &referralv1.ListClaimableReferralsResponse{}
-	if len(rows) > size {
-		rows = rows[:size]
-		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, "ListClaimableReferrals"); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(r *row) uuid.UUID { return r.ID }, "ListClaimableReferrals")
+	if err != nil {
+		return nil, err
 	}
+	resp := &referralv1.ListClaimableReferralsResponse{NextPageToken: next}
 	for _, r := range rows {
 		m, err := s.toProto(r, claimable)
 		if err != nil {

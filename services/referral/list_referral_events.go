@@ -41,13 +41,11 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 		return nil, fault.NotFound(req.GetParent())
 	}
 	r := found[0]
-	resp := &referralv1.ListReferralEventsResponse{}
-	if len(rows) > size {
-		rows = rows[:size]
-		if resp.NextPageToken, err = page.Encode(rows[size-1].Number, "ListReferralEvents", id); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(e *eventRow) int64 { return e.Number }, "ListReferralEvents", id)
+	if err != nil {
+		return nil, err
 	}
+	resp := &referralv1.ListReferralEventsResponse{NextPageToken: next}
 	for _, e := range rows {
 		note, err := s.open(r, eventNoteField(e.Number), e.Note)
 		if err != nil {

@@ -58,13 +58,11 @@ func (s *server) ListReferrals(ctx context.Context, req *referralv1.ListReferral
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list referrals: %w", err)
 	}
-	resp := &referralv1.ListReferralsResponse{}
-	if len(rows) > size {
-		rows = rows[:size]
-		if resp.NextPageToken, err = page.Encode(rows[size-1].ID, query...); err != nil {
-			return nil, err
-		}
+	rows, next, err := page.Cut(rows, size, func(r *row) uuid.UUID { return r.ID }, query...)
+	if err != nil {
+		return nil, err
 	}
+	resp := &referralv1.ListReferralsResponse{NextPageToken: next}
 	for _, r := range rows {
 		m, err := s.toShortProto(r, viewFor(tenant, r))
 		if err != nil {

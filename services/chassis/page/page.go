@@ -59,6 +59,16 @@ func Encode[T any](cursor T, query ...any) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
+// Cut returns the rows of a page out of those that were read, one more than its size, and the token of the page that follows,
+// "" if that one was not there: the cursor of the page's last row, bound to the query as by [Encode].
+func Cut[R, C any](rows []R, size int, cursor func(R) C, query ...any) (page []R, next string, err error) {
+	if len(rows) <= size {
+		return rows, "", nil
+	}
+	next, err = Encode(cursor(rows[size-1]), query...)
+	return rows[:size], next, err
+}
+
 // Decode returns the cursor of a token, false for the empty token (first page). A token
 // that is damaged or was made by another query is INVALID_ARGUMENT on page_token.
 func Decode[T any](tok string, query ...any) (T, bool, error) {
