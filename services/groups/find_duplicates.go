@@ -1,10 +1,14 @@
 package groups
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,20 +68,19 @@ func (w *findWorker) Work(ctx context.Context, _ *river.Job[findArgs]) error {
 // likeGroup is a group that is compared with others.
 type likeGroup struct {
 	groupRow
-	group         *groupsv1.Group
-	whole, public *dup.Listing // public is nil for a group that the public does not see
-	keys          []int64      // nil: it cannot be a duplicate
+	whole *dup.Listing // nil: it cannot be a duplicate
+	seen  *dup.Listing // of what is public; nil: not looked at yet
+	body  *groupsv1.Group
 }
 
 // find compares the next groups that have changed with those that they share a key with. It returns whether there are more.
 func (s *duplicateServer) find(ctx context.Context) (more bool, err error) {
 	err = s.db.Tx(auth.WithTenant(ctx, auth.Tenant{All: true}), func(tx pgx.Tx) error {
-		changed, err := s.nextChanged(ctx, tx)
-		if err != nil || len(changed) == 0 {
+		f := &finder{tx: tx, now: s.clock.Now(), zones: dup.Zones{}, groups: map[uuid.UUID]*likeGroup{}}
+		if err := f.next(ctx); err != nil || len(f.groups) == 0 {
 			return err
 		}
-		more = len(changed) == findChunk
-		f := &finder{server: s, tx: tx, now: s.clock.Now(), groups: changed}
+		more = len(f.groups) == findChunk
 		return f.run(ctx)
 	})
 	if err != nil {
@@ -86,24 +89,72 @@ func (s *duplicateServer) find(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// nextChanged reads the groups behind the cursor and moves it. Nothing is behind it for whom another process has it.
-func (s *duplicateServer) nextChanged(ctx context.Context, tx pgx.Tx) (map[uuid.UUID]*likeGroup, error) {
+// prepare takes from a group what it is compared by.
+func (g *likeGroup) prepare(zones dup.Zones) (err error) {
+	if g.DeleteTime != nil || g.MergedInto != nil || g.State == int32(groupsv1.Group_ARCHIVED) {
+		return nil
+	}
+	if g.body, err = g.toProto(g.UpdateTime); err != nil {
+		return err
+	}
+	g.whole = zones.Of(g.body)
+	return nil
+}
+
+// public returns what everybody sees of a group, nil when nobody does.
+func (g *likeGroup) public(zones dup.Zones) *dup.Listing {
+	if g.State != int32(groupsv1.Group_PUBLISHED) && g.State != int32(groupsv1.Group_PAUSED) {
+		return nil
+	}
+	if g.seen == nil {
+		seen, _ := split(g.body)
+		g.seen = zones.Of(seen)
+	}
+	return g.seen
+}
+
+// compare returns what speaks for two groups being one; false when nobody may be asked. Of two organizations only what is public
+// is compared: a score would tell one what the other keeps private.
+func (g *likeGroup) compare(h *likeGroup, zones dup.Zones) (dup.Verdict, bool) {
+	switch {
+	case g.whole == nil || h.whole == nil:
+		return dup.Verdict{}, false
+	case g.OrgID == h.OrgID:
+		return dup.Compare(g.whole, h.whole), true
+	}
+	x, y := g.public(zones), h.public(zones)
+	if x == nil || y == nil {
+		return dup.Verdict{}, false
+	}
+	return dup.Compare(x, y), true
+}
+
+// finder is one chunk of the search.
+type finder struct {
+	tx     pgx.Tx
+	now    time.Time
+	zones  dup.Zones
+	groups map[uuid.UUID]*likeGroup
+}
+
+// next reads the groups behind the cursor and moves it. Nothing is behind it while another process has it.
+func (f *finder) next(ctx context.Context) error {
 	var generation, current int64
 	var xid uint64
 	var id uuid.UUID
-	err := tx.QueryRow(ctx, `
+	err := f.tx.QueryRow(ctx, `
 		SELECT c.generation, f.generation, c.xid, c.id FROM duplicate_cursor c, change_feed f FOR UPDATE OF c SKIP LOCKED`).
 		Scan(&generation, &current, &xid, &id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read cursor: %w", err)
+		return fmt.Errorf("read cursor: %w", err)
 	}
 	if generation != current { // restored elsewhere: the feed has begun anew
 		xid, id = 0, uuid.Nil
 	}
-	rows, err := tx.Query(ctx, `
+	rows, err := f.tx.Query(ctx, `
 		SELECT `+groupColumns+`, g.changed_xid
 		FROM groups g
 		JOIN availability a ON a.group_id = g.id
@@ -111,78 +162,41 @@ func (s *duplicateServer) nextChanged(ctx context.Context, tx pgx.Tx) (map[uuid.
 		WHERE (g.changed_xid, g.id) > (@xid::xid8, @id::uuid) AND g.changed_xid < pg_snapshot_xmin(pg_current_snapshot())
 		ORDER BY g.changed_xid, g.id LIMIT @limit`, pgx.NamedArgs{"xid": xid, "id": id, "limit": findChunk})
 	if err != nil {
-		return nil, fmt.Errorf("read changed groups: %w", err)
+		return fmt.Errorf("read changed groups: %w", err)
 	}
-	out := map[uuid.UUID]*likeGroup{}
 	if _, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
-		f := &likeGroup{}
-		if err := f.scan(withMore{row, []any{&xid}}); err != nil {
+		g := &likeGroup{}
+		if err := g.scan(withMore{row, []any{&xid}}); err != nil {
 			return struct{}{}, err
 		}
-		id = f.ID
-		out[id] = f
-		return struct{}{}, f.prepare()
+		id = g.ID
+		f.groups[id] = g
+		return struct{}{}, g.prepare(f.zones)
 	}); err != nil {
-		return nil, fmt.Errorf("read changed groups: %w", err)
+		return fmt.Errorf("read changed groups: %w", err)
 	}
-	if len(out) == 0 {
-		return nil, nil
-	}
-	_, err = tx.Exec(ctx, `UPDATE duplicate_cursor SET generation = @generation, xid = @xid::xid8, id = @id`,
-		pgx.NamedArgs{"generation": current, "xid": xid, "id": id})
-	return out, err
-}
-
-// prepare takes from a group what it is compared by.
-func (f *likeGroup) prepare() (err error) {
-	if f.group, err = f.toProto(f.UpdateTime); err != nil {
-		return err
-	}
-	state := f.group.GetState()
-	if f.DeleteTime != nil || f.MergedInto != nil || state == groupsv1.Group_ARCHIVED {
+	if len(f.groups) == 0 {
 		return nil
 	}
-	f.whole = dup.Of(f.group)
-	f.keys = dup.Keys(f.whole)
-	if state == groupsv1.Group_PUBLISHED || state == groupsv1.Group_PAUSED {
-		seen, _ := split(f.group)
-		f.public = dup.Of(seen)
-	}
-	return nil
+	_, err = f.tx.Exec(ctx, `UPDATE duplicate_cursor SET generation = @generation, xid = @xid::xid8, id = @id`,
+		pgx.NamedArgs{"generation": current, "xid": xid, "id": id})
+	return err
 }
 
-// compare returns what speaks for two groups being one; false when nobody may be asked. Of two organizations only what is public
-// is compared: a score would tell one what the other keeps private.
-func (f *likeGroup) compare(g *likeGroup) (dup.Verdict, bool) {
-	switch {
-	case f.keys == nil || g.keys == nil:
-		return dup.Verdict{}, false
-	case f.OrgID == g.OrgID:
-		return dup.Compare(f.whole, g.whole), true
-	case f.public == nil || g.public == nil:
-		return dup.Verdict{}, false
-	}
-	return dup.Compare(f.public, g.public), true
-}
-
-// finder is one chunk of the search.
-type finder struct {
-	server *duplicateServer
-	tx     pgx.Tx
-	now    time.Time
-	groups map[uuid.UUID]*likeGroup
-}
-
+// run keeps the keys of the groups, and compares each with those that it shares most keys with.
 func (f *finder) run(ctx context.Context) error {
 	ids, keys, owners := []uuid.UUID{}, []int64{}, []uuid.UUID{}
 	for id, g := range f.groups {
 		ids = append(ids, id)
-		for _, k := range g.keys {
+		if g.whole == nil {
+			continue
+		}
+		for _, k := range dup.Keys(g.whole) {
 			keys, owners = append(keys, k), append(owners, id)
 		}
 	}
-	args := pgx.NamedArgs{"ids": ids, "keys": keys, "owners": owners, "sharing": maxSharing, "partners": maxPartners}
-	pairs := map[[2]uuid.UUID]*knownPair{} // nil: not known yet
+	args := pgx.NamedArgs{"ids": ids, "keys": keys, "owners": owners, "sharing": maxSharing}
+	sharing, pairs := map[int64][]uuid.UUID{}, map[[2]uuid.UUID]*knownPair{}
 	b := new(pgx.Batch)
 	b.Queue(`
 		DELETE FROM duplicate_keys k WHERE k.group_id = ANY(@ids)
@@ -191,24 +205,19 @@ func (f *finder) run(ctx context.Context) error {
 		INSERT INTO duplicate_keys (key, group_id) SELECT n.key, n.id FROM unnest(@keys::bigint[], @owners::uuid[]) AS n (key, id)
 		ON CONFLICT DO NOTHING`, args)
 	b.Queue(`
-		WITH mine AS (SELECT n.key, n.id FROM unnest(@keys::bigint[], @owners::uuid[]) AS n (key, id)),
-		telling AS (
-			SELECT k.key FROM (SELECT DISTINCT key FROM mine) AS k
-			WHERE (SELECT count(*) FROM (SELECT FROM duplicate_keys d WHERE d.key = k.key LIMIT @sharing + 1) AS few) <= @sharing
-		)
-		SELECT ranked.id, ranked.other FROM (
-			SELECT m.id, d.group_id AS other, row_number() OVER (PARTITION BY m.id ORDER BY count(*) DESC, d.group_id) AS rank
-			FROM mine m
-			JOIN telling USING (key)
-			JOIN duplicate_keys d ON d.key = m.key AND d.group_id <> m.id
-			GROUP BY m.id, d.group_id
-		) AS ranked WHERE ranked.rank <= @partners`, args).Query(func(rows pgx.Rows) error {
+		SELECT k.key, s.groups
+		FROM (SELECT DISTINCT key FROM unnest(@keys::bigint[]) AS key) AS k
+		CROSS JOIN LATERAL (
+			SELECT array_agg(few.group_id) AS groups FROM (SELECT d.group_id FROM duplicate_keys d WHERE d.key = k.key LIMIT @sharing + 1) AS few
+		) AS s
+		WHERE cardinality(s.groups) BETWEEN 2 AND @sharing`, args).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			var x, y uuid.UUID
-			if err := rows.Scan(&x, &y); err != nil {
+			var key int64
+			var groups []uuid.UUID
+			if err := rows.Scan(&key, &groups); err != nil {
 				return err
 			}
-			pairs[ordered(x, y)] = nil
+			sharing[key] = groups
 		}
 		return rows.Err()
 	})
@@ -223,10 +232,40 @@ func (f *finder) run(ctx context.Context) error {
 	if err := f.tx.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
+	for _, pair := range likelyPairs(keys, owners, sharing) {
+		if _, known := pairs[pair]; !known {
+			pairs[pair] = nil
+		}
+	}
 	if err := f.partners(ctx, pairs); err != nil {
 		return err
 	}
 	return f.save(ctx, pairs)
+}
+
+// likelyPairs returns each owner with the groups that it shares most keys with.
+func likelyPairs(keys []int64, owners []uuid.UUID, sharing map[int64][]uuid.UUID) [][2]uuid.UUID {
+	common := map[uuid.UUID]map[uuid.UUID]int{}
+	for i, id := range owners {
+		if common[id] == nil {
+			common[id] = map[uuid.UUID]int{}
+		}
+		for _, other := range sharing[keys[i]] {
+			if other != id {
+				common[id][other]++
+			}
+		}
+	}
+	var out [][2]uuid.UUID
+	for id, others := range common {
+		best := slices.SortedFunc(maps.Keys(others), func(x, y uuid.UUID) int {
+			return cmp.Or(cmp.Compare(others[y], others[x]), bytes.Compare(x[:], y[:]))
+		})
+		for _, other := range best[:min(len(best), maxPartners)] {
+			out = append(out, ordered(id, other))
+		}
+	}
+	return out
 }
 
 // knownPair is a pair with the weight that it had when it was decided.
@@ -237,7 +276,7 @@ type knownPair struct {
 
 // ordered returns two ids, the older first: ids grow with time.
 func ordered(x, y uuid.UUID) [2]uuid.UUID {
-	if x.String() > y.String() {
+	if bytes.Compare(x[:], y[:]) > 0 {
 		x, y = y, x
 	}
 	return [2]uuid.UUID{x, y}
@@ -268,7 +307,7 @@ func (f *finder) partners(ctx context.Context, pairs map[[2]uuid.UUID]*knownPair
 			return struct{}{}, err
 		}
 		f.groups[g.ID] = g
-		return struct{}{}, g.prepare()
+		return struct{}{}, g.prepare(f.zones)
 	})
 	if err != nil {
 		return fmt.Errorf("read partners: %w", err)
@@ -284,7 +323,7 @@ func (f *finder) save(ctx context.Context, pairs map[[2]uuid.UUID]*knownPair) er
 		if first == nil || second == nil {
 			continue
 		}
-		v, comparable := first.compare(second)
+		v, comparable := first.compare(second, f.zones)
 		likely := comparable && v.Score >= dup.Likely
 		state := groupsv1.Duplicate_STATE_UNSPECIFIED
 		if p != nil {

@@ -81,13 +81,19 @@ type Listing struct {
 
 // Of takes from a group what it is compared by. Give it the public part alone when the pair is of two organizations, so
 // that nobody learns from a score what the other keeps private.
-func Of(g *groupsv1.Group) *Listing {
+func Of(g *groupsv1.Group) *Listing { return Zones{}.Of(g) }
+
+// Zones remembers time zones from one listing to the next: to look one up takes longer than to compare two listings.
+type Zones map[string]zone
+
+// Of is [Of].
+func (z Zones) Of(g *groupsv1.Group) *Listing {
 	l := &Listing{
 		organization: g.GetOrganization(),
 		system:       g.GetSourceSystem(),
 		title:        titleOf(g.GetTitle()),
 		place:        placeOf(g.GetVenue(), g.GetFormat()),
-		times:        timesOf(g),
+		times:        timesOf(g, z),
 		links:        linksOf(g),
 		text:         textOf(g.GetSummary(), g.GetDescription()),
 		format:       g.GetFormat(),

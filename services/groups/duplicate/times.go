@@ -27,13 +27,13 @@ type slot struct {
 type times []slot
 
 // timesOf returns the regular times of a group, sorted.
-func timesOf(g *groupsv1.Group) times {
+func timesOf(g *groupsv1.Group, zones Zones) times {
 	const most = 60
 	var out times
 	for _, r := range g.GetRegularTimes() {
-		zone := r.GetTimeZone()
-		if zone == "" {
-			zone = g.GetTimeZone()
+		name := r.GetTimeZone()
+		if name == "" {
+			name = g.GetTimeZone()
 		}
 		minute, ok := minuteOf(r.GetStartTime())
 		if !ok {
@@ -43,11 +43,11 @@ func timesOf(g *groupsv1.Group) times {
 		if d := r.GetStartDate(); d != nil {
 			fallback = mondayFirst(time.Date(int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay()), 0, 0, 0, 0, time.UTC).Weekday())
 		}
-		ahead, known := offset(zone)
+		z := zones.zone(name)
 		for _, s := range daysOf(r.GetRrule(), fallback) {
 			s.minute, s.utc = minute, -1
-			if known {
-				s.utc = ((s.day*minutesOfDay+minute-ahead)%minutesOfWeek + minutesOfWeek) % minutesOfWeek
+			if z.known {
+				s.utc = ((s.day*minutesOfDay+minute-z.ahead)%minutesOfWeek + minutesOfWeek) % minutesOfWeek
 			}
 			if len(out) < most && !slices.Contains(out, s) {
 				out = append(out, s)
@@ -70,17 +70,27 @@ func minuteOf(clock string) (int, bool) {
 	return hour*60 + minute, ok
 }
 
-// offset returns how many minutes a zone is ahead of UTC on a winter's day.
-func offset(zone string) (int, bool) {
-	if zone == "" || zone == "Local" {
-		return 0, false
+// zone is how many minutes a time zone is ahead of UTC on a winter's day.
+type zone struct {
+	ahead int
+	known bool
+}
+
+// zone looks a zone up.
+func (z Zones) zone(name string) zone {
+	if name == "" || name == "Local" {
+		return zone{}
 	}
-	l, err := time.LoadLocation(zone)
-	if err != nil {
-		return 0, false
+	out, ok := z[name]
+	if ok {
+		return out
 	}
-	_, seconds := time.Date(2026, 1, 15, 12, 0, 0, 0, l).Zone()
-	return seconds / 60, true
+	if l, err := time.LoadLocation(name); err == nil {
+		_, seconds := time.Date(2026, 1, 15, 12, 0, 0, 0, l).Zone()
+		out = zone{seconds / 60, true}
+	}
+	z[name] = out
+	return out
 }
 
 // daysOf returns the days of a rule; fallback is the weekday on which it starts, or -1.
