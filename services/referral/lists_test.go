@@ -116,6 +116,7 @@ func TestRecommendGroups(t *testing.T) {
 	offer("Another cancer", func(m *groupsv1.Resource) { m.CancerTypes = []string{"lung"} })
 	offer("Another language", func(m *groupsv1.Resource) { m.Languages = []string{"fi"} })
 
+	f.CatchUp()
 	calm, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: needs, Distress: proto.Int32(3)})
 	if err != nil {
 		t.Fatal(err)
@@ -173,6 +174,7 @@ func TestRecommendGroups(t *testing.T) {
 		}
 	}
 	f.newGroup(f.receive, func(g *groupsv1.Group) { g.Title = "A third one" })
+	f.CatchUp()
 	many, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: needs, Distress: proto.Int32(3)})
 	if err != nil || len(many.GetRecommendations()) != 3 || len(many.GetResources()) != 0 {
 		t.Errorf("enough groups suit: got %d groups and %v, %v; want no resources", len(many.GetRecommendations()), many.GetResources(), err)
