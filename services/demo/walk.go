@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,8 +205,12 @@ func needs() *referralv1.Needs {
 func (w *walk) recommend(ctx context.Context) error {
 	w.say("The hospital", "asks which groups suit a Spanish-speaking breast cancer survivor near Pasadena, Texas, who lives with lymphoedema; her distress is 5.", "POST /v1/referrals:recommend")
 	distress := int32(5)
-	var found referralv1.RecommendGroupsResponse
-	if err := w.hospital.Call(ctx, "POST", "/v1/referrals:recommend", &referralv1.RecommendGroupsRequest{Needs: needs(), Distress: &distress, MaxResults: 5}, &found); err != nil {
+	ask := &referralv1.RecommendGroupsRequest{Needs: needs(), Distress: &distress, MaxResults: 5}
+	found := &referralv1.RecommendGroupsResponse{}
+	if err := w.until(ctx, "the circle can be found", func() (bool, error) { // a moment after it was opened
+		err := w.hospital.Call(ctx, "POST", "/v1/referrals:recommend", ask, found)
+		return slices.ContainsFunc(found.GetRecommendations(), func(r *referralv1.Recommendation) bool { return r.GetGroup().GetName() == w.circle.GetName() }), err
+	}); err != nil {
 		return err
 	}
 	if len(found.GetRecommendations()) == 0 {

@@ -96,6 +96,7 @@ func TestInternalApp(t *testing.T) {
 		if r.GetState() != referralv1.Referral_SENT || r.GetSubject().GetGivenName() != "Rosa" || r.GetSubject().GetPhone() != "" {
 			t.Errorf("sent: %v", r)
 		}
+		w.CatchUp()
 		found, err := referrals.RecommendGroups(ctx, &referralv1.RecommendGroupsRequest{Referral: r.GetName()})
 		if err != nil || len(found.GetRecommendations()) == 0 || found.GetRecommendations()[0].GetGroup().GetName() != group.GetName() {
 			t.Errorf("recommended: %v, %v", found, err)

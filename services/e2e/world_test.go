@@ -233,9 +233,12 @@ func (c *caller) do(t *testing.T, method, path string, body any, headers ...stri
 	return c.w.send(t, method, path, body, append([]string{"Authorization", "Bearer " + c.token(t)}, headers...)...)
 }
 
-// send calls as nobody. Headers come in pairs.
+// send calls as nobody. Headers come in pairs. Within this process a search waits until what was written can be found.
 func (w *world) send(t *testing.T, method, path string, body any, headers ...string) *reply {
 	t.Helper()
+	if w.Suite != nil && (strings.Contains(path, ":search") || strings.Contains(path, ":recommend")) {
+		w.CatchUp()
+	}
 	raw, ok := body.(string)
 	if !ok && body != nil {
 		b, err := json.Marshal(body)

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	followRate = 10 * time.Millisecond // between looks at the change feed; a look at a feed that stands still is one small query
+	followRate = 20 * time.Millisecond // between looks at the change feed; a look at a feed that stands still is one small query
 	followPage = 500                   // rows of groups read at once, and ten times as many of availability
 	loadPage   = 2000
 )

@@ -37,8 +37,8 @@ func docOf(id, org uuid.UUID, state groupsv1.Group_State, g *groupsv1.Group, a i
 		d.Fee = index.Money{Currency: m.GetCurrencyCode(), Units: m.GetUnits(), Nanos: m.GetNanos()}
 	}
 	if l := g.GetAgeLimits(); l.GetStrictness() == groupsv1.Group_AgeLimits_STRICT {
-		if d.MinAge = uint8(l.GetMinYears()); l.GetMaxYears() > 0 { //nolint:gosec // at most 120
-			d.MaxAge = uint8(l.GetMaxYears()) //nolint:gosec // at most 120
+		if d.MinAge = uint8(l.GetMinYears()); l.GetMaxYears() > 0 {
+			d.MaxAge = uint8(l.GetMaxYears())
 		}
 	}
 	if at := v.GetLocation(); at != nil {

@@ -23,7 +23,7 @@ const (
 	// defaultFound is how many groups a page of search has when the caller does not say.
 	defaultFound = 25
 	// spare is how many more the index is asked for, in place of those that are gone when their rows are read.
-	spare = 5
+	spare = 3
 )
 
 // searchCursor is where a page of a search ends, and what must not change between pages: the instant from which the first
@@ -101,7 +101,7 @@ func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsReq
 		}
 	}
 	if q.Count != nil {
-		resp.TotalSize, resp.Facets = int32(found.Total), facetCounts(req.GetFacets(), found.Counts) //nolint:gosec // groups in memory
+		resp.TotalSize, resp.Facets = int32(found.Total), facetCounts(req.GetFacets(), found.Counts)
 	}
 	return resp, nil
 }
@@ -181,7 +181,7 @@ func facetCounts(asked []groupsv1.SearchGroupsRequest_Facet, counts map[index.Fa
 		}
 		for _, v := range counts[facetOf(a)] {
 			if v.Value != unsaid && len(c.Values) < maxValues {
-				c.Values = append(c.Values, &groupsv1.SearchGroupsResponse_FacetCount_Value{Value: v.Value, Groups: int32(v.Groups + all)}) //nolint:gosec // groups in memory
+				c.Values = append(c.Values, &groupsv1.SearchGroupsResponse_FacetCount_Value{Value: v.Value, Groups: int32(v.Groups + all)})
 			}
 		}
 		out = append(out, c)

@@ -38,7 +38,7 @@ func (s *server) queryOf(x *index.Index, req *groupsv1.SearchGroupsRequest, cur 
 		bad = append(bad, fault.Field("query", "must not hold the character NUL"))
 	}
 	if req.Age != nil {
-		q.HasAge, q.Age = true, uint8(req.GetAge()) //nolint:gosec // at most 120
+		q.HasAge, q.Age = true, uint8(req.GetAge())
 	}
 	if m := req.GetMaxCost(); m != nil {
 		if !validMoney(m) {

@@ -3,7 +3,6 @@ package index
 import (
 	"math/bits"
 	"slices"
-	"time"
 )
 
 func popcount(w uint64) int { return bits.OnesCount64(w) }
@@ -50,11 +49,8 @@ type search struct {
 	q   *Query
 	now int64
 
-	hours  []*set // of which a session's must be one; nil: no matter
 	zone   *offsets
 	before int64
-	cost   int64
-	paid   uint16 // currency of the highest fee; 0: not asked, or nobody takes it
 
 	checks []func(d uint32) bool
 	region []uint64 // the documents in the circle or box; nil: anywhere, or decided one by one
@@ -62,7 +58,7 @@ type search struct {
 
 func (s *state) begin(q *Query, mem *scratch) *search {
 	r := &search{state: s, scratch: mem, plan: s.plan(q), q: q, now: q.Now.Unix()}
-	if q.Before != (time.Time{}) {
+	if !q.Before.IsZero() {
 		r.before = q.Before.Unix()
 		if q.Before.Nanosecond() > 0 {
 			r.before++
@@ -167,7 +163,7 @@ func (r *search) match(without int) ([]uint64, int) {
 		}
 	}
 	slices.SortFunc(clauses, func(a, b *clause) int { return a.most() - b.most() })
-	words := r.scratch.blank(r.n)
+	words := r.blank(r.n)
 	if len(clauses) > 0 && clauses[0].most() < few {
 		r.list = r.list[:0]
 		for _, w := range clauses[0].ways {
@@ -192,7 +188,7 @@ func (r *search) match(without int) ([]uint64, int) {
 			continue
 		}
 		if union == nil {
-			union = r.scratch.blank(r.n)
+			union = r.blank(r.n)
 		} else {
 			clear(union)
 		}
@@ -240,7 +236,7 @@ func (r *search) join(words []uint64, way []*set, spare []uint64) []uint64 {
 		return spare
 	}
 	if spare == nil {
-		spare = r.scratch.blank(r.n)
+		spare = r.blank(r.n)
 	} else {
 		clear(spare)
 	}
@@ -265,7 +261,7 @@ func (r *search) regionWords() []uint64 {
 	if !circle && box == nil {
 		return nil
 	}
-	r.region = r.scratch.blank(r.n)
+	r.region = r.blank(r.n)
 	if circle {
 		r.within(r.region, func(c *cube) bool { return c.nearest(n.Point) <= n.Chord }, func(p Point) bool { return p != Point{} && p.to(n.Point) <= n.Chord })
 		if n.Remote {
@@ -275,7 +271,7 @@ func (r *search) regionWords() []uint64 {
 	if box != nil {
 		in := r.region
 		if circle {
-			in = r.scratch.blank(r.n)
+			in = r.blank(r.n)
 		}
 		r.within(in, func(c *cube) bool { return c.meets(&box.bounds) }, box.Contains)
 		if circle {

@@ -258,14 +258,15 @@ func meets(d *Doc, q *Query, without int) bool {
 		return false
 	}
 	if n := q.Near; n != nil && n.Chord > 0 {
-		if (d.Place == Point{} || d.Place.to(n.Point) > n.Chord) && !(n.Remote && d.Remote) {
+		near := d.Place != Point{} && d.Place.to(n.Point) <= n.Chord
+		if !near && (!n.Remote || !d.Remote) {
 			return false
 		}
 	}
 	if q.Box != nil && !q.Box.Contains(d.Place) {
 		return false
 	}
-	suits, early := len(q.Times) == 0, q.Before == time.Time{}
+	suits, early := len(q.Times) == 0, q.Before.IsZero()
 	for _, t := range d.Sessions {
 		at := time.Unix(t.Start, 0)
 		if !at.After(q.Now) {

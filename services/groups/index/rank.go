@@ -21,7 +21,7 @@ type rankTerm struct {
 }
 
 func (r *search) rank(mask []uint64) *rank {
-	k := &rank{mask: mask, tier: r.scratch.blank(r.n)}
+	k := &rank{mask: mask, tier: r.blank(r.n)}
 	most := 0
 	var spare []uint64
 	for _, t := range r.terms {
@@ -30,7 +30,7 @@ func (r *search) rank(mask []uint64) *rank {
 			if l.points == t.base {
 				continue
 			}
-			m := r.scratch.blank(r.n)
+			m := r.blank(r.n)
 			for _, w := range l.ways {
 				spare = r.join(m, w, spare)
 			}

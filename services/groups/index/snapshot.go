@@ -46,7 +46,7 @@ func (x *Index) Save(path string, note any) (err error) {
 
 // Load reads an index and its note from a file.
 func Load(path string, note any) (*Index, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator's own file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
@@ -117,7 +117,7 @@ func (w *writer) raw(b []byte) {
 	}
 }
 
-func (w *writer) num(n int) { w.raw(w.buf[:binary.PutUvarint(w.buf[:], uint64(n))]) } //nolint:gosec // never negative
+func (w *writer) num(n int) { w.raw(w.buf[:binary.PutUvarint(w.buf[:], uint64(n))]) }
 func (w *writer) bytes(b []byte) {
 	w.num(len(b))
 	w.raw(b)
@@ -180,7 +180,7 @@ func (r *reader) num() int {
 		r.fail("has a number that is too great")
 		return 0
 	}
-	return int(n) //nolint:gosec // just compared
+	return int(n)
 }
 
 func (r *reader) bytes() []byte { return r.raw(r.num()) }

@@ -29,12 +29,12 @@ func (s *state) write(w *writer) {
 	}
 	for d, fee := range s.fees {
 		w.num(int(s.currencies[d]))
-		w.raw(binary.LittleEndian.AppendUint64(w.buf[:0], uint64(fee))) //nolint:gosec // bits, there and back
+		w.raw(binary.LittleEndian.AppendUint64(w.buf[:0], uint64(fee)))
 	}
 	for d := range s.n {
 		w.num(int(s.town[d]))
 		w.num(int(s.post[d]))
-		starts := s.sessions(uint32(d)) //nolint:gosec // a document number
+		starts := s.sessions(uint32(d))
 		w.num(len(starts))
 		for i, t := range starts {
 			w.num(int(t >> 16))
@@ -104,7 +104,7 @@ func (s *state) read(r *reader) {
 		if r.err != nil {
 			return
 		}
-		s.seats = append(s.seats, int32(r.num())-1) //nolint:gosec // less than most
+		s.seats = append(s.seats, int32(r.num())-1)
 	}
 	for range n {
 		c := r.num()
@@ -112,7 +112,7 @@ func (s *state) read(r *reader) {
 		if r.err != nil {
 			return
 		}
-		s.currencies, s.fees = append(s.currencies, uint16(c)), append(s.fees, int64(binary.LittleEndian.Uint64(b))) //nolint:gosec // bits, there and back
+		s.currencies, s.fees = append(s.currencies, uint16(c)), append(s.fees, int64(binary.LittleEndian.Uint64(b)))
 	}
 	town, post, sessions, ends := r.documents(n)
 	if r.err != nil {
@@ -157,13 +157,13 @@ func (s *state) read(r *reader) {
 // documents reads the places and sessions of n documents; ends says where each one's sessions end.
 func (r *reader) documents(n int) (town, post []uint32, sessions []Session, ends []int) {
 	for range n {
-		town, post = append(town, uint32(r.num())), append(post, uint32(r.num())) //nolint:gosec // less than most
+		town, post = append(town, uint32(r.num())), append(post, uint32(r.num()))
 		for range r.num() {
 			if r.err != nil {
 				return nil, nil, nil, nil
 			}
 			hi, lo, m := r.num(), r.num(), r.num()
-			sessions = append(sessions, Session{int64(hi&0xffff)<<16 | int64(lo&0xffff), int16(m % (week * 60))}) //nolint:gosec // fits
+			sessions = append(sessions, Session{int64(hi&0xffff)<<16 | int64(lo&0xffff), int16(m % (week * 60))})
 		}
 		if r.err != nil {
 			return nil, nil, nil, nil
@@ -190,7 +190,7 @@ func (s *state) finish(r *reader, n, placed, base int, live []uint64, town, post
 			return
 		}
 		s.n = d + 1
-		doc := uint32(d) //nolint:gosec // a document number
+		doc := uint32(d)
 		seats := s.seats[d]
 		s.setAvailability(doc, &Availability{seats, sessions[begin:ends[d]]})
 		begin = ends[d]
@@ -268,7 +268,7 @@ func (r *reader) set(n int) set {
 			r.fail("has a set out of order")
 			return set{}
 		}
-		s.list = append(s.list, uint32(at)) //nolint:gosec // below n
+		s.list = append(s.list, uint32(at))
 	}
 	s.list = slices.Clip(s.list)
 	s.n = len(s.list)

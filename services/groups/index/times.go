@@ -41,7 +41,6 @@ func (o *offsets) minute(unix int64) int32 {
 func (o *offsets) hours(spans []Span) (in [week]bool) {
 	for _, off := range o.secs {
 		for _, s := range spans {
-			const secs = week * 3600
 			from, to := int64(s.From)*60-off, int64(s.To)*60-off // in seconds of a week
 			for h := floor(from, 3600); h*3600 < to; h++ {
 				in[((h%week)+week)%week] = true
