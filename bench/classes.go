@@ -77,6 +77,15 @@ func searchClasses() []searchClass {
 			req.Near.RadiusKm = []float64{5, 25, 100}[s.IntN(3)]
 			req.CancerTypes = []string{s.commonType()}
 		}},
+		{facetCounts, func(s *seeker, req *groupsv1.SearchGroupsRequest) {
+			req.Languages = []string{s.language()}
+			if s.IntN(2) == 0 {
+				req.CancerTypes = []string{s.commonType()}
+			}
+			req.Facets = []groupsv1.SearchGroupsRequest_Facet{
+				groupsv1.SearchGroupsRequest_KINDS, groupsv1.SearchGroupsRequest_FORMATS, groupsv1.SearchGroupsRequest_CANCER_TYPES, groupsv1.SearchGroupsRequest_PHASES, groupsv1.SearchGroupsRequest_AUDIENCES, groupsv1.SearchGroupsRequest_DEMOGRAPHICS, groupsv1.SearchGroupsRequest_LANGUAGES, groupsv1.SearchGroupsRequest_COSTS,
+			}
+		}},
 		{"soonest", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			req.Near, req.OrderBy = nil, "soonest"
 			s.typeAndLanguage(req)

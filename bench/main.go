@@ -38,6 +38,7 @@ func items() []item {
 		{"create", benchCreate},
 		{"events", benchEvents},
 		{"join", benchJoin},
+		{"sync", benchSync},
 		{"index", benchIndex},
 		{"search", benchSearch},
 		{"start", benchStart},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"cairn.care/bench/directory"
 	"cairn.care/bench/scan"
@@ -35,12 +36,20 @@ func searchClients() []int { return []int{1, 4} }
 
 // searched is a directory that can be searched and changed.
 type searched interface {
-	// search returns the ids of the first page.
-	search(ctx context.Context, req *groupsv1.SearchGroupsRequest) ([]uuid.UUID, error)
+	// search returns the first page.
+	search(ctx context.Context, req *groupsv1.SearchGroupsRequest) (answer, error)
 	// change changes seats and groups.
 	change(ctx context.Context, c changes) error
 	// settle returns when every change shows in searches.
 	settle(ctx context.Context) error
+}
+
+// answer is what a search found.
+type answer struct {
+	ids     []uuid.UUID
+	counted bool // what follows was asked for
+	total   int
+	formats map[groupsv1.Group_Format]int // how many would be found of each
 }
 
 // changes are seats and groups to change.
@@ -180,12 +189,19 @@ func (s *searching) check(ctx context.Context, c searchClass, n int) (int, error
 }
 
 // differs says in what the answer to a search is not what the scan finds, if it is not.
-func differs(model *scan.Groups, req *groupsv1.SearchGroupsRequest, got []uuid.UUID, now time.Time) string {
+func differs(model *scan.Groups, req *groupsv1.SearchGroupsRequest, got answer, now time.Time) string {
 	want, total := model.Search(req, now, found+1)
-	if len(got) != min(total, found) {
-		return fmt.Sprintf("%d groups were found, want %d of %d", len(got), min(total, found), total)
+	if len(got.ids) != min(total, found) || got.counted && got.total != total {
+		return fmt.Sprintf("%d groups of %d were found, want %d of %d", len(got.ids), got.total, min(total, found), total)
 	}
-	for i, id := range got {
+	for f, n := range got.formats {
+		of := proto.CloneOf(req)
+		of.Formats = []groupsv1.Group_Format{f}
+		if _, total := model.Search(of, now, 1); n != total {
+			return fmt.Sprintf("%d of format %s were counted, want %d", n, f, total)
+		}
+	}
+	for i, id := range got.ids {
 		if want == nil { // the order is the service's own
 			if !model.Finds(req, now, id) {
 				return fmt.Sprintf("group %s in place %d is not what is asked for", id, i+1)

@@ -33,13 +33,20 @@ func newIndexed(d *directory.Directory) *indexed {
 	return x
 }
 
-func (x *indexed) search(_ context.Context, req *groupsv1.SearchGroupsRequest) ([]uuid.UUID, error) {
+func (x *indexed) search(_ context.Context, req *groupsv1.SearchGroupsRequest) (answer, error) {
 	r := x.Search(indexQuery(req, time.Now()))
-	ids := make([]uuid.UUID, len(r.Hits))
+	a := answer{ids: make([]uuid.UUID, len(r.Hits)), counted: len(req.GetFacets()) > 0, total: r.Total, formats: map[groupsv1.Group_Format]int{}}
 	for i, h := range r.Hits {
-		ids[i] = h.ID
+		a.ids[i] = h.ID
 	}
-	return ids, nil
+	for _, c := range r.Counts[index.Format] {
+		n, err := strconv.Atoi(c.Value)
+		if err != nil {
+			return a, fmt.Errorf("count of formats: %w", err)
+		}
+		a.formats[groupsv1.Group_Format(n)] = c.Groups
+	}
+	return a, nil
 }
 
 func (x *indexed) change(_ context.Context, c changes) error {
@@ -171,6 +178,14 @@ func indexQuery(req *groupsv1.SearchGroupsRequest, now time.Time) *index.Query {
 		if n.GetRadiusKm() > 0 {
 			q.Near.Chord = index.Chord(n.GetRadiusKm())
 		}
+	}
+	for _, f := range req.GetFacets() {
+		q.Count = append(q.Count, map[groupsv1.SearchGroupsRequest_Facet]index.Facet{
+			groupsv1.SearchGroupsRequest_KINDS: index.Kind, groupsv1.SearchGroupsRequest_FORMATS: index.Format,
+			groupsv1.SearchGroupsRequest_CANCER_TYPES: index.CancerType, groupsv1.SearchGroupsRequest_PHASES: index.Phase,
+			groupsv1.SearchGroupsRequest_AUDIENCES: index.Audience, groupsv1.SearchGroupsRequest_DEMOGRAPHICS: index.Demographic,
+			groupsv1.SearchGroupsRequest_LANGUAGES: index.Language, groupsv1.SearchGroupsRequest_COSTS: index.CostType,
+		}[f])
 	}
 	for _, t := range req.GetTimes() {
 		day := int32(t.GetDay()-1) * 24 * 60

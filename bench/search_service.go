@@ -22,18 +22,27 @@ type served struct {
 	api    groupsv1.DirectoryServiceClient
 }
 
-func (s *served) search(ctx context.Context, req *groupsv1.SearchGroupsRequest) ([]uuid.UUID, error) {
+func (s *served) search(ctx context.Context, req *groupsv1.SearchGroupsRequest) (answer, error) {
 	resp, err := s.api.SearchGroups(ctx, req)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
-	ids := make([]uuid.UUID, len(resp.GetResults()))
+	a := answer{
+		ids: make([]uuid.UUID, len(resp.GetResults())), counted: len(req.GetFacets()) > 0, total: int(resp.GetTotalSize()), formats: map[groupsv1.Group_Format]int{},
+	}
 	for i, r := range resp.GetResults() {
-		if ids[i], err = uuid.Parse(strings.TrimPrefix(r.GetGroup().GetName(), "groups/")); err != nil {
-			return nil, fmt.Errorf("name of a group: %w", err)
+		if a.ids[i], err = uuid.Parse(strings.TrimPrefix(r.GetGroup().GetName(), "groups/")); err != nil {
+			return a, fmt.Errorf("name of a group: %w", err)
 		}
 	}
-	return ids, nil
+	for _, f := range resp.GetFacets() {
+		for _, v := range f.GetValues() {
+			if f.GetFacet() == groupsv1.SearchGroupsRequest_FORMATS {
+				a.formats[groupsv1.Group_Format(groupsv1.Group_Format_value[v.GetValue()])] = int(v.GetGroups())
+			}
+		}
+	}
+	return a, nil
 }
 
 func (s *served) change(ctx context.Context, c changes) error {
@@ -47,8 +56,8 @@ func (s *served) settle(ctx context.Context) error {
 		return err
 	}
 	for asked := time.Now(); time.Since(asked) < time.Minute; {
-		ids, err := s.search(ctx, &groupsv1.SearchGroupsRequest{Query: word, MinOpenSeats: markedSeats})
-		if err != nil || len(ids) == 1 {
+		a, err := s.search(ctx, &groupsv1.SearchGroupsRequest{Query: word, MinOpenSeats: markedSeats})
+		if err != nil || len(a.ids) == 1 {
 			return err
 		}
 		if err := wait(ctx, 20*time.Millisecond); err != nil {
