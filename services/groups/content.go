@@ -21,7 +21,7 @@ import (
 
 const (
 	chunkSize  = 1 << 20 // bytes of content in a row of feed_chunks
-	maxContent = 1 << 30 // bytes of a run's content, decompressed
+	maxContent = 1 << 30 // bytes of a run's content, decompressed, if nothing else is set
 )
 
 // contentError is what is wrong with the content of a run, for its sender.
@@ -37,11 +37,17 @@ type contentWriter struct {
 	clock clock.Clock
 	run   uuid.UUID
 	org   uuid.UUID
+	most  int64 // bytes that are kept, decompressed
 
 	part  int // of what is kept next: content of an API comes in pages
 	seq   int
 	bytes int64
 	zstd  *zstd.Encoder
+}
+
+// keeper returns what keeps the content of a run.
+func (s *feedServer) keeper(run *runRow) *contentWriter {
+	return &contentWriter{db: s.db, clock: s.clock, run: run.ID, org: run.OrgID, most: s.most}
 }
 
 // keep keeps what r brings, compressed with gzip or not, and shows it to the writers. Nothing more of it than a chunk is in memory at
@@ -64,8 +70,8 @@ func (w *contentWriter) keep(ctx context.Context, r io.Reader, watch ...io.Write
 	buf := make([]byte, chunkSize)
 	for {
 		n, err := fill(plain, buf)
-		if w.bytes += int64(n); w.bytes > maxContent {
-			return badContent("the content is larger than %d MiB", maxContent>>20)
+		if w.bytes += int64(n); w.bytes > w.most {
+			return badContent("the content is larger than %d MiB", w.most>>20)
 		}
 		for _, to := range watch {
 			if _, err := to.Write(buf[:n]); err != nil {

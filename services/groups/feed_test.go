@@ -110,7 +110,7 @@ func setupFeeds(t *testing.T) *feeds {
 	c := clock.NewFake(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := &feedServer{
-		db: db, clock: c, log: log, valid: valid, formats: map[string]formats.Format{}, atOnce: 3,
+		db: db, clock: c, log: log, valid: valid, formats: map[string]formats.Format{}, atOnce: 3, most: 64 << 20,
 		fetch: outbound.New(outbound.Options{}),
 	}
 	workers := river.NewWorkers()
@@ -338,4 +338,3 @@ func TestContentThatCannotBeRead(t *testing.T) {
 		t.Errorf("health is %v", h)
 	}
 }
-

@@ -46,7 +46,8 @@ type feedServer struct {
 	fetch   *outbound.Client
 	peer    func(service string) grpc.ClientConnInterface
 	jobs    func() *river.Client[pgx.Tx]
-	atOnce  int // groups that a transaction applies
+	atOnce  int   // groups that a transaction applies
+	most    int64 // bytes of a run's content, decompressed
 }
 
 // readable are the formats that feeds may have, by name.
@@ -65,7 +66,7 @@ func startFeeds(h *chassis.Host, roots *x509.CertPool) error {
 		return fmt.Errorf("protovalidate: %w", err)
 	}
 	s := &feedServer{
-		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), peer: h.Peer, jobs: h.Jobs, atOnce: batchGroups,
+		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), peer: h.Peer, jobs: h.Jobs, atOnce: batchGroups, most: maxContent,
 		fetch: outbound.New(outbound.Options{AllowPrivate: h.Config.AllowPrivateOutbound, Timeout: pullTimeout, RootCAs: roots}),
 	}
 	groupsv1.RegisterFeedsServiceServer(h, s)

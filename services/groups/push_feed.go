@@ -56,7 +56,7 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 		ID: aip.NewID(), FeedID: feed.ID, OrgID: feed.OrgID, DryRun: first.GetDryRun(), Source: int32(groupsv1.Feed_PUSHED),
 		RequestID: request, Phase: phaseScan, CreateTime: now,
 	}
-	w := &contentWriter{db: s.db, clock: s.clock, run: run.ID, org: run.OrgID}
+	w := s.keeper(run)
 	if err = w.keep(ctx, content); err == nil && w.bytes == 0 {
 		err = badContent("the content is empty")
 	}

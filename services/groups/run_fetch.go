@@ -29,7 +29,7 @@ const (
 // get brings the content of a run that is pulled. What an earlier attempt got is dropped.
 func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *groupsv1.Feed, _ time.Time) error {
 	ctx = system(ctx)
-	w := &contentWriter{db: s.db, clock: s.clock, run: run.ID, org: run.OrgID}
+	w := s.keeper(run)
 	if err := w.drop(ctx); err != nil {
 		return fmt.Errorf("drop content: %w", err)
 	}

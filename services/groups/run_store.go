@@ -131,6 +131,13 @@ func oneRun(ctx context.Context, tx pg.Querier, name, where string, args pgx.Nam
 
 // insertRun adds a run that waits for a worker, and the job that works on it.
 func (s *feedServer) insertRun(ctx context.Context, tx pgx.Tx, r *runRow) error {
+	if err := s.insertRunRow(ctx, tx, r); err != nil {
+		return err
+	}
+	return s.enqueue(ctx, tx, r.ID)
+}
+
+func (s *feedServer) insertRunRow(ctx context.Context, tx pgx.Tx, r *runRow) error {
 	r.State = int32(groupsv1.FeedRun_QUEUED)
 	if _, err := tx.Exec(ctx, `
 		INSERT INTO feed_runs (id, feed_id, org_id, state, dry_run, source, request_id, phase, content_bytes, create_time)
@@ -141,7 +148,7 @@ func (s *feedServer) insertRun(ctx context.Context, tx pgx.Tx, r *runRow) error 
 		}); err != nil {
 		return fmt.Errorf("insert run: %w", err)
 	}
-	return s.enqueue(ctx, tx, r.ID)
+	return nil
 }
 
 // enqueue has a worker look at the run.
