@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // A snapshot is magic, the caller's note as JSON, the state, and a CRC-32C of all before. Numbers are varints; slices have their
@@ -46,12 +44,11 @@ func (x *Index) Save(path string, note any) (err error) {
 
 // Load reads an index and its note from a file.
 func Load(path string, note any) (*Index, error) {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path) //nolint:gosec // the operator's own file
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	x, err := Read(f, note)
-	return x, errors.Join(err, f.Close())
+	return Read(b, note)
 }
 
 // Write writes the index and a note. Changes wait meanwhile.
@@ -78,24 +75,26 @@ func (x *Index) Write(to io.Writer, note any) error {
 }
 
 // Read reads what Write has written. Anything else is an error.
-func Read(from io.Reader, note any) (*Index, error) {
-	r := &reader{Reader: bufio.NewReaderSize(from, 1<<20), sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	if string(r.raw(len(magic))) != magic {
+func Read(b []byte, note any) (*Index, error) {
+	body := len(b) - crc32.Size
+	if body < len(magic) || string(b[:len(magic)]) != magic {
 		return nil, errors.New("snapshot: of another format")
 	}
+	if binary.BigEndian.Uint32(b[body:]) != crc32.Checksum(b[:body], crc32.MakeTable(crc32.Castagnoli)) {
+		return nil, errors.New("snapshot: is damaged")
+	}
+	return read(b[len(magic):body], note)
+}
+
+func read(b []byte, note any) (*Index, error) {
+	r, s := &reader{b: b}, newState()
 	head := r.bytes()
-	s := newState()
-	if r.err == nil {
-		s.read(r)
-	}
-	want := r.sum.Sum(nil)
-	if got := r.raw(len(want)); r.err == nil && string(got) != string(want) {
-		r.fail("is damaged")
+	s.read(r)
+	if r.err == nil && len(r.b) > 0 {
+		r.fail("goes on behind its end")
 	}
 	if r.err == nil {
-		if err := json.Unmarshal(head, note); err != nil {
-			r.fail("has an unreadable note")
-		}
+		r.err = json.Unmarshal(head, note)
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("snapshot: %w", r.err)
@@ -124,64 +123,48 @@ func (w *writer) bytes(b []byte) {
 }
 func (w *writer) text(s string) { w.bytes([]byte(s)) }
 
-// reader reads with errors kept, and never takes more memory than there are bytes to read, but for a constant.
+// reader keeps its first error, after which it reads zeros.
 type reader struct {
-	*bufio.Reader
-	sum hash.Hash32
+	b   []byte
 	err error
 }
 
 func (r *reader) fail(what string) {
 	if r.err == nil {
-		r.err = errors.New(what)
+		r.err, r.b = errors.New(what), nil
 	}
 }
 
+// raw returns the next n bytes, or some zeros behind the end.
 func (r *reader) raw(n int) []byte {
-	const step = 1 << 20
-	var out []byte
-	for len(out) < n && r.err == nil {
-		at := len(out)
-		out = append(out, make([]byte, min(n-at, max(step, at)))...)
-		if _, err := io.ReadFull(r.Reader, out[at:]); err != nil {
-			r.err = err
-			return nil
-		}
+	if n > len(r.b) {
+		r.fail("ends too soon")
+		return make([]byte, min(n, 64))
 	}
-	if _, err := r.sum.Write(out); err != nil {
-		r.err = err
-	}
+	out := r.b[:n]
+	r.b = r.b[n:]
 	return out
 }
 
-// most is the greatest number of documents, entries of a list, or bytes of a text.
-const most = 1 << 31
-
-func (r *reader) num() int {
-	var n uint64
-	for shift := 0; r.err == nil; shift += 7 {
-		b, err := r.ReadByte()
-		if err != nil {
-			r.err = err
-			break
-		}
-		if _, err := r.sum.Write([]byte{b}); err != nil {
-			r.err = err
-		}
-		n |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			break
-		}
-		if shift > 56 {
-			r.fail("has a number that is too long")
-		}
-	}
-	if n >= most {
-		r.fail("has a number that is too great")
+// many returns a number of things of which each takes at least so many bytes.
+func (r *reader) many(least int) int {
+	n := r.num()
+	if n > len(r.b)/least {
+		r.fail("ends too soon")
 		return 0
 	}
-	return int(n)
+	return n
+}
+
+func (r *reader) num() int {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v >= 1<<31 {
+		r.fail("has an unreadable number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return int(v)
 }
 
 func (r *reader) bytes() []byte { return r.raw(r.num()) }
-func (r *reader) text() string  { return strings.Clone(string(r.bytes())) }
+func (r *reader) text() string  { return string(r.bytes()) }

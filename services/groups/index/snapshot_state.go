@@ -68,86 +68,60 @@ func (s *state) write(w *writer) {
 	}
 }
 
+// docBytes is how many bytes a document takes at least.
+const docBytes = 16 + 3*8
+
 // read fills a new state. What can be made of the rest is made anew: the table of ids, hours, seats, tree and places.
 func (s *state) read(r *reader) {
-	n, placed, base := r.num(), r.num(), r.num()
+	n := r.many(docBytes)
+	placed, base := r.num(), r.num()
 	if placed > base || base > n || base&63 != 0 {
 		r.fail("has numbers that do not fit")
 		return
 	}
 	live := r.words((n + 63) >> 6)
-	for range n {
-		var id uuid.UUID
-		if copy(id[:], r.raw(len(id))); r.err != nil {
-			return
-		}
-		s.ids = append(s.ids, id)
+	s.ids, s.at = make([]uuid.UUID, n, n+room), make([]Point, n, n+room)
+	for d := range n {
+		copy(s.ids[d][:], r.raw(len(uuid.UUID{})))
 	}
-	for range n {
+	for d := range n {
 		var v [3]float64
 		for i := range v {
-			b := r.raw(8)
-			if r.err != nil {
-				return
-			}
-			if v[i] = math.Float64frombits(binary.LittleEndian.Uint64(b)); !(v[i] >= -2 && v[i] <= 2) {
+			if v[i] = math.Float64frombits(binary.LittleEndian.Uint64(r.raw(8))); !(math.Abs(v[i]) <= 2) {
 				r.fail("has a place that is not on the sphere")
 			}
 		}
-		s.at = append(s.at, Point{v[0], v[1], v[2]})
+		s.at[d] = Point{v[0], v[1], v[2]}
 	}
-	s.minAge, s.maxAge = r.bytes(), r.bytes()
-	if r.err == nil && (len(s.minAge) != n || len(s.maxAge) != n) {
+	s.minAge, s.maxAge = slices.Clone(r.bytes()), slices.Clone(r.bytes())
+	if len(s.minAge) != n || len(s.maxAge) != n {
 		r.fail("has too few ages")
 	}
 	for range n {
-		if r.err != nil {
-			return
-		}
 		s.seats = append(s.seats, int32(r.num())-1)
 	}
 	for range n {
-		c := r.num()
-		b := r.raw(8)
-		if r.err != nil {
-			return
-		}
-		s.currencies, s.fees = append(s.currencies, uint16(c)), append(s.fees, int64(binary.LittleEndian.Uint64(b)))
+		s.currencies = append(s.currencies, uint16(r.num()))
+		s.fees = append(s.fees, int64(binary.LittleEndian.Uint64(r.raw(8))))
 	}
 	town, post, sessions, ends := r.documents(n)
-	if r.err != nil {
-		return
-	}
-	for range r.num() {
-		if s.currency(r.text()); r.err != nil {
-			return
-		}
+	for range r.many(1) {
+		s.currency(r.text())
 	}
 	for f := range s.values {
-		for range r.num() {
+		for range r.many(3) {
 			v, m := r.text(), r.set(n)
-			if r.err != nil {
-				return
-			}
 			s.values[f][v] = &m
 		}
 	}
-	for range r.num() {
-		text, all, title := r.text(), r.set(n), r.set(n)
-		if r.err != nil {
-			return
-		}
-		w := s.word(text)
-		w.all, w.title = all, title
+	for range r.many(5) {
+		w := s.word(r.text())
+		w.all, w.title = r.set(n), r.set(n)
 	}
 	s.remote = r.set(n)
-	sites := make([]site, 0)
-	for range r.num() {
-		a := Address{r.text(), r.text(), r.text(), r.text()}
-		if r.err != nil {
-			return
-		}
-		sites = append(sites, site{Address: a})
+	var sites []site
+	for range r.many(4) {
+		sites = append(sites, site{Address: Address{r.text(), r.text(), r.text(), r.text()}})
 	}
 	if r.err == nil {
 		s.finish(r, n, placed, base, live, town, post, sites, sessions, ends)
@@ -158,15 +132,9 @@ func (s *state) read(r *reader) {
 func (r *reader) documents(n int) (town, post []uint32, sessions []Session, ends []int) {
 	for range n {
 		town, post = append(town, uint32(r.num())), append(post, uint32(r.num()))
-		for range r.num() {
-			if r.err != nil {
-				return nil, nil, nil, nil
-			}
+		for range r.many(3) {
 			hi, lo, m := r.num(), r.num(), r.num()
 			sessions = append(sessions, Session{int64(hi&0xffff)<<16 | int64(lo&0xffff), int16(m % (week * 60))})
-		}
-		if r.err != nil {
-			return nil, nil, nil, nil
 		}
 		ends = append(ends, len(sessions))
 	}
@@ -253,7 +221,7 @@ func (r *reader) set(n int) set {
 			return s
 		}
 		if s.bits = r.words(size); s.bits == nil {
-			s.bits = []uint64{}
+			return set{}
 		}
 		s.n = count(s.bits)
 		if size == (n+63)>>6 && n&63 != 0 && size > 0 && s.bits[size-1]>>(n&63) != 0 {
@@ -261,6 +229,11 @@ func (r *reader) set(n int) set {
 		}
 		return s
 	}
+	if size > len(r.b) {
+		r.fail("ends too soon")
+		return s
+	}
+	s.list = make([]uint32, 0, size)
 	at := 0
 	for i := range size {
 		gap := r.num()
@@ -270,7 +243,6 @@ func (r *reader) set(n int) set {
 		}
 		s.list = append(s.list, uint32(at))
 	}
-	s.list = slices.Clip(s.list)
 	s.n = len(s.list)
 	return s
 }
