@@ -34,7 +34,7 @@ type column struct {
 
 // columns are all that are known, in the order in which we write them.
 var columns = []column{
-	{heading: "id", path: pathID, also: []string{"external id", "group id", "slug", "key", "number", "record id", "uuid"}},
+	{heading: "id", path: pathID, also: []string{"external id", "group id", "slug", "key", "record id", "uuid"}},
 	{heading: "title", path: "title", also: []string{"name", "group", "group name", "group title", "meeting name", "program", "programme"}},
 	{heading: "summary", path: "summary", also: []string{"short description", "tagline"}},
 	{heading: "description", path: "description", also: []string{"notes", "details", "about", "long description"}},
@@ -112,27 +112,28 @@ func plain(heading string) string {
 type layout struct {
 	headings []string
 	paths    []string // of each heading; "" where there is no field
+	guessed  []bool   // the heading is one that others use: its values may be in words of their own
 }
 
-// known returns the path of a heading, "" if it is not known.
-func known(heading string) string {
+// known returns the path of a heading, "" if it is not known, and whether it is one that others use.
+func known(heading string) (path string, guessed bool) {
 	p := plain(heading)
 	for _, c := range columns {
 		if plain(c.heading) == p || c.path == strings.TrimSpace(heading) {
-			return c.path
+			return c.path, false
 		}
 		for _, also := range c.also {
 			if plain(also) == p {
-				return c.path
+				return c.path, true
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
 // newLayout reads a row of headings. ok is false if the row is none; the error says what the map asks for and is not there.
 func newLayout(cells []string, byPath map[string]string) (l *layout, ok bool, err error) {
-	l = &layout{headings: make([]string, len(cells)), paths: make([]string, len(cells))}
+	l = &layout{headings: make([]string, len(cells)), paths: make([]string, len(cells)), guessed: make([]bool, len(cells))}
 	taken, mapped := map[string]bool{}, map[string]string{}
 	for path, heading := range byPath {
 		mapped[plain(heading)] = path
@@ -141,7 +142,7 @@ func newLayout(cells []string, byPath map[string]string) (l *layout, ok bool, er
 		l.headings[i] = strings.TrimSpace(c)
 		path, isMapped := mapped[plain(c)]
 		if !isMapped {
-			if path = known(c); byPath[path] != "" {
+			if path, l.guessed[i] = known(c); byPath[path] != "" {
 				path = "" // the map says that another column is it
 			}
 		}

@@ -118,7 +118,8 @@ func blank(cells []string) bool {
 	return true
 }
 
-// encode writes what a row says as a JSON object: by path what has one, by heading, after "=", what has not.
+// encode writes what a row says as a JSON object: by path what has one, followed by "=" and the heading if the path is
+// guessed from that, by "=" and the heading what has none.
 func (l *layout) encode(to []byte, cells []string) []byte {
 	to = append(to, '{')
 	for i, c := range cells[:len(l.headings)] {
@@ -132,6 +133,8 @@ func (l *layout) encode(to []byte, cells []string) []byte {
 			if l.headings[i] == "" {
 				key = fmt.Sprintf("=column %d", i+1)
 			}
+		} else if l.guessed[i] {
+			key += "=" + l.headings[i]
 		}
 		if len(to) > 1 {
 			to = append(to, ',')

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
@@ -89,7 +90,7 @@ func TestSheet(t *testing.T) {
 		t.Errorf("the second is %q", got)
 	}
 	want := []string{
-		`2  "Two cells"`, `3  "Too wide;any;Kansas City;1 A;MO;Mon;10:00;;;;surplus;x"`, `4 days "Someday"`, `5 cancer_types "Gout"`, `6 time_zone ""`,
+		`2  "Two cells"`, `3  "Too wide;any;Kansas City;1 A;MO;Mon;10:00;;;;surplus;x"`, `4 Day "Someday"`, `5 Cancer "Gout"`, `6 time_zone ""`,
 		`8  "Wrongany"`, `9 id "` + f.Entries[0].Group.GetExternalId() + `"`, `10 title ""`, `11  "Nul�anyKansas City1 AMOMon10:00"`,
 	}
 	got := f.Refused()
@@ -159,6 +160,41 @@ func TestColumnMap(t *testing.T) {
 		}
 		if _, err := formatstest.TryRead(t, csv.Format{}, strings.NewReader(in), o); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(want, "city")) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// What is in words of the table's own, or has no column of ours, is kept and given back.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	f := read(t, "id,title,street,city,state,Audience,Topics,Cost,Capacity,Cancer,Led by,Volunteer\n1,A,1 A,Kansas City,MO,\"Anybody, caregivers\",=Grief,free,about 12,lung,peer led,Ana\n", formats.Options{})
+	if len(f.Entries) != 1 {
+		t.Fatalf("rejected %+v", f.Rejected)
+	}
+	g := f.Entries[0].Group
+	want := map[string]any{"Audience": "Anybody, caregivers", "Topics": "=Grief", "Capacity": "about 12", "Volunteer": "Ana"}
+	if d := cmp.Diff(want, g.GetExtensions().GetFields()["csv"].GetStructValue().AsMap()); d != "" {
+		t.Errorf("kept (-want +got):\n%s", d)
+	}
+	if g.GetAudiences()[0] != groupsv1.Group_CAREGIVERS || g.GetCost().GetType() != groupsv1.Group_Cost_FREE || g.GetFacilitation() != groupsv1.Group_PEER_LED || g.GetCapacity() != nil {
+		t.Errorf("read as %v", g)
+	}
+	g.Name = "groups/1"
+	row, _, err := csv.Write(formats.Listing{Group: g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := read(t, string(csv.Header())+string(row), formats.Options{})
+	if len(again.Entries) != 1 || !proto.Equal(again.Entries[0].Group.GetExtensions(), g.GetExtensions()) {
+		t.Errorf("read again as %v, %v", again.Entries, again.Rejected)
+	}
+	// Under our own headings, or those of a map, what is not understood is refused.
+	for feed, o := range map[string]formats.Options{
+		"id,title,street,state,audiences\n1,A,1 A,MO,Anybody\n": {},
+		"id,title,street,state,Audience\n1,A,1 A,MO,Anybody\n":  {Columns: map[string]string{"audiences": "Audience"}},
+	} {
+		if f := read(t, feed, o); len(f.Rejected) != 1 || !strings.Contains(f.Rejected[0].Reason, "is none of patients, survivors, caregivers") {
+			t.Errorf("%s: rejected %+v", feed, f.Rejected)
 		}
 	}
 }

@@ -26,15 +26,25 @@ import (
 type reader struct {
 	row      int
 	cells    map[string]string // by path, or by "=heading"
+	guessed  map[string]string // by path: the heading from which it is guessed
 	options  formats.Options
 	group    *groupsv1.Group
 	rejected []formats.Rejected
 }
 
+// ownWords are what tables of others have words of their own for. What we do not understand of it is kept, not refused.
+const ownWords = " kind facilitation phases side_effects audiences demographics age_limits.min_years age_limits.max_years age_limits.strictness intake " +
+	"structure.type structure.start_date structure.session_count activities capacity.seats capacity.waitlist cost.type cost.amount cost.sliding_scale " +
+	"cost.insurance_accepted confidentiality venue.kind venue.precision accessibility accepts_intake "
+
 func (r *reader) reject(path, reason string, a ...any) {
-	field := path
+	if heading, ok := r.guessed[path]; ok && strings.Contains(ownWords, " "+path+" ") {
+		r.cells["="+heading] = r.cells[path]
+		return
+	}
+	field := cmp.Or(r.guessed[path], path)
 	for _, c := range columns {
-		if c.path == path {
+		if c.path == path && field == path {
 			field = c.heading
 		}
 	}
@@ -43,9 +53,18 @@ func (r *reader) reject(path, reason string, a ...any) {
 
 // Entry decodes a row.
 func (Format) Entry(rec formats.Record, o formats.Options) (*formats.Entry, []formats.Rejected) {
-	r := &reader{row: rec.Row, options: o, group: &groupsv1.Group{ExternalId: rec.ID, SourceSystem: name}}
-	if err := json.Unmarshal(rec.Raw, &r.cells); err != nil {
+	r := &reader{row: rec.Row, options: o, group: &groupsv1.Group{ExternalId: rec.ID, SourceSystem: name}, cells: map[string]string{}, guessed: map[string]string{}}
+	var said map[string]string
+	if err := json.Unmarshal(rec.Raw, &said); err != nil {
 		return nil, []formats.Rejected{*formats.Reject(rec.Row, "", "", "the row cannot be read: %v", err)}
+	}
+	for key, text := range said {
+		path, heading, guessed := strings.Cut(key, "=")
+		if guessed && path != "" {
+			r.cells[path], r.guessed[path] = text, heading
+		} else {
+			r.cells[key] = text
+		}
 	}
 	e := r.entry()
 	if len(r.rejected) > 0 {
@@ -118,33 +137,42 @@ func (r *reader) cell(path, text string) {
 			return
 		}
 	}
-	m := r.group.ProtoReflect()
+	md := r.group.ProtoReflect().Descriptor()
 	names := strings.Split(path, ".")
 	for _, n := range names[:len(names)-1] {
-		m = m.Mutable(m.Descriptor().Fields().ByTextName(n)).Message()
+		md = md.Fields().ByTextName(n).Message()
 	}
-	fd := m.Descriptor().Fields().ByTextName(names[len(names)-1])
+	fd := md.Fields().ByTextName(names[len(names)-1])
+	within := func() protoreflect.Message {
+		m := r.group.ProtoReflect()
+		for _, n := range names[:len(names)-1] {
+			m = m.Mutable(m.Descriptor().Fields().ByTextName(n)).Message()
+		}
+		return m
+	}
 	if !fd.IsList() {
 		if v, ok := r.value(path, fd, text); ok {
-			m.Set(fd, v)
+			within().Set(fd, v)
 		}
 		return
 	}
-	list := m.Mutable(fd).List()
+	var values []protoreflect.Value
 	for _, one := range parted(path, text) {
 		v, ok := r.value(path, fd, one)
-		for i := range list.Len() {
-			ok = ok && !list.Get(i).Equal(v) // said twice
-		}
-		if ok {
-			list.Append(v)
+		if ok && !slices.ContainsFunc(values, v.Equal) { // else said twice
+			values = append(values, v)
 		}
 	}
-	if limit, ok := maxItems[path]; ok && list.Len() > limit {
+	if limit, ok := maxItems[path]; ok && len(values) > limit {
 		r.reject(path, "has more than %d values", limit)
+		return
 	}
-	if list.Len() == 0 {
-		m.Clear(fd)
+	if len(values) == 0 {
+		return
+	}
+	list := within().Mutable(fd).List()
+	for _, v := range values {
+		list.Append(v)
 	}
 }
 
@@ -367,94 +395,6 @@ func (r *reader) assume() {
 	}
 }
 
-// times reads when the group meets: a rule, or days of the week.
-func (r *reader) times() {
-	days, start, end, rule, from := r.cells[pathDays], r.cells[pathStart], r.cells[pathEnd], r.cells[pathRule], r.cells[pathFrom]
-	zone := r.group.GetTimeZone()
-	if zone != "" {
-		if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
-			r.reject("time_zone", "is no IANA time zone, such as America/Chicago")
-			return
-		}
-	}
-	if days == "" && rule == "" && start == "" {
-		return
-	}
-	if start == "" {
-		r.reject(pathStart, "is missing, though there are days")
-		return
-	}
-	at, ok := formats.ClockTime(start)
-	if !ok {
-		r.reject(pathStart, "must be a time such as 19:30")
-		return
-	}
-	minutes := 60
-	if end != "" {
-		until, ok := formats.ClockTime(end)
-		if !ok {
-			r.reject(pathEnd, "must be a time such as 20:30")
-			return
-		}
-		if minutes = (until - at + 24*60) % (24 * 60); minutes == 0 {
-			minutes = 24 * 60
-		}
-	}
-	if zone == "" {
-		v := r.group.GetVenue()
-		zone = cmp.Or(formats.Zone(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()), r.options.TimeZone)
-		if zone == "" {
-			r.reject("time_zone", "is missing, and neither the place nor an option of the feed tells it")
-			return
-		}
-		r.group.TimeZone = zone
-	}
-	on, ok := weekdays(days)
-	if !ok {
-		r.reject(pathDays, "must be days of the week, such as Tuesday; Thursday")
-		return
-	}
-	if days == "" && rule == "" {
-		r.reject(pathDays, "is missing, though there is a time")
-		return
-	}
-	t := formats.Weekly(on, at, minutes, "")
-	if rule != "" {
-		if t.Rrule = rule; utf8.RuneCountInString(rule) > 500 {
-			r.reject(pathRule, "is longer than 500 characters")
-		}
-	}
-	if from != "" {
-		t.StartDate, _ = r.day(pathFrom, from)
-	}
-	r.group.RegularTimes = []*groupsv1.Group_RegularTime{t}
-}
-
-// weekdays reads "Mon, Wed", "tuesdays" and the like.
-func weekdays(text string) (days []time.Weekday, ok bool) {
-	for s := range strings.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune(";|,/&+\n ", c) }) {
-		s = strings.TrimSuffix(plain(s), "s")
-		if s == "and" || s == "" {
-			continue
-		}
-		found := false
-		for d := time.Sunday; d <= time.Saturday; d++ {
-			full := strings.ToLower(d.String())
-			if full == s || full[:3] == s || full[:2] == s || (len(s) == 4 && full[:4] == s) || strings.TrimSuffix(full, "s") == s {
-				found = true
-				if !slices.Contains(days, d) {
-					days = append(days, d)
-				}
-			}
-		}
-		if !found {
-			return nil, false
-		}
-	}
-	slices.Sort(days)
-	return days, true
-}
-
 // extensions keeps what has no column.
 func (r *reader) extensions() {
 	kept := map[string]any{}
@@ -482,20 +422,3 @@ func (r *reader) extensions() {
 	}
 	r.group.Extensions = s
 }
-
-// words by which tables call languages and countries, beside their codes.
-var (
-	languageNames = map[string]string{
-		"english": "en", "spanish": "es", "español": "es", "german": "de", "deutsch": "de", "french": "fr", "français": "fr", "portuguese": "pt", "português": "pt",
-		"italian": "it", "italiano": "it", "dutch": "nl", "nederlands": "nl", "polish": "pl", "polski": "pl", "russian": "ru", "ukrainian": "uk", "arabic": "ar",
-		"hebrew": "he", "turkish": "tr", "chinese": "zh", "mandarin": "zh", "cantonese": "yue", "japanese": "ja", "korean": "ko", "vietnamese": "vi", "tagalog": "tl",
-		"hindi": "hi", "urdu": "ur", "punjabi": "pa", "bengali": "bn", "somali": "so", "haitiancreole": "ht", "catalan": "ca", "català": "ca", "basque": "eu",
-		"galician": "gl", "swedish": "sv", "norwegian": "no", "danish": "da", "finnish": "fi", "greek": "el", "czech": "cs", "hungarian": "hu", "romanian": "ro",
-		"americansignlanguage": "ase", "asl": "ase", "britishsignlanguage": "bfi", "bsl": "bfi",
-	}
-	countryNames = map[string]string{
-		"unitedstates": "US", "unitedstatesofamerica": "US", "canada": "CA", "unitedkingdom": "GB", "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB",
-		"ireland": "IE", "spain": "ES", "españa": "ES", "germany": "DE", "deutschland": "DE", "france": "FR", "italy": "IT", "portugal": "PT", "mexico": "MX", "méxico": "MX",
-		"australia": "AU", "newzealand": "NZ", "india": "IN", "netherlands": "NL", "austria": "AT", "österreich": "AT", "switzerland": "CH", "schweiz": "CH",
-	}
-)

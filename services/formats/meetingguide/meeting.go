@@ -15,6 +15,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/formats"
+	"cairn.care/services/recurrence"
 )
 
 // meeting is one row on its way to an entry.
@@ -344,7 +345,7 @@ func (m *meeting) days() []time.Weekday {
 // zone returns the time zone of the row's place.
 func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 	if z := m.Text("timezone", 64); z != "" {
-		if _, err := time.LoadLocation(z); err != nil || z == "Local" {
+		if _, err := recurrence.Zone(z); err != nil {
 			m.Reject("timezone", z, "is no IANA time zone, such as America/Chicago")
 		}
 		return z
