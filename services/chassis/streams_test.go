@@ -217,7 +217,9 @@ func TestStreamsEndWithTheProcess(t *testing.T) {
 			if reason, _ := reasonOf(err); status.Code(err) != codes.Unavailable || reason != "UNAVAILABLE" {
 				t.Errorf("%s: the stream ended with %v, want UNAVAILABLE", how, err)
 			}
-			<-impl.ended
+			if err := <-impl.ended; err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("%s: the handler ended with %v, want that the process stops", how, err)
+			}
 		}()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -46,7 +46,7 @@ func TestAnyInput(t *testing.T) {
 			if proto.Size(req.Interface()) > 1<<20 { // refused by the listener
 				continue
 			}
-			err := conn.Invoke(t.Context(), full, req.Interface(), answer(t, service, name))
+			err := call(t.Context(), conn, full, req.Interface(), answer(t, service, name))
 			answered[status.Code(err)]++
 			switch status.Code(err) {
 			case codes.Internal, codes.Unknown, codes.Unavailable, codes.DeadlineExceeded, codes.Unimplemented, codes.DataLoss:

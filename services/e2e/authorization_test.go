@@ -175,7 +175,7 @@ func TestAuthorizationIsEnforced(t *testing.T) {
 		for method := range all {
 			service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 			peer := strings.Split(service, ".")[1]
-			err := w.ConnAs(self, peer).Invoke(ctx, method, request(t, service, name), answer(t, service, name))
+			err := call(ctx, w.ConnAs(self, peer), method, request(t, service, name), answer(t, service, name))
 			want, got := r.verdict(method, all), "allowed"
 			switch reason := reasonOf(err); reason {
 			case "TOKEN_REQUIRED", "MISSING_SCOPE", "MISSING_ROLE", "NOT_FOR_CALLER", "PLATFORM_ONLY", "NO_POLICY":

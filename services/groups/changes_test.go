@@ -225,7 +225,7 @@ var errUndone = errors.New("undone")
 
 // undone is errUndone once in n times.
 func undone(n int) error {
-	if rand.N(n) == 0 { //nolint:gosec // a test's dice
+	if rand.N(n) == 0 {
 		return errUndone
 	}
 	return nil

@@ -173,7 +173,7 @@ func (f *changeFeed) changes(ctx context.Context) ([]*groupsv1.Change, bool, err
 
 // selectChanges reads groups that the public saw once or sees now. The private part is never read.
 const selectChanges = `
-SELECT ` + groupColumns + `, g.changed_xid, ` + publicGroup + `, g.merged_into
+SELECT ` + groupColumns + `, g.changed_xid, ` + publicGroup + `
 FROM groups g
 JOIN availability a ON a.group_id = g.id
 LEFT JOIN group_private p ON false
@@ -184,13 +184,12 @@ ORDER BY g.changed_xid, g.id LIMIT @limit`
 // changeRow is a group of the feed.
 type changeRow struct {
 	groupRow
-	XID        uint64
-	Public     bool
-	MergedInto *uuid.UUID
+	XID    uint64
+	Public bool
 }
 
 func (r *changeRow) scan(row pgx.Row) error {
-	return r.groupRow.scan(withMore{row, []any{&r.XID, &r.Public, &r.MergedInto}})
+	return r.groupRow.scan(withMore{row, []any{&r.XID, &r.Public}})
 }
 
 // withMore scans columns after a row's own.
@@ -207,7 +206,7 @@ func (r *changeRow) toChange(now time.Time) (*groupsv1.Change, error) {
 		return &groupsv1.Change{Change: &groupsv1.Change_Group{Group: g}}, err
 	}
 	gone := &groupsv1.Removal{
-		Group: aip.Name("groups", r.groupRow.ID), Organization: aip.Name("organizations", r.OrgID), RemoveTime: timestamppb.New(r.UpdateTime),
+		Group: aip.Name("groups", r.ID), Organization: aip.Name("organizations", r.OrgID), RemoveTime: timestamppb.New(r.UpdateTime),
 	}
 	if r.MergedInto != nil {
 		gone.MergedInto = aip.Name("groups", *r.MergedInto)
