@@ -10,6 +10,7 @@ import (
 	"google.golang.org/genproto/googleapis/type/date"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/recurrence"
 )
 
 // weekdays are the days of RFC 5545, with their names.
@@ -364,16 +365,16 @@ func durationOf(seconds string, minutes int) time.Duration {
 
 // validZone reports whether the name is an IANA zone that is the same on every machine.
 func validZone(name string) bool {
-	if name == "" || name == "Local" || len(name) > 64 {
+	if len(name) > 64 {
 		return false
 	}
-	_, err := time.LoadLocation(name)
+	_, err := recurrence.Zone(name)
 	return err == nil
 }
 
 // offsetsOf returns the UTC offsets of a zone in winter and summer, in minutes.
 func offsetsOf(zone string) []int {
-	loc, err := time.LoadLocation(zone)
+	loc, err := recurrence.Zone(zone)
 	if err != nil {
 		return nil
 	}
