@@ -17,6 +17,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/cancertype"
 	"cairn.care/services/chassis/fault"
+	"cairn.care/services/recurrence"
 )
 
 const (
@@ -243,10 +244,7 @@ func (c *checker) zone(name string) {
 
 // validZone reports whether the name is an IANA zone that is the same on every machine.
 func validZone(name string) bool {
-	if name == "" || name == "Local" {
-		return false
-	}
-	_, err := time.LoadLocation(name)
+	_, err := recurrence.Zone(name)
 	return err == nil
 }
 

@@ -3,8 +3,13 @@ package recurrence
 import (
 	"math"
 	"strings"
+	"sync"
 	"time"
 )
+
+// zones are those that were asked for, by name: reading one again would cost more than all else that is done with it. What is no
+// zone is not remembered.
+var zones sync.Map
 
 // Zone finds an IANA time zone by name. It refuses the empty name and the machine's
 // own zone.
@@ -12,10 +17,14 @@ func Zone(name string) (*time.Location, error) {
 	if name == "" || strings.EqualFold(name, "Local") {
 		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
 	}
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location), nil //nolint:forcetypeassert // there is nothing else in it
+	}
 	zone, err := time.LoadLocation(name)
 	if err != nil {
 		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
 	}
+	zones.Store(strings.Clone(name), zone)
 	return zone, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/formats"
+	"cairn.care/services/recurrence"
 )
 
 const (
@@ -241,7 +242,7 @@ func (m *meeting) times(g *groupsv1.Group) {
 	day, from, long := m.Text("weekday_tinyint", 20), m.Text("start_time", 20), m.Text("duration_time", 20)
 	zone := m.Text("time_zone", 64)
 	if zone != "" {
-		if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		if _, err := recurrence.Zone(zone); err != nil {
 			m.Reject("time_zone", zone, "is no IANA time zone, such as America/Chicago")
 		}
 		g.TimeZone = zone
