@@ -239,11 +239,19 @@ func (r *dynamicResolver) find(ok bool) (protoreflect.ExtensionType, error) {
 	return r.ext, nil
 }
 
+// uploads are the routes of methods whose request is a stream; grpc-gateway has none for them, the gateway's own is written by hand.
+// The body is the field, as it comes.
+func uploads() map[string][]*annotations.HttpRule {
+	return map[string][]*annotations.HttpRule{
+		"cairn.groups.v1.FeedsService.PushFeed": {{Pattern: &annotations.HttpRule_Post{Post: "/v1/{name=feeds/*}:push"}, Body: "content"}},
+	}
+}
+
 // bindings returns the method's routes: the main one and the additional ones.
 func bindings(m *protogen.Method) []*annotations.HttpRule {
 	rule, ok := proto.GetExtension(m.Desc.Options(), annotations.E_Http).(*annotations.HttpRule)
 	if !ok || rule == nil {
-		return nil
+		return uploads()[string(m.Desc.FullName())]
 	}
 	return append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...)
 }

@@ -308,6 +308,9 @@ func (g *generator) body(m *protogen.Method, b *annotations.HttpRule, verb strin
 		if ferr != nil {
 			return nil, ferr
 		}
+		if f.Message == nil { // bytes of any kind
+			return object{{"required", true}, {"content", object{{"application/octet-stream", object{{"schema", object{{"type", "string"}, {"format", "binary"}}}}}}}}, nil
+		}
 		patch := verb == "patch"
 		schema, err = g.message(f.Message, patch)
 		if patch {
