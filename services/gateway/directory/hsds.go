@@ -26,6 +26,7 @@ const maxNested = 1000
 func (f *faces) hsds() []Route {
 	return []Route{
 		{hsdsRoot + "{$}", f.root},
+		{strings.TrimSuffix(hsdsRoot, "/"), f.root},
 		{hsdsRoot + "services", f.services},
 		{hsdsRoot + "services/{id}", f.service},
 		{hsdsRoot + "organizations", f.organizations},

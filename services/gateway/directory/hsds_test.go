@@ -406,7 +406,7 @@ func TestCaching(t *testing.T) {
 	s := setup(t)
 	o := s.organization("Hope House")
 	g := s.group(o, "Circle")
-	for _, path := range []string{"/hsds/v3/", "/hsds/v3/services", "/hsds/v3/services/" + id(g.GetName()), "/hsds/v3/organizations", "/hsds/v3/taxonomies"} {
+	for _, path := range []string{"/hsds/v3", "/hsds/v3/", "/hsds/v3/services", "/hsds/v3/services/" + id(g.GetName()), "/hsds/v3/organizations", "/hsds/v3/taxonomies"} {
 		resp, _ := s.get(path)
 		tag := resp.Header.Get("ETag")
 		if tag == "" || resp.Header.Get("Cache-Control") != "public, max-age=30" {
