@@ -160,6 +160,34 @@ func TestSplitHoldsLittle(t *testing.T) { //nolint:paralleltest // measures memo
 	}
 }
 
+// What is remembered of a feed's IDs is bounded, too.
+func TestDistinct(t *testing.T) { //nolint:paralleltest // measures memory
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var last, seen int
+	var err error
+	var rejected *formats.Rejected
+	for r, e := range formats.Distinct(func(yield func(formats.Record, error) bool) {
+		for i := 1; yield(formats.Record{Row: i, ID: strconv.Itoa(max(i, 10))}, nil); i++ { //nolint:revive // the loop's body is its condition
+		}
+	}, "id") {
+		if err = e; r.Rejected != nil {
+			rejected, seen = r.Rejected, seen+1
+		}
+		last = max(last, r.Row)
+	}
+	runtime.ReadMemStats(&after)
+	if seen != 9 || rejected.Field != "id" || rejected.Value != "10" || rejected.Reason != "row 1 has the same" {
+		t.Errorf("%d repeated, the last %+v; want 9, each after the first", seen, rejected)
+	}
+	if want := fmt.Sprintf("after row %d: a feed has at most", formats.MaxRecords+9); err == nil || !strings.HasPrefix(err.Error(), want) || last != formats.MaxRecords+9 {
+		t.Errorf("ended after row %d: %v, want %q", last, err, want)
+	}
+	if held := after.HeapAlloc - before.HeapAlloc; after.HeapAlloc > before.HeapAlloc && held > 200<<20 {
+		t.Errorf("%d bytes are held", held)
+	}
+}
+
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte(`{"x":{"meetings":[0]},"y":"]","meetings":[1,{"a":[2]}],"z":[3]}`))
 	f.Add([]byte("\xff\xfe[\x00]\x00"))

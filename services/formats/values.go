@@ -16,7 +16,11 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 )
 
-// Distinct rejects each record whose ID a record before it has; field is what the feed calls the ID.
+// MaxRecords bounds the records of a feed with different IDs: what is remembered of them is all that grows with a feed.
+const MaxRecords = 2_000_000
+
+// Distinct rejects each record whose ID a record before it has; field is what the feed calls the ID. It ends a feed that
+// has more than [MaxRecords].
 func Distinct(records iter.Seq2[Record, error], field string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		seen := newRows()
@@ -24,6 +28,9 @@ func Distinct(records iter.Seq2[Record, error], field string) iter.Seq2[Record, 
 			if err == nil && r.Rejected == nil {
 				if first := seen.put(r.ID, r.Row); first != 0 {
 					r.Rejected = Reject(r.Row, field, r.ID, "row %d has the same", first)
+				} else if len(seen.row) > MaxRecords {
+					yield(Record{}, fmt.Errorf("after row %d: a feed has at most %d records; divide it into several", r.Row-1, MaxRecords))
+					return
 				}
 			}
 			if !yield(r, err) {
