@@ -40,19 +40,20 @@ func rebuilt(old *state, live []uint64, lock sync.Locker) *state {
 	s.tree = newTree(s.at[:s.placed])
 
 	m := &mapper{to: to, bits: make([]uint64, s.base>>6), total: s.base}
-	for f, sets := range copies(old, lock) {
+	for f, sets := range copies(old, len(live), lock) {
 		for v, set := range sets {
 			if moved := m.move(&set); moved.n > 0 {
 				s.values[f][v] = &moved
 			}
 		}
 	}
-	s.remote = m.move(&was.remote)
+	remote := was.remote.until(len(live))
+	s.remote = m.move(&remote)
 	var part [256]struct{ all, title set }
 	for entries := range slices.Chunk(was.entries, len(part)) {
 		lock.Lock()
 		for i, e := range entries {
-			part[i].all, part[i].title = e.all, e.title
+			part[i].all, part[i].title = e.all.until(len(live)), e.title.until(len(live))
 		}
 		lock.Unlock()
 		for i, e := range entries {
@@ -66,14 +67,23 @@ func rebuilt(old *state, live []uint64, lock sync.Locker) *state {
 	return s
 }
 
+// until returns the header of the set, with bits for so many words only: behind them they go on changing.
+func (s *set) until(words int) set {
+	c := *s
+	if c.bits != nil {
+		c.bits = c.bits[:min(len(c.bits), words)]
+	}
+	return c
+}
+
 // copies returns the headers of the sets of all facets.
-func copies(old *state, lock sync.Locker) (out [Facets]map[string]set) {
+func copies(old *state, words int, lock sync.Locker) (out [Facets]map[string]set) {
 	lock.Lock()
 	defer lock.Unlock()
 	for f, sets := range old.values {
 		out[f] = make(map[string]set, len(sets))
 		for v, set := range sets {
-			out[f][v] = *set
+			out[f][v] = set.until(words)
 		}
 	}
 	return out
