@@ -106,11 +106,14 @@ func (f *changeFeed) list(ctx context.Context) ([]*groupsv1.Change, bool, error)
 	b := f.server.db.Batch(auth.WithTenant(ctx, auth.Tenant{}))
 	b.Queue(`
 		SELECT `+groupColumns+`
-		FROM groups g
+		FROM (
+			SELECT g.id FROM groups g
+			WHERE `+publicGroup+` AND (@org::uuid IS NULL OR g.org_id = @org) AND g.id > @after
+			ORDER BY g.id LIMIT @limit) AS page
+		JOIN groups g ON g.id = page.id
 		JOIN availability a ON a.group_id = g.id
 		LEFT JOIN group_private p ON false
-		WHERE `+publicGroup+` AND (@org::uuid IS NULL OR g.org_id = @org) AND g.id > @after
-		ORDER BY g.id LIMIT @limit`, f.args).Query(func(r pgx.Rows) (err error) {
+		ORDER BY g.id`, f.args).Query(func(r pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (g groupRow, err error) { return g, g.scan(row) })
 		return err
 	})

@@ -54,11 +54,11 @@ func (s *server) ListDirectory(ctx context.Context, req *groupsv1.ListDirectoryR
 	}
 	b.Queue(`
 		SELECT `+groupColumns+`
-		FROM groups g
+		FROM (SELECT g.id FROM groups g WHERE `+which+` AND g.id > @after ORDER BY g.id LIMIT @limit OFFSET @skip) AS page
+		JOIN groups g ON g.id = page.id
 		JOIN availability a ON a.group_id = g.id
 		LEFT JOIN group_private p ON false
-		WHERE `+which+` AND g.id > @after
-		ORDER BY g.id LIMIT @limit OFFSET @skip`, args).Query(func(rows pgx.Rows) (err error) {
+		ORDER BY g.id`, args).Query(func(rows pgx.Rows) (err error) {
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r groupRow, err error) { return r, r.scan(row) })
 		return err
 	})
