@@ -39,7 +39,7 @@ func (r *search) settle(words []uint64) int {
 func (r *search) tally(f Facet, words []uint64, n int) []Count {
 	var out []Count
 	r.list = r.list[:0]
-	if n <= few/8 { // ask each document
+	if n <= r.few/8 { // ask each document
 		eachBit(words, func(d uint32) bool {
 			r.list = append(r.list, d)
 			return true
@@ -49,7 +49,7 @@ func (r *search) tally(f Facet, words []uint64, n int) []Count {
 		groups := 0
 		switch {
 		case n == 0:
-		case n <= few/8 && (m.bits != nil || n < m.n/16):
+		case n <= r.few/8 && (m.bits != nil || n < m.n/16):
 			for _, d := range r.list {
 				if m.has(d) {
 					groups++

@@ -22,11 +22,12 @@ type Index struct {
 
 	rebuild sync.Mutex
 	scratch sync.Pool
+	few     int
 }
 
 // New returns an empty index.
 func New() *Index {
-	x := &Index{cur: newState()}
+	x := &Index{cur: newState(), few: usualFew}
 	x.scratch.New = func() any { return new(scratch) }
 	return x
 }
@@ -44,7 +45,7 @@ func (x *Index) Search(q *Query) Result {
 	}()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.cur.begin(q, mem).run()
+	return x.cur.begin(q, mem, x.few).run()
 }
 
 // Len returns how many groups there are.

@@ -31,11 +31,14 @@ func compare(t *testing.T, x *Index, o *oracle, q *Query) int {
 // Search finds what a scan over all groups does, in the same order, on every page, whatever was changed before.
 func TestSearchIsExact(t *testing.T) {
 	t.Parallel()
-	for seed, size := range []int{0, 1, 63, 65, 300, 1500, 10500} {
+	for seed, size := range []int{0, 1, 63, 65, 300, 300, 1200} {
 		t.Run(fmt.Sprint(seed, " of ", size), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 2026))
 			x, o := New(), newOracle()
+			if seed%2 == 0 { // as in a great index
+				x.few = 8
+			}
 			var ids []uuid.UUID
 			var b Batch
 			for range size {
@@ -45,9 +48,6 @@ func TestSearchIsExact(t *testing.T) {
 			x.Apply(b)
 			o.apply(b)
 			hits, rounds, queries := 0, 4, 25
-			if size > 10_000 {
-				rounds, queries = 2, 5
-			}
 			for round := range rounds {
 				for range queries {
 					hits += compare(t, x, o, randomQuery(r))
@@ -95,7 +95,7 @@ func TestRebuildUnderway(t *testing.T) {
 	x, o := New(), newOracle()
 	var ids []uuid.UUID
 	var b Batch
-	for range 3000 {
+	for range 1000 {
 		ids = append(ids, randomID(r))
 		b.Upserts = append(b.Upserts, randomDoc(r, ids[len(ids)-1]))
 	}
@@ -104,7 +104,7 @@ func TestRebuildUnderway(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 8 {
+		for range 4 {
 			x.Rebuild()
 		}
 	}()
@@ -119,7 +119,7 @@ func TestRebuildUnderway(t *testing.T) {
 		o.apply(b)
 		x.Search(randomQuery(r))
 	}
-	for range 100 {
+	for range 50 {
 		compare(t, x, o, randomQuery(r))
 	}
 }

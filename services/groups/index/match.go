@@ -7,8 +7,8 @@ import (
 
 func popcount(w uint64) int { return bits.OnesCount64(w) }
 
-// few is up to how many candidates are looked at one by one rather than with the whole index's bits.
-const few = 8192
+// usualFew is up to how many candidates are looked at one by one rather than with the whole index's bits.
+const usualFew = 8192
 
 // scratch is memory that a search needs and gives back.
 type scratch struct {
@@ -48,6 +48,7 @@ type search struct {
 	*plan
 	q   *Query
 	now int64
+	few int
 
 	zone   *offsets
 	before int64
@@ -56,8 +57,8 @@ type search struct {
 	region []uint64 // the documents in the circle or box; nil: anywhere, or decided one by one
 }
 
-func (s *state) begin(q *Query, mem *scratch) *search {
-	r := &search{state: s, scratch: mem, plan: s.plan(q), q: q, now: q.Now.Unix()}
+func (s *state) begin(q *Query, mem *scratch, few int) *search {
+	r := &search{state: s, scratch: mem, plan: s.plan(q), q: q, now: q.Now.Unix(), few: few}
 	if !q.Before.IsZero() {
 		r.before = q.Before.Unix()
 		if q.Before.Nanosecond() > 0 {
@@ -164,7 +165,7 @@ func (r *search) match(without int) ([]uint64, int) {
 	}
 	slices.SortFunc(clauses, func(a, b *clause) int { return a.most() - b.most() })
 	words := r.blank(r.n)
-	if len(clauses) > 0 && clauses[0].most() < few {
+	if len(clauses) > 0 && clauses[0].most() < r.few {
 		r.list = r.list[:0]
 		for _, w := range clauses[0].ways {
 			r.list = r.gather(w)
@@ -228,7 +229,7 @@ func (r *search) join(words []uint64, way []*set, spare []uint64) []uint64 {
 		way[0].orInto(words)
 		return spare
 	}
-	if m := least(way); m.n < few {
+	if m := least(way); m.n < r.few {
 		r.list = r.list[:0]
 		for _, d := range r.gather(way) {
 			words[d>>6] |= 1 << (d & 63)

@@ -58,7 +58,7 @@ func (r *search) hits(items []item, key func(i item) Key) []Hit {
 // nearestOf offers the documents of mask by their distance.
 func (r *search) nearestOf(mask []uint64, n int, b *best) {
 	p := r.q.Near.Point
-	if n <= few {
+	if n <= r.few {
 		eachBit(mask, func(d uint32) bool {
 			c := Farthest
 			if at := r.at[d]; at != (Point{}) {
@@ -95,7 +95,7 @@ func (r *search) soonest(mask []uint64, n int, b *best) {
 	}
 	hour := from / 3600
 	start := 0.0
-	if n > few && from <= r.last {
+	if n > r.few && from <= r.last {
 		// What starts in an hour is in the set of that hour of the week: walk them until there are enough.
 		for h := hour; h < hour+week; h++ {
 			lo, hi := float64(h*3600), float64((h+1)*3600)

@@ -14,8 +14,8 @@ type set struct {
 }
 
 const (
-	leastDense = 2048 // a set with fewer members is a list, whatever its density
-	sparsity   = 32   // a list member takes as much memory as this many bits
+	leastDense = 256 // a set with fewer members is a list, whatever its density
+	sparsity   = 32  // a list member takes as much memory as this many bits
 )
 
 func (s *set) has(d uint32) bool {
