@@ -1460,7 +1460,7 @@ type Group struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,37,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the group was last changed; availability does not count.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,38,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// When the group was deleted; absent when it is not.
+	// When the group was deleted, or merged into another; absent when it was not.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,39,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// Changes with every change of the group; send it back to change only what you have read.
 	Etag string `protobuf:"bytes,40,opt,name=etag,proto3" json:"etag,omitempty"`
