@@ -13,7 +13,7 @@ import (
 
 // CreateFacilitator creates a facilitator, in one round trip. Her licence is not verified yet.
 func (s *server) CreateFacilitator(ctx context.Context, req *groupsv1.CreateFacilitatorRequest) (*groupsv1.Facilitator, error) {
-	orgID, err := s.ownerFor(ctx, "facilitator.organization", req.GetFacilitator().GetOrganization())
+	orgID, err := s.orgs.ownerFor(ctx, "facilitator.organization", req.GetFacilitator().GetOrganization())
 	if err != nil {
 		return nil, err
 	}

@@ -27,15 +27,12 @@ const (
 
 // CreateFeed creates a feed; one that is pulled is due at once.
 func (s *feedServer) CreateFeed(ctx context.Context, req *groupsv1.CreateFeedRequest) (*groupsv1.Feed, error) {
-	orgID, err := ownerFor(ctx, "feed.organization", req.GetFeed().GetOrganization())
+	orgID, err := s.orgs.ownerFor(ctx, "feed.organization", req.GetFeed().GetOrganization())
 	if err != nil {
 		return nil, err
 	}
 	f := writtenFeed(req.GetFeed())
 	if err := s.checkFeed(f); err != nil {
-		return nil, err
-	}
-	if err := s.checkOrganization(ctx, orgID); err != nil {
 		return nil, err
 	}
 	now := s.clock.Now()

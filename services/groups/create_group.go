@@ -14,7 +14,7 @@ import (
 
 // CreateGroup creates a draft, in one round trip.
 func (s *server) CreateGroup(ctx context.Context, req *groupsv1.CreateGroupRequest) (*groupsv1.Group, error) {
-	orgID, err := s.ownerFor(ctx, "group.organization", req.GetGroup().GetOrganization())
+	orgID, err := s.orgs.ownerFor(ctx, "group.organization", req.GetGroup().GetOrganization())
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 // CreateResource creates a resource that nobody has reviewed, in one round trip.
 func (s *server) CreateResource(ctx context.Context, req *groupsv1.CreateResourceRequest) (*groupsv1.Resource, error) {
-	orgID, err := s.ownerFor(ctx, "resource.organization", req.GetResource().GetOrganization())
+	orgID, err := s.orgs.ownerFor(ctx, "resource.organization", req.GetResource().GetOrganization())
 	if err != nil {
 		return nil, err
 	}

@@ -1,26 +1,18 @@
 package groups
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 
 	"buf.build/go/protovalidate"
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
-	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
-	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/clock"
-	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/formats"
@@ -44,7 +36,7 @@ type feedServer struct {
 	valid   protovalidate.Validator
 	formats map[string]formats.Format
 	fetch   *outbound.Client
-	peer    func(service string) grpc.ClientConnInterface
+	orgs    *organizations
 	jobs    func() *river.Client[pgx.Tx]
 	atOnce  int   // groups that a transaction applies
 	most    int64 // bytes of a run's content, decompressed
@@ -60,13 +52,13 @@ func readable() map[string]formats.Format {
 }
 
 // startFeeds serves feeds and works on their runs.
-func startFeeds(h *chassis.Host, roots *x509.CertPool) error {
+func startFeeds(h *chassis.Host, orgs *organizations, roots *x509.CertPool) error {
 	valid, err := protovalidate.New()
 	if err != nil {
 		return fmt.Errorf("protovalidate: %w", err)
 	}
 	s := &feedServer{
-		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), peer: h.Peer, jobs: h.Jobs, atOnce: batchGroups, most: maxContent,
+		db: h.DB, clock: h.Clock, log: h.Log, valid: valid, formats: readable(), orgs: orgs, jobs: h.Jobs, atOnce: batchGroups, most: maxContent,
 		fetch: outbound.New(outbound.Options{AllowPrivate: h.Config.AllowPrivateOutbound, Timeout: pullTimeout, RootCAs: roots}),
 	}
 	groupsv1.RegisterFeedsServiceServer(h, s)
@@ -76,19 +68,6 @@ func startFeeds(h *chassis.Host, roots *x509.CertPool) error {
 		river.AddWorkerSafely(h.Workers, &dueWorker{server: s}),
 		river.AddWorkerSafely(h.Workers, &tidyWorker{server: s}),
 	)
-}
-
-// checkOrganization makes sure that the organization exists: groups of one that does not would be in the directory, and nobody's.
-func (s *feedServer) checkOrganization(ctx context.Context, id uuid.UUID) error {
-	conn := s.peer("partners")
-	if conn == nil {
-		return status.Error(codes.Unavailable, "the partners service is not configured")
-	}
-	_, err := partnersv1.NewPartnersServiceClient(conn).GetOrganization(ctx, &partnersv1.GetOrganizationRequest{Name: aip.Name("organizations", id)})
-	if status.Code(err) == codes.NotFound {
-		return fault.Invalid(fault.Field("feed.organization", "%s does not exist", aip.Name("organizations", id)))
-	}
-	return err
 }
 
 // format returns the feed's format.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/uuid"
 	"github.com/riverqueue/river"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -16,7 +15,6 @@ import (
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
-	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -54,7 +52,7 @@ func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	if err := river.AddWorkerSafely(h.Workers, &reviewWorker{server: s}); err != nil {
 		return err
 	}
-	if err := startFeeds(h, roots); err != nil {
+	if err := startFeeds(h, s.orgs, roots); err != nil {
 		return err
 	}
 	if err := startDuplicates(h); err != nil {
@@ -87,24 +85,4 @@ func insider(ctx context.Context) auth.Tenant {
 		return t
 	}
 	return auth.Tenant{}
-}
-
-// ownerFor returns the organization that a new resource belongs to: the caller's own, or for the platform the one named.
-func ownerFor(ctx context.Context, field, organization string) (uuid.UUID, error) {
-	t := auth.TenantFrom(ctx)
-	own := auth.PrincipalFrom(ctx).OrganizationID()
-	if organization == "" {
-		if own == uuid.Nil {
-			return uuid.Nil, fault.Invalid(fault.Field(field, "is needed, since you belong to no organization"))
-		}
-		return own, nil
-	}
-	id, err := parseOrganization(field, organization)
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if !t.All && id != t.Org {
-		return uuid.Nil, fault.Invalid(fault.Field(field, "must be your own organization, or empty"))
-	}
-	return id, nil
 }

@@ -62,10 +62,22 @@ func (o *organizations) check(ctx context.Context, field string, id uuid.UUID) e
 }
 
 // ownerFor returns the organization that a new resource belongs to: the caller's own, or for the platform the one named.
-func (s *server) ownerFor(ctx context.Context, field, organization string) (uuid.UUID, error) {
-	id, err := ownerFor(ctx, field, organization)
-	if err != nil || id == auth.PrincipalFrom(ctx).OrganizationID() {
-		return id, err
+func (o *organizations) ownerFor(ctx context.Context, field, organization string) (uuid.UUID, error) {
+	t, own := auth.TenantFrom(ctx), auth.PrincipalFrom(ctx).OrganizationID()
+	if organization == "" {
+		if own == uuid.Nil {
+			return uuid.Nil, fault.Invalid(fault.Field(field, "is needed, since you belong to no organization"))
+		}
+		return own, nil
 	}
-	return id, s.orgs.check(ctx, field, id)
+	id, err := parseOrganization(field, organization)
+	switch {
+	case err != nil:
+		return uuid.Nil, err
+	case id == own:
+		return id, nil
+	case !t.All:
+		return uuid.Nil, fault.Invalid(fault.Field(field, "must be your own organization, or empty"))
+	}
+	return id, o.check(ctx, field, id)
 }
