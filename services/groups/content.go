@@ -55,7 +55,7 @@ func (s *feedServer) keeper(run *runRow) *contentWriter {
 func (w *contentWriter) keep(ctx context.Context, r io.Reader, watch ...io.Writer) (err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var plain io.Reader = in
-	if magic, _ := in.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+	if magic, err := in.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(in)
 		if err != nil {
 			return damage(err)

@@ -256,7 +256,7 @@ func mergeTold(g, told, before *groupsv1.Group) {
 		case name == "external_id", name == "source_system", name == "guidelines" && !from.Has(fd) && !was.Has(fd):
 		case name == "extensions":
 			g.Extensions = mergeStruct(g.GetExtensions(), told.GetExtensions(), before.GetExtensions())
-		case before == nil && from.Has(fd) && (firm(name) || !to.Has(fd)), before != nil && from.Has(fd) && !(was.Has(fd) && was.Get(fd).Equal(from.Get(fd))):
+		case before == nil && from.Has(fd) && (firm(name) || !to.Has(fd)), before != nil && from.Has(fd) && (!was.Has(fd) || !was.Get(fd).Equal(from.Get(fd))):
 			to.Set(fd, from.Get(fd))
 		case before != nil && was.Has(fd) && !from.Has(fd):
 			to.Clear(fd)

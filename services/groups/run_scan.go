@@ -65,17 +65,16 @@ type scanner struct {
 	again   bool // what the run counts was counted by an earlier pass
 	content *contentReader
 
-	seen     bitset // items of the feed
-	live     int64  // of them, those that the feed had
-	batch    int32
-	inBatch  int
-	batched  int64 // bytes
-	rows     int64
-	same     int64
-	refused  int64
-	toApply  int64
-	unplaced int64 // rows without an id
-	removed  int64 // items that the content says are gone
+	seen    bitset // items of the feed
+	live    int64  // of them, those that the feed had
+	batch   int32
+	inBatch int
+	batched int64 // bytes
+	rows    int64
+	same    int64
+	refused int64
+	toApply int64
+	removed int64 // items that the content says are gone
 }
 
 // scan goes through the content once: it finds what is new or changed, and what is absent, and stages both in batches. Nothing of

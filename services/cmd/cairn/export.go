@@ -114,7 +114,7 @@ func download(ctx context.Context, address string, read func(io.Reader) error) e
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:gosec // the address is the one that the user gives
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}

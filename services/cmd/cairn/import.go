@@ -149,7 +149,7 @@ func openContent(ctx context.Context, from string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:gosec // the address is the one that the user gives
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}

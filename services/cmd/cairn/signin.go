@@ -172,7 +172,7 @@ func (a *account) getJSON(ctx context.Context, address string, out any) error {
 
 // send sends a request and has the answer read.
 func (a *account) send(req *http.Request, read func(code int, body io.Reader) error) error {
-	resp, err := a.http.Do(req) //nolint:gosec // the address is the one that the user gives
+	resp, err := a.http.Do(req)
 	if err != nil {
 		return err
 	}
