@@ -151,6 +151,9 @@ func (m *mapper) move(old *set) set {
 	var s set
 	many := old.n*sparsity > m.total
 	var list []uint32
+	if !many {
+		list = make([]uint32, 0, old.n) // hardly more than there will be
+	}
 	old.each(func(d uint32) bool {
 		if int(d) >= len(m.to) {
 			return false
@@ -176,7 +179,7 @@ func (m *mapper) move(old *set) set {
 		})
 	default:
 		slices.Sort(list)
-		s.list = slices.Clip(list)
+		s.list = list
 	}
 	if many {
 		clear(m.bits)
