@@ -119,7 +119,7 @@ func (f searchFigures) rows() []row {
 				}
 				if i > 0 {
 					if less, ok := f.of(level, class, f.sizes()[i-1], clients); ok && n == 10*less.size {
-						growth = max(growth, float64(g.p50)/float64(less.p50))
+						growth = max(growth, float64(max(g.p50, noise))/float64(max(less.p50, noise)))
 					}
 				}
 			}
@@ -136,6 +136,9 @@ func (f searchFigures) rows() []row {
 	}
 	return out
 }
+
+// noise is what a search takes at least when growth is told: below, a ratio says nothing.
+const noise = 100 * time.Microsecond
 
 // goalP50 is the time in which half of the searches should be answered.
 const goalP50 = 3 * time.Millisecond

@@ -109,7 +109,7 @@ func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // far from the limit
+	return int64(m.HeapAlloc)
 }
 
 // directory prepares the directory that all sizes are the first part of.

@@ -117,7 +117,7 @@ func writeFeed(path string, d *directory.Directory, size int, changes bool) (err
 	if !ok {
 		return fmt.Errorf("format %s is not written", syncFormat)
 	}
-	f, err := os.Create(path) //nolint:gosec // in our own directory
+	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("write a feed: %w", err)
 	}
@@ -154,7 +154,7 @@ func writeFeed(path string, d *directory.Directory, size int, changes bool) (err
 
 // push sends the file as the feed's content and waits until its run has ended.
 func push(ctx context.Context, token string, api groupsv1.FeedsServiceClient, feed, path string) (*groupsv1.FeedRun, error) {
-	f, err := os.Open(path) //nolint:gosec // our own
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
