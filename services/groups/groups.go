@@ -61,7 +61,7 @@ func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	return river.AddWorkerSafely(h.Workers, &licenceWorker{server: s, log: h.Log})
 }
 
-// server answers every service of groups but FeedsService.
+// server answers every service of groups but those of feeds and duplicates.
 type server struct {
 	groupsv1.UnimplementedGroupsServiceServer
 	groupsv1.UnimplementedDirectoryServiceServer
