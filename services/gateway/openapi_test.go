@@ -2,11 +2,15 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
+	neturl "net/url"
 	"regexp"
 	"strings"
 	"testing"
 
 	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -60,10 +64,19 @@ func TestExamples(t *testing.T) {
 	for path, item := range api.Paths {
 		for verb, op := range item {
 			described++
-			url := path
+			url, query := path, neturl.Values{}
 			for _, p := range op.Parameters {
-				if s, ok := p.Example.(string); ok && p.In == "path" {
-					url = strings.ReplaceAll(url, "{"+p.Name+"}", s)
+				list, ok := p.Example.([]any)
+				if !ok && p.Example != nil {
+					list = []any{p.Example}
+				}
+				for _, v := range list {
+					switch p.In {
+					case "path":
+						url = strings.ReplaceAll(url, "{"+p.Name+"}", fmt.Sprint(v))
+					case "query":
+						query.Add(p.Name, fmt.Sprint(v))
+					}
 				}
 			}
 			if braces.MatchString(url) {
@@ -76,6 +89,9 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			in := message(t, rt.input)
+			if err := runtime.PopulateQueryParameters(in, query, utilities.NewDoubleArray(nil)); err != nil {
+				t.Errorf("%s: example of the query: %v", op.OperationID, err)
+			}
 			for name, value := range rt.values(url) {
 				setPath(in.ProtoReflect(), strings.Split(name, "."), value)
 			}
