@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func tables(t *testing.T, conn *pgx.Conn) []string {
 // who has heard of what, work to do.
 var beside = map[string]bool{
 	"audit_log": true, "idempotency": true, "used_assertions": true, "event_inbox": true, "event_position": true, "goose_db_version": true,
+	"duplicate_keys": true, "duplicate_cursor": true, // the search for duplicates goes on by itself
 	"river_client": true, "river_client_queue": true, "river_job": true, "river_leader": true, "river_migration": true, "river_notification": true, "river_queue": true,
 }
 
@@ -74,16 +76,18 @@ func (w *world) contents(t *testing.T) map[string]string {
 				if beside[table] {
 					continue
 				}
-				row := `t.*::text`
+				row, where := `t.*::text`, "true"
 				switch table {
 				case "outbox":
 					row = `t.id::text` // whether it is published does not matter
 				case "api_clients":
 					row = `t.revision::text` // being used is no change
+				case "duplicates":
+					where = `t.state <> 1` // somebody has decided; the others are found by themselves
 				}
 				var n int
 				var sum *string
-				if err := conn.QueryRow(t.Context(), fmt.Sprintf(`SELECT count(*), md5(string_agg(%s, ' ' ORDER BY %[1]s)) FROM %s t`, row, pgx.Identifier{table}.Sanitize())).Scan(&n, &sum); err != nil {
+				if err := conn.QueryRow(t.Context(), fmt.Sprintf(`SELECT count(*), md5(string_agg(%s, ' ' ORDER BY %[1]s)) FROM %s t WHERE %s`, row, pgx.Identifier{table}.Sanitize(), where)).Scan(&n, &sum); err != nil {
 					t.Fatalf("%s.%s: %v", service, table, err)
 				}
 				held[service+"."+table] = fmt.Sprint(n, " rows")
@@ -97,9 +101,9 @@ func (w *world) contents(t *testing.T) map[string]string {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	before := look()
-	for end, calm := time.Now().Add(30*time.Second), 0; ; <-tick.C {
+	for end, calm := time.Now().Add(time.Minute), 0; ; <-tick.C {
 		now := look()
-		if calm++; !maps.Equal(before, now) {
+		if calm++; !maps.Equal(before, now) || !heard(t, conns) {
 			before, calm = now, 0
 		}
 		if calm == 2 {
@@ -109,4 +113,37 @@ func (w *world) contents(t *testing.T) map[string]string {
 			t.Fatal("Cairn never comes to rest")
 		}
 	}
+}
+
+// heard reports whether every subscription has come to the end of what its source has told.
+func heard(t *testing.T, conns map[string]*pgx.Conn) bool {
+	t.Helper()
+	told := map[string]int64{}
+	for service, conn := range conns {
+		var n int64
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM outbox`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		told[service] = n
+	}
+	for _, conn := range conns {
+		rows, err := conn.Query(t.Context(), `SELECT subscription, sequence FROM event_position`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var subscription string
+		var at int64
+		behind := false
+		if _, err := pgx.ForEachRow(rows, []any{&subscription, &at}, func() error {
+			_, source, _ := strings.Cut(subscription, "-")
+			behind = behind || at < told[source]
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if behind {
+			return false
+		}
+	}
+	return true
 }

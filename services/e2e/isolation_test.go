@@ -50,6 +50,10 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	w.agree(t, membership)
 	lead := c.post(t, "/v1/facilitators", obj{"displayName": "Ana", "licence": obj{"profession": "p", "number": "n", "jurisdiction": "US", "expireDate": obj{"year": 2040, "month": 1, "day": 1}}}).ok(t)
 	exercise := c.post(t, "/v1/resources", obj{"kind": "EXERCISE", "title": "Breathing", "languages": list{"en"}, "cancerTypes": list{"any"}}).ok(t)
+	feed := c.post(t, "/v1/feeds", obj{"format": "csv", "sourceSystem": "office"}).ok(t).text("name")
+	run := c.take(t, feed, heading+row("a", "Coro de "+c.id, "8")+row("b", "Coro de "+c.id, "8")).text("name")
+	pair := until(t, "the two of the feed look like one group", func() *reply { return c.get(t, "/v1/duplicates?filter="+q(`state = PROPOSED`)) },
+		func(r *reply) bool { return ofOne(r, c.org) != "" })
 	session := c.get(t, "/v1/sessions?pageSize=1&filter="+q(`series = "`+series.text("name")+`"`)).ok(t)
 	return holdings{
 		"organizations": {c.org, hospital.org},
@@ -57,12 +61,25 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"groups":        {group, draft, deleted},
 		"facilitators":  {lead.text("name")},
 		"resources":     {exercise.text("name")},
+		"feeds":         {feed},
+		"feedRuns":      {run},
+		"duplicates":    {ofOne(pair, c.org)},
 		"members":       {c.get(t, "/v1/"+membership).ok(t).text("member")},
 		"memberships":   {membership},
 		"series":        {series.text("name")},
 		"sessions":      {session.text("sessions.0.name")},
 		"referrals":     {sent, accepted, unsent},
 	}
+}
+
+// ofOne returns a pair of groups that are both the organization's, "" if there is none.
+func ofOne(r *reply, org string) string {
+	for _, d := range r.list("duplicates") {
+		if text(dig(d, "groups.0.organization")) == org && text(dig(d, "groups.1.organization")) == org {
+			return text(dig(d, "name"))
+		}
+	}
+	return ""
 }
 
 // open tells why naming another's resource in a field is answered otherwise than naming one
@@ -73,6 +90,8 @@ func open(method string, r reference, theirs holdings, name string) string {
 		return "every organization is public"
 	case name == theirs["groups"][0] && (strings.HasSuffix(method, "/GetGroup") || strings.HasSuffix(method, "/BatchGetGroups")):
 		return "a published group is public"
+	case name == theirs["groups"][0] && strings.HasSuffix(method, "/ListDuplicates"):
+		return "a published group may be a duplicate of one's own"
 	case name == theirs["groups"][0] && r.String() == "referral.requested_group":
 		return "anybody may refer to a published group"
 	case strings.HasSuffix(method, "/UpdateReferral") && r.String() == "referral.requested_group":

@@ -197,9 +197,15 @@ func (c *caller) assertion(t *testing.T, edit func(*jwt.Claims)) string {
 // grpc returns a connection to the gRPC listener; every call carries the caller's token.
 func (c *caller) grpc(t *testing.T) *grpc.ClientConn {
 	t.Helper()
+	with := func(ctx context.Context) context.Context {
+		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.token(t))
+	}
 	conn, err := grpc.NewClient(c.w.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
-			return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.token(t)), method, req, resp, cc, o...)
+			return invoke(with(ctx), method, req, resp, cc, o...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+			return open(with(ctx), desc, cc, method, o...)
 		}))
 	if err != nil {
 		t.Fatal(err)

@@ -168,7 +168,7 @@ func TestDistinct(t *testing.T) { //nolint:paralleltest // measures memory
 	var err error
 	var rejected *formats.Rejected
 	for r, e := range formats.Distinct(func(yield func(formats.Record, error) bool) {
-		for i := 1; yield(formats.Record{Row: i, ID: strconv.Itoa(max(i, 10))}, nil); i++ { //nolint:revive // the loop's body is its condition
+		for i := 1; yield(formats.Record{Row: i, ID: strconv.Itoa(max(i, 10))}, nil); i++ {
 		}
 	}, "id") {
 		if err = e; r.Rejected != nil {
