@@ -124,7 +124,12 @@ func rounded(degrees float64) float64 { return math.Round(degrees*100) / 100 }
 
 // bodies returns the encoded parts of the group.
 func bodies(g *groupsv1.Group) (public *groupsv1.Group, body, private []byte, err error) {
-	public, hidden := split(written(g))
+	return parts(written(g))
+}
+
+// parts returns the encoded parts of a group of which only what clients write is set.
+func parts(w *groupsv1.Group) (public *groupsv1.Group, body, private []byte, err error) {
+	public, hidden := split(w)
 	if body, err = proto.Marshal(public); err != nil {
 		return nil, nil, nil, fmt.Errorf("encode group: %w", err)
 	}

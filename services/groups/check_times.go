@@ -43,7 +43,7 @@ func plannable(t *groupsv1.Group_RegularTime, zone string) error {
 		zone = "UTC"
 	}
 	set, err := recurrence.Parse(recurrence.Spec{RRule: t.GetRrule(), TimeZone: zone, Start: start.Format(time.DateOnly) + "T" + t.GetStartTime()})
-	if err != nil {
+	if err != nil || set.AtMostDaily() {
 		return err
 	}
 	begin := recurrence.Instant(set.Start, set.Zone)

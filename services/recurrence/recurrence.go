@@ -102,6 +102,11 @@ func Parse(spec Spec) (*Set, error) {
 	return s, s.check()
 }
 
+// AtMostDaily reports whether the rule alone says that there is at most one occurrence a day.
+func (s *Set) AtMostDaily() bool {
+	return s.rule != nil && s.rule.freq <= daily && len(s.rule.hours)+len(s.rule.minutes)+len(s.rule.seconds) == 0
+}
+
 // occurs refuses a rule that never occurs, naming the part without which it would.
 func (s *Set) occurs(r *rule) error {
 	found, err := s.first(r)
