@@ -48,9 +48,9 @@ run: build ## start Cairn with its data in ./data
 	@tools/setup.sh
 	bin/cairn serve
 
-bench: build ## measure side by side and print the table
+bench: build ## measure side by side and print the table; writes docs/search-performance.md
 	@tools/setup.sh
-	go -C bench run .
+	go -C bench run . -docs ../docs
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' $(MODULES) | sort | while IFS=: read -r file func; do \
