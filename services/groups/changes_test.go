@@ -19,6 +19,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/pg"
 )
 
 // follower keeps the titles of a directory that it follows.
@@ -239,23 +240,10 @@ func TestRestoredDirectory(t *testing.T) {
 	f := newFollower()
 	f.catchUp(t, s, 0)
 
-	db, system := s.DBs["groups"], auth.System(t.Context(), "groups")
-	// As a dump of a cluster that is two billion transactions further would leave it.
-	if err := db.Tx(system, func(tx pgx.Tx) error {
-		_, err := tx.Exec(t.Context(), `
-			SET LOCAL ROLE NONE;
-			ALTER TABLE groups DISABLE TRIGGER mark_changed;
-			UPDATE groups SET changed_xid = (pg_current_xact_id()::text::numeric + 2000000000)::text::xid8;
-			ALTER TABLE groups ENABLE TRIGGER mark_changed;
-			UPDATE change_feed SET system_identifier = '1'`)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-
+	db := s.DBs["groups"]
+	exchange(t, db)
 	log := slog.New(slog.DiscardHandler)
-	restarted := &server{db: db, clock: s.Clock, pulse: newPulse(db, log)}
-	if err := restarted.openFeed(t.Context(), log); err != nil {
+	if err := openFeed(t.Context(), db, log); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.ListChanges(t.Context(), &groupsv1.ListChangesRequest{SyncToken: f.token})
@@ -267,11 +255,62 @@ func TestRestoredDirectory(t *testing.T) {
 	must[*groupsv1.Group](t)(s.UpdateGroup(s.owner, &groupsv1.UpdateGroupRequest{Group: &groupsv1.Group{Name: a.GetName(), Title: "A2"}}))
 	f.until(t, s, map[string]string{a.GetName(): "A2"})
 	// The next start finds nothing to do: tokens stay good.
-	if err := restarted.openFeed(t.Context(), log); err != nil {
+	if err := openFeed(t.Context(), db, log); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.catchUp(t, s, 0); len(got) != 0 {
 		t.Errorf("after another start %v comes", got)
+	}
+}
+
+// exchange leaves the database as a copy of one of a cluster that is two billion transactions further.
+func exchange(t *testing.T, db *pg.DB) {
+	t.Helper()
+	if err := db.Tx(auth.System(t.Context(), "groups"), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `
+			SET LOCAL ROLE NONE;
+			ALTER TABLE groups DISABLE TRIGGER mark_changed;
+			UPDATE groups SET changed_xid = (pg_current_xact_id()::text::numeric + 2000000000)::text::xid8;
+			ALTER TABLE groups ENABLE TRIGGER mark_changed;
+			UPDATE change_feed SET timeline = timeline - 1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The database is another one while the process lives: after a failover tokens and watches end, and the index goes on.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	a := s.published(t, listing("Before"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	f := newFollower()
+	f.catchUp(t, s, 0)
+	watch, err := s.WatchDirectory(ctx, &groupsv1.WatchDirectoryRequest{SyncToken: f.token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[*groupsv1.WatchDirectoryResponse](t)(watch.Recv())
+
+	exchange(t, s.DBs["groups"])
+	for err == nil {
+		_, err = watch.Recv()
+	}
+	if status.Code(err) != codes.OutOfRange {
+		t.Errorf("the watch ends with %v, want OUT_OF_RANGE", err)
+	}
+	if _, err := s.ListChanges(t.Context(), &groupsv1.ListChangesRequest{SyncToken: f.token}); status.Code(err) != codes.OutOfRange {
+		t.Errorf("the token: %v, want OUT_OF_RANGE", err)
+	}
+	must[*groupsv1.Group](t)(s.UpdateGroup(s.owner, &groupsv1.UpdateGroupRequest{Group: &groupsv1.Group{Name: a.GetName(), Title: "Afterwards"}}))
+	f = newFollower()
+	f.until(t, s, map[string]string{a.GetName(): "Afterwards"})
+	s.CatchUp()
+	found := must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(t.Context(), &groupsv1.SearchGroupsRequest{Query: "afterwards"}))
+	if len(found.GetResults()) != 1 {
+		t.Errorf("%d groups are found after the failover, want 1", len(found.GetResults()))
 	}
 }
 

@@ -39,7 +39,8 @@ type indexer struct {
 
 	index atomic.Pointer[index.Index] // nil until loaded
 
-	feedPosition // of what the index holds
+	feedPosition       // of what the index holds
+	opened       int64 // the generation whose rows are known to be marked
 
 	background sync.WaitGroup
 	rebuilding atomic.Bool
@@ -157,6 +158,7 @@ func (f *indexer) freshTime() time.Time {
 // look is what the feed says of itself.
 type look struct {
 	generation     int64
+	same           bool   // the cluster is that of the generation
 	horizon, ahead uint64 // of the snapshot: all below horizon have ended, none from ahead on has begun
 	at             time.Time
 }
@@ -164,8 +166,8 @@ type look struct {
 func (f *indexer) look(ctx context.Context) (l look, err error) {
 	l.at = f.clock.Now()
 	if err := f.db.QueryRow(ctx, `
-		SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())
-		FROM change_feed`).Scan(&l.generation, &l.horizon, &l.ahead); err != nil {
+		SELECT generation, `+sameCluster+`, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())
+		FROM change_feed`).Scan(&l.generation, &l.same, &l.horizon, &l.ahead); err != nil {
 		return l, fmt.Errorf("look at change feed: %w", err)
 	}
 	return l, nil
@@ -176,6 +178,18 @@ func (f *indexer) follow(ctx context.Context) error {
 	l, err := f.look(ctx)
 	if err != nil {
 		return err
+	}
+	// Connections may lead to another cluster at any time, and who has seen it first may have died before all rows were marked.
+	if !l.same || l.generation != f.opened {
+		if err := openFeed(ctx, f.db, f.log); err != nil {
+			return err
+		}
+		if l, err = f.look(ctx); err != nil {
+			return err
+		}
+		if l.same {
+			f.opened = l.generation
+		}
 	}
 	x := f.index.Load()
 	if x == nil || l.generation != f.Generation || l.ahead < f.Groups.XID {
@@ -228,6 +242,13 @@ func (f *indexer) reach(l look) {
 		close(f.passed)
 		f.passed = make(chan struct{})
 	}
+}
+
+// forget has the index begin anew: transaction ids may have gone back.
+func (f *indexer) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen, f.ahead, f.taken = 0, 0, time.Time{}
 }
 
 // step applies the next page of changes and reports whether there may be more.
@@ -333,9 +354,7 @@ func (f *indexer) load(ctx context.Context, l look) (*index.Index, error) {
 	f.feedPosition = feedPosition{Generation: l.generation}
 	f.Groups.upTo(l.horizon)
 	f.Availability.upTo(l.horizon)
-	f.mu.Lock()
-	f.seen = 0
-	f.mu.Unlock()
+	f.forget()
 	f.log.InfoContext(ctx, "search index loaded", "groups", x.Len(), "took", time.Since(start))
 	return x, nil
 }

@@ -32,9 +32,7 @@ func (f *indexer) restore(ctx context.Context, l look) *index.Index {
 		return nil
 	}
 	f.feedPosition = at
-	f.mu.Lock()
-	f.seen = 0
-	f.mu.Unlock()
+	f.forget()
 	f.log.InfoContext(ctx, "search index read from its snapshot", "groups", x.Len(), "took", time.Since(start))
 	return x
 }

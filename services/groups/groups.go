@@ -34,7 +34,7 @@ func component(roots *x509.CertPool) chassis.Component {
 func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	partners := partnersv1.NewPartnersServiceClient(h.Peer("partners"))
 	s := &server{db: h.DB, clock: h.Clock, orgs: newOrganizations(partners, h.Clock), pulse: newPulse(h.DB, h.Log)}
-	if err := s.openFeed(ctx, h.Log); err != nil {
+	if err := openFeed(ctx, h.DB, h.Log); err != nil {
 		return err
 	}
 	var err error

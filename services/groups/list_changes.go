@@ -81,14 +81,18 @@ func (f *changeFeed) open(ctx context.Context, token string) (err error) {
 	case !given:
 		f.cursor = syncCursor{Generation: generation, XID: horizon - 1, ID: uuid.Max, Listing: true}
 	case cursor.Generation != generation, cursor.XID > ahead: // from before a restore, or from another server
-		return &fault.Error{
-			Code: codes.OutOfRange, Reason: "SYNC_TOKEN_EXPIRED",
-			Message: "the directory has been restored or rebuilt since this token; begin again without a token, and drop what the new listing no longer has",
-		}
+		return expiredToken()
 	default:
 		f.cursor = cursor
 	}
 	return nil
+}
+
+func expiredToken() error {
+	return &fault.Error{
+		Code: codes.OutOfRange, Reason: "SYNC_TOKEN_EXPIRED",
+		Message: "the directory has been restored or rebuilt since this token; begin again without a token, and drop what the new listing no longer has",
+	}
 }
 
 // next returns the next page, and whether there is more already. An empty page is no error.
@@ -143,15 +147,21 @@ func (f *changeFeed) list(ctx context.Context) ([]*groupsv1.Change, bool, error)
 func (f *changeFeed) changes(ctx context.Context) ([]*groupsv1.Change, bool, error) {
 	f.args["xid"], f.args["id"], f.args["limit"] = f.cursor.XID, f.cursor.ID, f.size+1
 	var rows []changeRow
+	var generation int64
 	var horizon uint64
 	b := f.server.db.Batch(auth.WithTenant(ctx, auth.Tenant{All: true})) // policies hide what was public once
-	b.Queue(`SELECT pg_snapshot_xmin(pg_current_snapshot())`).QueryRow(func(row pgx.Row) error { return row.Scan(&horizon) })
+	b.Queue(`SELECT generation, pg_snapshot_xmin(pg_current_snapshot()) FROM change_feed`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&generation, &horizon)
+	})
 	b.Queue(selectChanges, f.args).Query(func(r pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (c changeRow, err error) { return c, c.scan(row) })
 		return err
 	})
 	if err := f.server.db.Send(ctx, b); err != nil {
 		return nil, false, fmt.Errorf("list changes: %w", err)
+	}
+	if generation != f.cursor.Generation { // since the watch began
+		return nil, false, expiredToken()
 	}
 	more := len(rows) > f.size
 	if more {
