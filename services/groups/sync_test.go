@@ -85,3 +85,36 @@ func TestDirectoryIsPublic(t *testing.T) {
 		}
 	}
 }
+
+// Those who have public groups are listed once each, page by page; others not at all.
+func TestListDirectoryOrganizations(t *testing.T) {
+	t.Parallel()
+	s := setupServer(t)
+	list := func() (names []string) {
+		t.Helper()
+		req := &groupsv1.ListDirectoryOrganizationsRequest{PageSize: 1}
+		for {
+			resp := must[*groupsv1.ListDirectoryOrganizationsResponse](t)(s.ListDirectoryOrganizations(t.Context(), req))
+			if names = append(names, resp.GetOrganizations()...); resp.GetNextPageToken() == "" {
+				return names
+			}
+			req.PageToken = resp.GetNextPageToken()
+		}
+	}
+	if got := list(); len(got) != 0 {
+		t.Errorf("of an empty directory: %q", got)
+	}
+	s.public(t, listing("A"))
+	s.public(t, listing("B"))
+	draft := must[*groupsv1.Group](t)(s.CreateGroup(as(t.Context(), theirs), &groupsv1.CreateGroupRequest{Group: listing("Draft")}))
+	if got := list(); !slices.Equal(got, []string{ours}) {
+		t.Errorf("listed are %q, want %q", got, ours)
+	}
+	markListed(t, s.db, draft.GetName())
+	must[*groupsv1.Group](t)(s.PublishGroup(as(t.Context(), theirs), &groupsv1.PublishGroupRequest{Name: draft.GetName()}))
+	if got := list(); !slices.Equal(got, []string{ours, theirs}) {
+		t.Errorf("listed are %q, want both", got)
+	}
+	_, err := s.ListDirectoryOrganizations(t.Context(), &groupsv1.ListDirectoryOrganizationsRequest{PageToken: "x"})
+	refused(t, err, codes.InvalidArgument, "page_token")
+}

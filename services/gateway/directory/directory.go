@@ -126,6 +126,9 @@ func (f *faces) listings(ctx context.Context, groups []*groupsv1.Group) ([]forma
 // ownersAge is how long it is known who has public groups.
 const ownersAge = 30 * time.Second
 
+// ownersTime is how long asking for them may take.
+const ownersTime = 10 * time.Second
+
 // owners are the organizations that have public groups, as last asked.
 type owners struct {
 	mu   sync.Mutex
@@ -133,11 +136,14 @@ type owners struct {
 	list []*partnersv1.Organization
 }
 
-// publicOwners returns the organizations that have public groups, oldest first. The others are nobody's business.
+// publicOwners returns the organizations that have public groups, oldest first. The others are nobody's business. One caller asks for
+// all who wait, also when it goes away meanwhile.
 func (f *faces) publicOwners(ctx context.Context) ([]*partnersv1.Organization, error) {
 	f.owners.mu.Lock()
 	defer f.owners.mu.Unlock()
 	if now := f.clock.Now(); f.owners.at.IsZero() || now.Sub(f.owners.at) >= ownersAge {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownersTime)
+		defer cancel()
 		list, err := f.askOwners(ctx)
 		if err != nil {
 			return nil, err
@@ -148,45 +154,34 @@ func (f *faces) publicOwners(ctx context.Context) ([]*partnersv1.Organization, e
 }
 
 func (f *faces) askOwners(ctx context.Context) ([]*partnersv1.Organization, error) {
-	var all []*partnersv1.Organization
+	has := map[string]bool{}
+	for req := (&groupsv1.ListDirectoryOrganizationsRequest{PageSize: 1000}); ; {
+		resp, err := f.sync.ListDirectoryOrganizations(anonymous(ctx), req)
+		if err != nil {
+			return nil, fmt.Errorf("list organizations of the directory: %w", err)
+		}
+		for _, name := range resp.GetOrganizations() {
+			has[name] = true
+		}
+		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			break
+		}
+	}
+	var out []*partnersv1.Organization
 	for token := ""; ; {
 		resp, err := f.partners.ListOrganizations(gateway(ctx), &partnersv1.ListOrganizationsRequest{PageSize: 200, PageToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("list organizations: %w", err)
 		}
-		all = append(all, resp.GetOrganizations()...)
+		for _, o := range resp.GetOrganizations() {
+			if has[o.GetName()] {
+				out = append(out, o)
+			}
+		}
 		if token = resp.GetNextPageToken(); token == "" {
-			break
+			return out, nil
 		}
 	}
-	has := make([]bool, len(all))
-	work, workCtx := errgroup.WithContext(ctx)
-	work.SetLimit(4)
-	for i, o := range all {
-		work.Go(func() (err error) {
-			has[i], err = f.hasGroups(workCtx, o.GetName())
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return nil, err
-	}
-	var out []*partnersv1.Organization
-	for i, o := range all {
-		if has[i] {
-			out = append(out, o)
-		}
-	}
-	return out, nil
-}
-
-// hasGroups reports whether an organization has public groups.
-func (f *faces) hasGroups(ctx context.Context, organization string) (bool, error) {
-	resp, err := f.sync.ListDirectory(anonymous(ctx), &groupsv1.ListDirectoryRequest{PageSize: 1, Organization: organization})
-	if err != nil {
-		return false, fmt.Errorf("list the groups of %s: %w", organization, err)
-	}
-	return len(resp.GetGroups()) > 0, nil
 }
 
 // writeJSON answers with a document.

@@ -171,6 +171,116 @@ func (x *ListDirectoryResponse) GetTotalSize() int32 {
 	return 0
 }
 
+// Which page of the organizations to list.
+type ListDirectoryOrganizationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many organizations at most; 0 means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDirectoryOrganizationsRequest) Reset() {
+	*x = ListDirectoryOrganizationsRequest{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDirectoryOrganizationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDirectoryOrganizationsRequest) ProtoMessage() {}
+
+func (x *ListDirectoryOrganizationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDirectoryOrganizationsRequest.ProtoReflect.Descriptor instead.
+func (*ListDirectoryOrganizationsRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListDirectoryOrganizationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDirectoryOrganizationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of organizations.
+type ListDirectoryOrganizationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organizations, "organizations/{uuid}".
+	Organizations []string `protobuf:"bytes,1,rep,name=organizations,proto3" json:"organizations,omitempty"`
+	// For the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDirectoryOrganizationsResponse) Reset() {
+	*x = ListDirectoryOrganizationsResponse{}
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDirectoryOrganizationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDirectoryOrganizationsResponse) ProtoMessage() {}
+
+func (x *ListDirectoryOrganizationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDirectoryOrganizationsResponse.ProtoReflect.Descriptor instead.
+func (*ListDirectoryOrganizationsResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListDirectoryOrganizationsResponse) GetOrganizations() []string {
+	if x != nil {
+		return x.Organizations
+	}
+	return nil
+}
+
+func (x *ListDirectoryOrganizationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // From where on to list changes.
 type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -186,7 +296,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[2]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -198,7 +308,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[2]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -211,7 +321,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{2}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListChangesRequest) GetSyncToken() string {
@@ -251,7 +361,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[3]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +373,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[3]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +386,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{3}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Change) GetChange() isChange_Change {
@@ -339,7 +449,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[4]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +461,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[4]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +474,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{4}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Removal) GetGroup() string {
@@ -410,7 +520,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[5]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +532,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[5]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +545,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{5}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -472,7 +582,7 @@ type WatchDirectoryRequest struct {
 
 func (x *WatchDirectoryRequest) Reset() {
 	*x = WatchDirectoryRequest{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +594,7 @@ func (x *WatchDirectoryRequest) String() string {
 func (*WatchDirectoryRequest) ProtoMessage() {}
 
 func (x *WatchDirectoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +607,7 @@ func (x *WatchDirectoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirectoryRequest.ProtoReflect.Descriptor instead.
 func (*WatchDirectoryRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{6}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchDirectoryRequest) GetSyncToken() string {
@@ -527,7 +637,7 @@ type WatchDirectoryResponse struct {
 
 func (x *WatchDirectoryResponse) Reset() {
 	*x = WatchDirectoryResponse{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +649,7 @@ func (x *WatchDirectoryResponse) String() string {
 func (*WatchDirectoryResponse) ProtoMessage() {}
 
 func (x *WatchDirectoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +662,7 @@ func (x *WatchDirectoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirectoryResponse.ProtoReflect.Descriptor instead.
 func (*WatchDirectoryResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{7}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchDirectoryResponse) GetChanges() []*Change {
@@ -586,7 +696,7 @@ type GetLossReportRequest struct {
 
 func (x *GetLossReportRequest) Reset() {
 	*x = GetLossReportRequest{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +708,7 @@ func (x *GetLossReportRequest) String() string {
 func (*GetLossReportRequest) ProtoMessage() {}
 
 func (x *GetLossReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +721,7 @@ func (x *GetLossReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReportRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReportRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{8}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetLossReportRequest) GetFormat() string {
@@ -663,7 +773,7 @@ type LossReport struct {
 
 func (x *LossReport) Reset() {
 	*x = LossReport{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +785,7 @@ func (x *LossReport) String() string {
 func (*LossReport) ProtoMessage() {}
 
 func (x *LossReport) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +798,7 @@ func (x *LossReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReport.ProtoReflect.Descriptor instead.
 func (*LossReport) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LossReport) GetFormat() string {
@@ -746,7 +856,7 @@ type LossReport_Loss struct {
 
 func (x *LossReport_Loss) Reset() {
 	*x = LossReport_Loss{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +868,7 @@ func (x *LossReport_Loss) String() string {
 func (*LossReport_Loss) ProtoMessage() {}
 
 func (x *LossReport_Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +881,7 @@ func (x *LossReport_Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReport_Loss.ProtoReflect.Descriptor instead.
 func (*LossReport_Loss) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 0}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{11, 0}
 }
 
 func (x *LossReport_Loss) GetField() string {
@@ -805,7 +915,7 @@ type LossReport_GroupLoss struct {
 
 func (x *LossReport_GroupLoss) Reset() {
 	*x = LossReport_GroupLoss{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +927,7 @@ func (x *LossReport_GroupLoss) String() string {
 func (*LossReport_GroupLoss) ProtoMessage() {}
 
 func (x *LossReport_GroupLoss) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +940,7 @@ func (x *LossReport_GroupLoss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReport_GroupLoss.ProtoReflect.Descriptor instead.
 func (*LossReport_GroupLoss) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 1}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{11, 1}
 }
 
 func (x *LossReport_GroupLoss) GetGroup() string {
@@ -876,7 +986,7 @@ type LossReport_Total struct {
 
 func (x *LossReport_Total) Reset() {
 	*x = LossReport_Total{}
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +998,7 @@ func (x *LossReport_Total) String() string {
 func (*LossReport_Total) ProtoMessage() {}
 
 func (x *LossReport_Total) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_sync_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1011,7 @@ func (x *LossReport_Total) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReport_Total.ProtoReflect.Descriptor instead.
 func (*LossReport_Total) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{9, 2}
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{11, 2}
 }
 
 func (x *LossReport_Total) GetField() string {
@@ -943,7 +1053,16 @@ const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x03(\v2\x16.cairn.groups.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\x05R\ttotalSize\"\xec\x01\n" +
+	"total_size\x18\x03 \x01(\x05R\ttotalSize\"u\n" +
+	"!ListDirectoryOrganizationsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x90\x01\n" +
+	"\"ListDirectoryOrganizationsResponse\x12B\n" +
+	"\rorganizations\x18\x01 \x03(\tB\x1c\xfaA\x19\n" +
+	"\x17cairn.care/OrganizationR\rorganizations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xec\x01\n" +
 	"\x12ListChangesRequest\x12'\n" +
 	"\n" +
 	"sync_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tsyncToken\x12'\n" +
@@ -1007,13 +1126,14 @@ const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1f\n" +
 	"\vgroup_count\x18\x02 \x01(\x05R\n" +
 	"groupCount\x12#\n" +
-	"\romitted_count\x18\x03 \x01(\x05R\fomittedCount2\xc0\x04\n" +
+	"\romitted_count\x18\x03 \x01(\x05R\fomittedCount2\xf8\x05\n" +
 	"\vSyncService\x12\x80\x01\n" +
 	"\rListDirectory\x12%.cairn.groups.v1.ListDirectoryRequest\x1a&.cairn.groups.v1.ListDirectoryResponse\" \xdaA\x00\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/directory\x12\x8c\x01\n" +
 	"\vListChanges\x12#.cairn.groups.v1.ListChangesRequest\x1a$.cairn.groups.v1.ListChangesResponse\"2\xdaA\n" +
 	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/directory:changes\x12\x95\x01\n" +
 	"\x0eWatchDirectory\x12&.cairn.groups.v1.WatchDirectoryRequest\x1a'.cairn.groups.v1.WatchDirectoryResponse\"0\xdaA\n" +
-	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/directory:watch0\x01\x12\x86\x01\n" +
+	"sync_token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/directory:watch0\x01\x12\xb5\x01\n" +
+	"\x1aListDirectoryOrganizations\x122.cairn.groups.v1.ListDirectoryOrganizationsRequest\x1a3.cairn.groups.v1.ListDirectoryOrganizationsResponse\".\xdaA\x00\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/directory:organizations\x12\x86\x01\n" +
 	"\rGetLossReport\x12%.cairn.groups.v1.GetLossReportRequest\x1a\x1b.cairn.groups.v1.LossReport\"1\xdaA\x06format\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/directory:lossReportB)Z'cairn.care/gen/cairn/groups/v1;groupsv1b\x06proto3"
 
 var (
@@ -1028,45 +1148,49 @@ func file_cairn_groups_v1_sync_service_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_sync_service_proto_rawDescData
 }
 
-var file_cairn_groups_v1_sync_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_cairn_groups_v1_sync_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_cairn_groups_v1_sync_service_proto_goTypes = []any{
-	(*ListDirectoryRequest)(nil),   // 0: cairn.groups.v1.ListDirectoryRequest
-	(*ListDirectoryResponse)(nil),  // 1: cairn.groups.v1.ListDirectoryResponse
-	(*ListChangesRequest)(nil),     // 2: cairn.groups.v1.ListChangesRequest
-	(*Change)(nil),                 // 3: cairn.groups.v1.Change
-	(*Removal)(nil),                // 4: cairn.groups.v1.Removal
-	(*ListChangesResponse)(nil),    // 5: cairn.groups.v1.ListChangesResponse
-	(*WatchDirectoryRequest)(nil),  // 6: cairn.groups.v1.WatchDirectoryRequest
-	(*WatchDirectoryResponse)(nil), // 7: cairn.groups.v1.WatchDirectoryResponse
-	(*GetLossReportRequest)(nil),   // 8: cairn.groups.v1.GetLossReportRequest
-	(*LossReport)(nil),             // 9: cairn.groups.v1.LossReport
-	(*LossReport_Loss)(nil),        // 10: cairn.groups.v1.LossReport.Loss
-	(*LossReport_GroupLoss)(nil),   // 11: cairn.groups.v1.LossReport.GroupLoss
-	(*LossReport_Total)(nil),       // 12: cairn.groups.v1.LossReport.Total
-	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
-	(*Group)(nil),                  // 14: cairn.groups.v1.Group
+	(*ListDirectoryRequest)(nil),               // 0: cairn.groups.v1.ListDirectoryRequest
+	(*ListDirectoryResponse)(nil),              // 1: cairn.groups.v1.ListDirectoryResponse
+	(*ListDirectoryOrganizationsRequest)(nil),  // 2: cairn.groups.v1.ListDirectoryOrganizationsRequest
+	(*ListDirectoryOrganizationsResponse)(nil), // 3: cairn.groups.v1.ListDirectoryOrganizationsResponse
+	(*ListChangesRequest)(nil),                 // 4: cairn.groups.v1.ListChangesRequest
+	(*Change)(nil),                             // 5: cairn.groups.v1.Change
+	(*Removal)(nil),                            // 6: cairn.groups.v1.Removal
+	(*ListChangesResponse)(nil),                // 7: cairn.groups.v1.ListChangesResponse
+	(*WatchDirectoryRequest)(nil),              // 8: cairn.groups.v1.WatchDirectoryRequest
+	(*WatchDirectoryResponse)(nil),             // 9: cairn.groups.v1.WatchDirectoryResponse
+	(*GetLossReportRequest)(nil),               // 10: cairn.groups.v1.GetLossReportRequest
+	(*LossReport)(nil),                         // 11: cairn.groups.v1.LossReport
+	(*LossReport_Loss)(nil),                    // 12: cairn.groups.v1.LossReport.Loss
+	(*LossReport_GroupLoss)(nil),               // 13: cairn.groups.v1.LossReport.GroupLoss
+	(*LossReport_Total)(nil),                   // 14: cairn.groups.v1.LossReport.Total
+	(*timestamppb.Timestamp)(nil),              // 15: google.protobuf.Timestamp
+	(*Group)(nil),                              // 16: cairn.groups.v1.Group
 }
 var file_cairn_groups_v1_sync_service_proto_depIdxs = []int32{
-	13, // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
-	14, // 1: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
-	14, // 2: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
-	4,  // 3: cairn.groups.v1.Change.removal:type_name -> cairn.groups.v1.Removal
-	13, // 4: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
-	3,  // 5: cairn.groups.v1.ListChangesResponse.changes:type_name -> cairn.groups.v1.Change
-	3,  // 6: cairn.groups.v1.WatchDirectoryResponse.changes:type_name -> cairn.groups.v1.Change
-	11, // 7: cairn.groups.v1.LossReport.groups:type_name -> cairn.groups.v1.LossReport.GroupLoss
-	12, // 8: cairn.groups.v1.LossReport.totals:type_name -> cairn.groups.v1.LossReport.Total
-	10, // 9: cairn.groups.v1.LossReport.GroupLoss.losses:type_name -> cairn.groups.v1.LossReport.Loss
+	15, // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
+	16, // 1: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
+	16, // 2: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
+	6,  // 3: cairn.groups.v1.Change.removal:type_name -> cairn.groups.v1.Removal
+	15, // 4: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
+	5,  // 5: cairn.groups.v1.ListChangesResponse.changes:type_name -> cairn.groups.v1.Change
+	5,  // 6: cairn.groups.v1.WatchDirectoryResponse.changes:type_name -> cairn.groups.v1.Change
+	13, // 7: cairn.groups.v1.LossReport.groups:type_name -> cairn.groups.v1.LossReport.GroupLoss
+	14, // 8: cairn.groups.v1.LossReport.totals:type_name -> cairn.groups.v1.LossReport.Total
+	12, // 9: cairn.groups.v1.LossReport.GroupLoss.losses:type_name -> cairn.groups.v1.LossReport.Loss
 	0,  // 10: cairn.groups.v1.SyncService.ListDirectory:input_type -> cairn.groups.v1.ListDirectoryRequest
-	2,  // 11: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
-	6,  // 12: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
-	8,  // 13: cairn.groups.v1.SyncService.GetLossReport:input_type -> cairn.groups.v1.GetLossReportRequest
-	1,  // 14: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
-	5,  // 15: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
-	7,  // 16: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
-	9,  // 17: cairn.groups.v1.SyncService.GetLossReport:output_type -> cairn.groups.v1.LossReport
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
+	4,  // 11: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
+	8,  // 12: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
+	2,  // 13: cairn.groups.v1.SyncService.ListDirectoryOrganizations:input_type -> cairn.groups.v1.ListDirectoryOrganizationsRequest
+	10, // 14: cairn.groups.v1.SyncService.GetLossReport:input_type -> cairn.groups.v1.GetLossReportRequest
+	1,  // 15: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
+	7,  // 16: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
+	9,  // 17: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
+	3,  // 18: cairn.groups.v1.SyncService.ListDirectoryOrganizations:output_type -> cairn.groups.v1.ListDirectoryOrganizationsResponse
+	11, // 19: cairn.groups.v1.SyncService.GetLossReport:output_type -> cairn.groups.v1.LossReport
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -1078,7 +1202,7 @@ func file_cairn_groups_v1_sync_service_proto_init() {
 		return
 	}
 	file_cairn_groups_v1_group_proto_init()
-	file_cairn_groups_v1_sync_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_cairn_groups_v1_sync_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*Change_Group)(nil),
 		(*Change_Removal)(nil),
 	}
@@ -1088,7 +1212,7 @@ func file_cairn_groups_v1_sync_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_sync_service_proto_rawDesc), len(file_cairn_groups_v1_sync_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SyncService_ListDirectory_FullMethodName  = "/cairn.groups.v1.SyncService/ListDirectory"
-	SyncService_ListChanges_FullMethodName    = "/cairn.groups.v1.SyncService/ListChanges"
-	SyncService_WatchDirectory_FullMethodName = "/cairn.groups.v1.SyncService/WatchDirectory"
-	SyncService_GetLossReport_FullMethodName  = "/cairn.groups.v1.SyncService/GetLossReport"
+	SyncService_ListDirectory_FullMethodName              = "/cairn.groups.v1.SyncService/ListDirectory"
+	SyncService_ListChanges_FullMethodName                = "/cairn.groups.v1.SyncService/ListChanges"
+	SyncService_WatchDirectory_FullMethodName             = "/cairn.groups.v1.SyncService/WatchDirectory"
+	SyncService_ListDirectoryOrganizations_FullMethodName = "/cairn.groups.v1.SyncService/ListDirectoryOrganizations"
+	SyncService_GetLossReport_FullMethodName              = "/cairn.groups.v1.SyncService/GetLossReport"
 )
 
 // SyncServiceClient is the client API for SyncService service.
@@ -44,6 +45,8 @@ type SyncServiceClient interface {
 	// The first message comes at once; when nothing changes, a message without changes comes every 15 seconds, with the token to go on
 	// with. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of a stream that breaks off.
 	WatchDirectory(ctx context.Context, in *WatchDirectoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDirectoryResponse], error)
+	// Lists the organizations that have public groups, in the order of their names.
+	ListDirectoryOrganizations(ctx context.Context, in *ListDirectoryOrganizationsRequest, opts ...grpc.CallOption) (*ListDirectoryOrganizationsResponse, error)
 	// Says, group by group, what a format that the directory is published in cannot say of it.
 	//
 	// The groups are those of ListDirectory, in the same order. A group that a format leaves out, because it would be shown as what it is
@@ -98,6 +101,16 @@ func (c *syncServiceClient) WatchDirectory(ctx context.Context, in *WatchDirecto
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SyncService_WatchDirectoryClient = grpc.ServerStreamingClient[WatchDirectoryResponse]
 
+func (c *syncServiceClient) ListDirectoryOrganizations(ctx context.Context, in *ListDirectoryOrganizationsRequest, opts ...grpc.CallOption) (*ListDirectoryOrganizationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDirectoryOrganizationsResponse)
+	err := c.cc.Invoke(ctx, SyncService_ListDirectoryOrganizations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *syncServiceClient) GetLossReport(ctx context.Context, in *GetLossReportRequest, opts ...grpc.CallOption) (*LossReport, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LossReport)
@@ -127,6 +140,8 @@ type SyncServiceServer interface {
 	// The first message comes at once; when nothing changes, a message without changes comes every 15 seconds, with the token to go on
 	// with. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of a stream that breaks off.
 	WatchDirectory(*WatchDirectoryRequest, grpc.ServerStreamingServer[WatchDirectoryResponse]) error
+	// Lists the organizations that have public groups, in the order of their names.
+	ListDirectoryOrganizations(context.Context, *ListDirectoryOrganizationsRequest) (*ListDirectoryOrganizationsResponse, error)
 	// Says, group by group, what a format that the directory is published in cannot say of it.
 	//
 	// The groups are those of ListDirectory, in the same order. A group that a format leaves out, because it would be shown as what it is
@@ -150,6 +165,9 @@ func (UnimplementedSyncServiceServer) ListChanges(context.Context, *ListChangesR
 }
 func (UnimplementedSyncServiceServer) WatchDirectory(*WatchDirectoryRequest, grpc.ServerStreamingServer[WatchDirectoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchDirectory not implemented")
+}
+func (UnimplementedSyncServiceServer) ListDirectoryOrganizations(context.Context, *ListDirectoryOrganizationsRequest) (*ListDirectoryOrganizationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDirectoryOrganizations not implemented")
 }
 func (UnimplementedSyncServiceServer) GetLossReport(context.Context, *GetLossReportRequest) (*LossReport, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLossReport not implemented")
@@ -222,6 +240,24 @@ func _SyncService_WatchDirectory_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SyncService_WatchDirectoryServer = grpc.ServerStreamingServer[WatchDirectoryResponse]
 
+func _SyncService_ListDirectoryOrganizations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDirectoryOrganizationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SyncServiceServer).ListDirectoryOrganizations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SyncService_ListDirectoryOrganizations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SyncServiceServer).ListDirectoryOrganizations(ctx, req.(*ListDirectoryOrganizationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SyncService_GetLossReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetLossReportRequest)
 	if err := dec(in); err != nil {
@@ -254,6 +290,10 @@ var SyncService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChanges",
 			Handler:    _SyncService_ListChanges_Handler,
+		},
+		{
+			MethodName: "ListDirectoryOrganizations",
+			Handler:    _SyncService_ListDirectoryOrganizations_Handler,
 		},
 		{
 			MethodName: "GetLossReport",
