@@ -103,6 +103,7 @@ func (c *groupColumnsOf) queueUpdate(b *pgx.Batch, org uuid.UUID) {
 // itemColumns are the columns of many items, for one statement.
 type itemColumns struct {
 	ids             []string
+	numbers         []int32
 	groups          []uuid.UUID
 	states          []int16
 	paused          []bool
@@ -110,11 +111,14 @@ type itemColumns struct {
 
 	gone []string // items that change their state only
 	to   []int16
+
+	before, after []string // items that are another record's now
 }
 
 // add adds an item with what the feed tells.
-func (c *itemColumns) add(d *decoded, group uuid.UUID, state int16, paused bool) {
-	c.ids, c.groups, c.states = append(c.ids, d.id), append(c.groups, group), append(c.states, state)
+func (c *itemColumns) add(d *decoded, group uuid.UUID, number int32, state int16, paused bool) {
+	c.ids, c.numbers = append(c.ids, d.id), append(c.numbers, number)
+	c.groups, c.states = append(c.groups, group), append(c.states, state)
 	c.paused, c.digests, c.bodies = append(c.paused, paused), append(c.digests, d.digest), append(c.bodies, d.told)
 }
 
@@ -123,18 +127,29 @@ func (c *itemColumns) set(it item, state int16) {
 	c.gone, c.to = append(c.gone, it.ID), append(c.to, state)
 }
 
-// queue queues the rows. An item that is new gets the next number of the feed.
-func (c *itemColumns) queue(b *pgx.Batch, run *runRow, first int32) {
+// move makes an item another record's.
+func (c *itemColumns) move(from, to string) {
+	c.before, c.after = append(c.before, from), append(c.after, to)
+}
+
+// queue queues the rows.
+func (c *itemColumns) queue(b *pgx.Batch, run *runRow) {
 	args := pgx.NamedArgs{
 		"feed": run.FeedID, "org": run.OrgID, "ids": c.ids, "groups": c.groups, "states": c.states, "paused": c.paused,
-		"digests": c.digests, "bodies": c.bodies, "gone": c.gone, "to": c.to, "first": first,
+		"digests": c.digests, "bodies": c.bodies, "gone": c.gone, "to": c.to, "numbers": c.numbers,
+		"before": c.before, "after": c.after,
+	}
+	if len(c.before) > 0 {
+		b.Queue(`
+			UPDATE feed_items i SET external_id = r.after FROM unnest(@before::text[], @after::text[]) AS r (before, after)
+			WHERE i.feed_id = @feed AND i.org_id = @org AND i.external_id = r.before`, args)
 	}
 	if len(c.ids) > 0 {
 		b.Queue(`
 			INSERT INTO feed_items (feed_id, external_id, org_id, item, group_id, state, paused, digest, body)
-			SELECT @feed, r.id, @org, @first + (r.n - 1)::int, r.group_id, r.state, r.paused, r.digest, r.body
-			FROM unnest(@ids::text[], @groups::uuid[], @states::smallint[], @paused::boolean[], @digests::bytea[], @bodies::bytea[])
-				WITH ORDINALITY AS r (id, group_id, state, paused, digest, body, n)
+			SELECT @feed, r.id, @org, r.item, r.group_id, r.state, r.paused, r.digest, r.body
+			FROM unnest(@ids::text[], @numbers::int[], @groups::uuid[], @states::smallint[], @paused::boolean[], @digests::bytea[], @bodies::bytea[])
+				AS r (id, item, group_id, state, paused, digest, body)
 			ON CONFLICT (feed_id, external_id) DO UPDATE SET state = excluded.state, paused = excluded.paused, digest = excluded.digest, body = excluded.body`, args)
 	}
 	if len(c.gone) > 0 {
