@@ -14,7 +14,8 @@ import (
 
 const byOwner = "cancelled on request"
 
-// CancelFeedRun cancels a run that waits or is held at once, and has the worker of one that goes on stop after its batch.
+// CancelFeedRun cancels a run that nobody works on at once, be it held or waiting for its turn or its next attempt, and has the worker
+// of one that goes on stop after its batch.
 func (s *feedServer) CancelFeedRun(ctx context.Context, req *groupsv1.CancelFeedRunRequest) (answer *groupsv1.FeedRun, err error) {
 	id, err := aip.ParseName("name", "feedRuns", req.GetName())
 	if err != nil {
@@ -25,10 +26,16 @@ func (s *feedServer) CancelFeedRun(ctx context.Context, req *groupsv1.CancelFeed
 		if err != nil {
 			return err
 		}
-		switch {
-		case r.ended():
+		if r.ended() {
 			return fault.Precondition("FEED_RUN_ENDED", req.GetName(), "the run has ended: it is %s", groupsv1.FeedRun_State(r.State))
-		case r.State == int32(groupsv1.FeedRun_RUNNING):
+		}
+		var worked bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM river_job WHERE kind = $1 AND state = 'running' AND args ->> 'run' = $2)`,
+			runArgs{}.Kind(), r.ID.String()).Scan(&worked); err != nil {
+			return err
+		}
+		switch {
+		case worked && r.State == int32(groupsv1.FeedRun_RUNNING):
 			r.Cancelled = true
 			_, err = tx.Exec(ctx, `UPDATE feed_runs SET cancelled = true WHERE id = @id AND org_id = @org`, pgx.NamedArgs{"id": r.ID, "org": r.OrgID})
 		default:

@@ -83,6 +83,7 @@ func TestCancelledRuns(t *testing.T) {
 	if err := f.work(system(t.Context()), id, time.Time{}); err == nil {
 		t.Fatal("the run ended with its first batch")
 	}
+	f.count(`WITH working AS (UPDATE river_job SET state = 'running' RETURNING 1) SELECT count(*) FROM working`)
 	r := must[*groupsv1.FeedRun](t)(f.CancelFeedRun(f.ctx, &groupsv1.CancelFeedRunRequest{Name: f.run(id).GetName()}))
 	if r.GetState() != groupsv1.FeedRun_RUNNING {
 		t.Errorf("while it is worked on, the run is %v", r)

@@ -75,7 +75,7 @@ func writtenFeed(f *groupsv1.Feed) *groupsv1.Feed {
 	return w
 }
 
-// selectFeed reads the tenant's feed; lock is "" or "FOR UPDATE".
+// selectFeed reads the tenant's feed; lock is "", "FOR UPDATE", or "FOR KEY SHARE", which keeps it from being deleted only.
 func selectFeed(ctx context.Context, tx pg.Querier, id uuid.UUID, lock string) (*feedRow, error) {
 	t := auth.TenantFrom(ctx)
 	rows, err := tx.Query(ctx, `SELECT `+feedColumns+` FROM feeds f WHERE f.id = @id AND (@all OR f.org_id = @org) `+lock,

@@ -125,10 +125,15 @@ func setupFeeds(t *testing.T) *feeds {
 	return f
 }
 
-// feed adds a feed.
+// feed adds a feed of lines.
 func (f *feeds) feed(in *groupsv1.Feed) *groupsv1.Feed {
 	f.t.Helper()
-	in.Format = "lines"
+	return f.feedOf("lines", in)
+}
+
+func (f *feeds) feedOf(format string, in *groupsv1.Feed) *groupsv1.Feed {
+	f.t.Helper()
+	in.Format = format
 	if err := f.checkFeed(in); err != nil {
 		f.t.Fatal(err)
 	}

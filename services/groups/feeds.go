@@ -4,7 +4,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
+	"runtime/debug"
 
 	"buf.build/go/protovalidate"
 	"github.com/jackc/pgx/v5"
@@ -70,8 +73,44 @@ func startFeeds(h *chassis.Host, orgs *organizations, roots *x509.CertPool) erro
 	)
 }
 
-// format returns the feed's format.
-func (s *feedServer) format(f *groupsv1.Feed) formats.Format { return s.formats[f.GetFormat()] }
+// format returns the feed's format, nil if there is none of that name.
+func (s *feedServer) format(f *groupsv1.Feed) formats.Format {
+	if format := s.formats[f.GetFormat()]; format != nil {
+		return guarded{format, s.log}
+	}
+	return nil
+}
+
+// guarded is a format whose panic ends the run, not the process: feeds are read in goroutines that nobody else guards.
+type guarded struct {
+	formats.Format
+	log *slog.Logger
+}
+
+// Records implements [formats.Format].
+func (g guarded) Records(feed io.Reader, o formats.Options) iter.Seq2[formats.Record, error] {
+	return func(yield func(formats.Record, error) bool) {
+		ours, more := true, true
+		defer func() {
+			if !ours {
+				return // the caller's panic goes on
+			}
+			if p := recover(); p != nil {
+				g.log.Error("a format panicked", "format", g.Name(), "panic", p, "stack", string(debug.Stack()))
+				if more {
+					yield(formats.Record{}, errors.New("the content cannot be read; the operator of Cairn finds why in the log"))
+				}
+			}
+		}()
+		for r, err := range g.Format.Records(feed, o) {
+			ours = false
+			more = yield(r, err)
+			if ours = true; !more {
+				return
+			}
+		}
+	}
+}
 
 // options returns how the feed's content is read.
 func options(f *groupsv1.Feed) formats.Options {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
@@ -62,7 +63,12 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 	}
 	if err == nil {
 		run.ContentBytes, run.CreateTime = w.bytes, s.clock.Now()
-		err = s.db.Tx(ctx, func(tx pgx.Tx) error { return s.insertRun(ctx, tx, run) })
+		err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+			if _, err := selectFeed(ctx, tx, id, "FOR KEY SHARE"); err != nil { // it may have been deleted meanwhile
+				return err
+			}
+			return s.insertRun(ctx, tx, run)
+		})
 	}
 	if err == nil {
 		return run, nil
@@ -88,7 +94,7 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 
 // open returns the feed for a new run, or the run that the same request has made already.
 func (s *feedServer) open(ctx context.Context, tx pgx.Tx, id uuid.UUID, request *uuid.UUID, dryRun bool) (*feedRow, *runRow, error) {
-	feed, err := selectFeed(ctx, tx, id, "")
+	feed, err := selectFeed(ctx, tx, id, "FOR KEY SHARE") // a run is not made while the feed is deleted
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,13 +132,20 @@ func requestID(s string) (*uuid.UUID, error) {
 
 // pushed is the content of a stream.
 type pushed struct {
-	stream grpc.ClientStreamingServer[groupsv1.PushFeedRequest, groupsv1.FeedRun]
-	feed   string
-	rest   []byte
+	stream  grpc.ClientStreamingServer[groupsv1.PushFeedRequest, groupsv1.FeedRun]
+	feed    string
+	rest    []byte
+	awaited bool // the caller knows that content is awaited
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. The first call tells the caller that the feed takes content.
 func (p *pushed) Read(b []byte) (int, error) {
+	if !p.awaited {
+		if err := p.stream.SendHeader(metadata.Pairs("cairn-content", "awaited")); err != nil {
+			return 0, err
+		}
+		p.awaited = true
+	}
 	for len(p.rest) == 0 {
 		m, err := p.stream.Recv()
 		if err != nil {

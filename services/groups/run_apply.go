@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -138,6 +139,12 @@ func (s *feedServer) decode(d *decoded, f *groupsv1.Feed) {
 	if d.raw == nil {
 		return
 	}
+	defer func() { // one bad record must not end the process
+		if p := recover(); p != nil {
+			s.log.Error("a record made its decoder panic", "format", f.GetFormat(), "row", d.row, "panic", p, "stack", string(debug.Stack()))
+			d.rejected = []formats.Rejected{*formats.Reject(int(d.row), "", d.id, "cannot be read")}
+		}
+	}()
 	e, rejected := s.format(f).Entry(formats.Record{Row: int(d.row), ID: d.id, Raw: d.raw}, options(f))
 	d.raw = []byte{}
 	if d.rejected = rejected; len(rejected) > 0 {

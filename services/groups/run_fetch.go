@@ -84,27 +84,30 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 			}
 		}
 	}
-	return s.fetched(ctx, run, w)
+	return s.fetched(ctx, run, feed, w)
 }
 
 // fetched leaves the run to be scanned.
-func (s *feedServer) fetched(ctx context.Context, run *runRow, w *contentWriter) error {
+func (s *feedServer) fetched(ctx context.Context, run *runRow, feed *feedRow, w *contentWriter) error {
 	if w.bytes == 0 {
 		return badContent("the content is empty")
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
 		run.Phase, run.ContentBytes = phaseScan, w.bytes
 		tag, err := tx.Exec(ctx, `
-			UPDATE feed_runs SET phase = @phase, content_bytes = @bytes, partial = @partial, remote_etag = @etag, remote_modified = @modified
+			UPDATE feed_runs SET phase = @phase, content_bytes = @bytes, feed_revision = @revision, partial = @partial, remote_etag = @etag, remote_modified = @modified
 			WHERE id = @id AND org_id = @org AND attempt = @attempt`,
 			pgx.NamedArgs{
 				"id": run.ID, "org": run.OrgID, "attempt": run.Attempt, "phase": run.Phase, "bytes": run.ContentBytes, "partial": run.Partial,
-				"etag": run.RemoteETag, "modified": run.RemoteModified,
+				"etag": run.RemoteETag, "modified": run.RemoteModified, "revision": feed.Revision,
 			})
-		if err == nil && tag.RowsAffected() == 0 {
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
 			return errStale
 		}
-		return err
+		return s.supersede(ctx, tx, run)
 	})
 }
 
@@ -160,8 +163,11 @@ func (s *feedServer) notModified(ctx context.Context, run *runRow, feed *feedRow
 			pgx.NamedArgs{"id": r.ID, "org": r.OrgID, "items": feed.LiveItems}); err != nil {
 			return err
 		}
-		r.RemoteETag, r.RemoteModified = feed.RemoteETag, feed.RemoteModified
+		r.RemoteETag, r.RemoteModified, r.FeedRevision = feed.RemoteETag, feed.RemoteModified, feed.Revision
 		run.State = int32(groupsv1.FeedRun_SUCCEEDED)
+		if err := s.supersede(ctx, tx, r); err != nil { // what is held is not at the source any more
+			return err
+		}
 		return s.end(ctx, tx, r, groupsv1.FeedRun_SUCCEEDED, "")
 	})
 }
@@ -184,9 +190,9 @@ type dueWorker struct {
 	server *feedServer
 }
 
-// Work begins the pulls that are due.
+// Work begins the pulls that are due, and ends the runs that nobody works on any more.
 func (w *dueWorker) Work(ctx context.Context, _ *river.Job[dueArgs]) error {
-	return w.server.pullDue(ctx)
+	return errors.Join(w.server.lost(ctx), w.server.pullDue(ctx))
 }
 
 // pullDue makes a run for each feed whose pull is due, a transaction each. A feed whose last run goes on waits for it.

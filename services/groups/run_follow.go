@@ -52,7 +52,7 @@ func (s *feedServer) follow(ctx context.Context, run *runRow, feed *feedRow, cha
 		token, more = p.Token, p.More
 		run.RemoteETag = short(token)
 	}
-	return s.fetched(ctx, run, w)
+	return s.fetched(ctx, run, feed, w)
 }
 
 // again tells whether one of the groups was told already, and notes them.

@@ -20,6 +20,9 @@ const (
 	slice     = 3 * time.Minute // for which a worker stays with a run before it queues up again
 	sliceMost = slice + time.Minute
 	turn      = time.Second // between two looks of a run that waits for another of its feed
+
+	// modifiedMargin is how much of the time before a pull the next one asks for again: clocks differ, and what is being changed shows later.
+	modifiedMargin = 10 * time.Minute
 )
 
 // runArgs asks for work on a run.
@@ -29,6 +32,9 @@ type runArgs struct {
 
 // Kind names the job.
 func (runArgs) Kind() string { return "feed_run" }
+
+// InsertOpts bounds how often a run is tried: the six attempts take about a quarter of an hour, and the feed waits meanwhile.
+func (runArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 6} }
 
 type runWorker struct {
 	river.WorkerDefaults[runArgs]
@@ -46,8 +52,14 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 		return river.JobSnooze(turn)
 	case errors.Is(err, errMore):
 		return river.JobSnooze(0)
-	case err != nil && job.Attempt >= job.MaxAttempts:
-		return errors.Join(err, w.server.giveUp(ctx, job.Args.Run))
+	case err == nil:
+		return nil
+	}
+	w.server.log.ErrorContext(ctx, "an attempt at a run failed", "run", job.Args.Run, "attempt", job.Attempt, "of", job.MaxAttempts, "err", err)
+	if job.Attempt >= job.MaxAttempts {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turn*10) // the attempt may have ended for want of time
+		defer cancel()
+		err = errors.Join(err, w.server.giveUp(ctx, job.Args.Run))
 	}
 	return err
 }
@@ -125,7 +137,7 @@ func (s *feedServer) claim(ctx context.Context, id uuid.UUID) (run *runRow, feed
 		if at.Cancelled {
 			return s.end(ctx, tx, at, groupsv1.FeedRun_CANCELLED, byOwner)
 		}
-		if !at.DryRun {
+		if at.Phase > phaseFetch { // a pull may find nothing that is newer
 			if err := s.supersede(ctx, tx, at); err != nil {
 				return err
 			}
@@ -157,8 +169,11 @@ func absent(err error) error {
 	return err
 }
 
-// supersede cancels the held runs of the feed: newer content has come.
+// supersede cancels the held runs of the feed, since newer content has come, unless the run is a rehearsal.
 func (s *feedServer) supersede(ctx context.Context, tx pgx.Tx, run *runRow) error {
+	if run.DryRun {
+		return nil
+	}
 	rows, err := tx.Query(ctx, `SELECT `+runColumns+` FROM feed_runs r WHERE r.feed_id = @feed AND r.org_id = @org AND r.state = 3 FOR UPDATE SKIP LOCKED`,
 		pgx.NamedArgs{"feed": run.FeedID, "org": run.OrgID})
 	if err != nil {
@@ -197,8 +212,37 @@ func (s *feedServer) giveUp(ctx context.Context, id uuid.UUID) error {
 		if err != nil || at.ended() {
 			return absent(err)
 		}
+		if at.Cancelled {
+			return s.end(ctx, tx, at, groupsv1.FeedRun_CANCELLED, byOwner)
+		}
 		return s.end(ctx, tx, at, groupsv1.FeedRun_FAILED, "something in Cairn failed again and again; its operator finds the cause in the log")
 	})
+}
+
+// lost gives up the runs that have no job any more, which would keep their feeds from every other: River has discarded it after its
+// last attempt, and the worker of that died with it.
+func (s *feedServer) lost(ctx context.Context) error {
+	var ids []uuid.UUID
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT r.id FROM feed_runs r WHERE r.state IN (1, 2) AND NOT EXISTS (
+				SELECT FROM river_job j WHERE j.kind = $1 AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled') AND j.args ->> 'run' = r.id::text)
+			LIMIT 100`, runArgs{}.Kind())
+		if err != nil {
+			return err
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	}); err != nil {
+		return fmt.Errorf("find runs without a job: %w", err)
+	}
+	for _, id := range ids {
+		s.log.ErrorContext(ctx, "a run has no job any more", "run", id)
+		if err := s.giveUp(ctx, id); err != nil {
+			return fmt.Errorf("give up run: %w", err)
+		}
+	}
+	return nil
 }
 
 // end writes that a locked run has ended, or is held, what it means for the feed, and drops what is not needed any more.
@@ -225,7 +269,13 @@ func (s *feedServer) end(ctx context.Context, tx pgx.Tx, r *runRow, state groups
 				last_success_time = CASE WHEN @succeeded THEN @now ELSE last_success_time END
 			WHERE id = @feed AND org_id = @org`, args)
 		if state == groupsv1.FeedRun_SUCCEEDED && r.Source == int32(groupsv1.Feed_PULLED) {
-			b.Queue(`UPDATE feeds SET remote_etag = @etag, remote_modified = @modified WHERE id = @feed AND org_id = @org`, args)
+			args["revision"], args["since"] = r.FeedRevision, nil
+			if r.StartTime != nil { // which is before the content was asked for
+				args["since"] = r.StartTime.Add(-modifiedMargin)
+			}
+			b.Queue(`
+				UPDATE feeds SET remote_etag = @etag, remote_modified = @modified, modified_after = @since
+				WHERE id = @feed AND org_id = @org AND revision = @revision`, args) // of a feed that was changed meanwhile all is got anew
 		}
 		b.Queue(nextPull, args)
 	}

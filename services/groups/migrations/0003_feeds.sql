@@ -16,7 +16,7 @@ CREATE TABLE feeds (
     pull_seconds        bigint      NOT NULL,          -- from a pull to the next
     remote_etag         text        NOT NULL DEFAULT '', -- ETag and Last-Modified of the content that was last applied in whole
     remote_modified     text        NOT NULL DEFAULT '',
-    modified_after      timestamptz,                   -- up to when an API that is paged has been followed
+    modified_after      timestamptz,                   -- up to when an API that is paged has been followed, a margin aside
     last_run            uuid,
     last_run_time       timestamptz,
     last_success_time   timestamptz,
@@ -69,6 +69,7 @@ CREATE TABLE feed_runs (
     content_bytes    bigint      NOT NULL DEFAULT 0,
     bytes_read       bigint      NOT NULL DEFAULT 0,
     not_modified     boolean     NOT NULL DEFAULT false,
+    feed_revision    bigint      NOT NULL DEFAULT 0,     -- of the feed as its content was got
     partial          boolean     NOT NULL DEFAULT false, -- the content is what has changed at the source, whatever the feed's mode
     remote_etag      text        NOT NULL DEFAULT '',
     remote_modified  text        NOT NULL DEFAULT '',
@@ -87,6 +88,7 @@ CREATE TABLE feed_runs (
 CREATE INDEX feed_runs_of_org ON feed_runs (org_id, create_time, id);
 CREATE INDEX feed_runs_of_feed ON feed_runs (feed_id, create_time, id);
 CREATE UNIQUE INDEX feed_runs_request ON feed_runs (feed_id, request_id);
+CREATE INDEX feed_runs_open ON feed_runs (feed_id) WHERE state IN (1, 2, 3);
 
 -- The content of a run until it has ended: pieces of a mebibyte, each compressed (zstd).
 CREATE TABLE feed_chunks (
