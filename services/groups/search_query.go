@@ -50,7 +50,7 @@ func (s *server) queryOf(x *index.Index, req *groupsv1.SearchGroupsRequest, cur 
 		if t.CheckValid() != nil {
 			bad = append(bad, fault.Field("next_session_before", "is no valid instant"))
 		}
-		q.Before = t.AsTime()
+		q.Before = new(t.AsTime())
 	}
 	bad = append(bad, times(q, req)...)
 	bad = append(bad, region(x, q, req, cur, resp)...)

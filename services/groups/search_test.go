@@ -506,6 +506,13 @@ func TestBadSearches(t *testing.T) {
 		_, err := s.SearchGroups(s.public, req)
 		refused(t, err, codes.InvalidArgument, field)
 	}
+	// The first instant that can be said is one: nothing meets before it.
+	s.published(t, listing("Circle"))
+	s.CatchUp()
+	found := must[*groupsv1.SearchGroupsResponse](t)(s.SearchGroups(s.public, &groupsv1.SearchGroupsRequest{NextSessionBefore: timestamppb.New(time.Time{})}))
+	if len(found.GetResults()) != 0 {
+		t.Errorf("before the year 1: %v", found.GetResults())
+	}
 	types := must[*groupsv1.ListCancerTypesResponse](t)(s.ListCancerTypes(s.public, &groupsv1.ListCancerTypesRequest{}))
 	if len(types.GetCancerTypes()) != len(cancertype.All()) {
 		t.Errorf("listed %d cancer types", len(types.GetCancerTypes()))

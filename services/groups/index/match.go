@@ -59,7 +59,7 @@ type search struct {
 
 func (s *state) begin(q *Query, mem *scratch, few int) *search {
 	r := &search{state: s, scratch: mem, plan: s.plan(q), q: q, now: q.Now.Unix(), few: few}
-	if !q.Before.IsZero() {
+	if q.Before != nil {
 		r.before = q.Before.Unix()
 		if q.Before.Nanosecond() > 0 {
 			r.before++
@@ -116,7 +116,7 @@ func (r *search) conditions() {
 	if len(q.Times) > 0 {
 		r.checks = append(r.checks, r.suits)
 	}
-	if r.before != 0 {
+	if r.q.Before != nil {
 		r.checks = append(r.checks, func(d uint32) bool {
 			return slices.ContainsFunc(s.sessions(d), func(t uint32) bool { return int64(t) > r.now && int64(t) < r.before })
 		})

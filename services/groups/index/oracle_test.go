@@ -266,13 +266,13 @@ func meets(d *Doc, q *Query, without int) bool {
 	if q.Box != nil && !q.Box.Contains(d.Place) {
 		return false
 	}
-	suits, early := len(q.Times) == 0, q.Before.IsZero()
+	suits, early := len(q.Times) == 0, q.Before == nil
 	for _, t := range d.Sessions {
 		at := time.Unix(t.Start, 0)
 		if !at.After(q.Now) {
 			continue
 		}
-		early = early || at.Before(q.Before)
+		early = early || at.Before(*q.Before)
 		minute := int32(t.Minute)
 		if q.Zone != nil {
 			l := at.In(q.Zone)
@@ -490,7 +490,7 @@ func randomQuery(r *rand.Rand) *Query {
 			q.Zone = zone
 		})
 	})
-	maybe(5, func() { q.Before = now.Add(time.Duration(r.IntN(14*24)) * time.Hour) })
+	maybe(5, func() { q.Before = new(now.Add(time.Duration(r.IntN(14*24)) * time.Hour)) })
 	if q.Order == Distance && q.Near == nil {
 		q.Order = Relevance
 	}

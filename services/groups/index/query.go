@@ -51,7 +51,7 @@ type Query struct {
 
 	Times  []Span         // a session to come must start in one of them
 	Zone   *time.Location // whose wall clock Times are of; nil: each group's own
-	Before time.Time      // a session to come must start before; zero: at any time
+	Before *time.Time     // a session to come must start before; nil: at any time
 
 	Order Order
 	Now   time.Time // from which sessions are to come
