@@ -6,6 +6,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/aip"
 )
 
 func TestIneligible(t *testing.T) {
@@ -47,5 +48,20 @@ func TestIneligible(t *testing.T) {
 	both := ineligible(&groupRow{Audiences: survivors, MaxYears: 39, StrictAge: true}, membershipv1.Member_FAMILY, 1950, year)
 	if len(both) != 2 {
 		t.Errorf("outside audience and age: got %q, want both reasons", both)
+	}
+}
+
+// A group whose guidelines were taken away asks nobody to acknowledge them, whether it tells that by an event or when it is asked.
+func TestNothingToAcknowledge(t *testing.T) {
+	t.Parallel()
+	const name, owner = "groups/0192d7a5-0000-7000-8000-000000000001", "organizations/0192d7a5-0000-7000-8000-00000000000a"
+	for text, want := range map[string]int32{"Be kind.": 2, "": 0} {
+		got, err := facts(&groupsv1.Group{Name: name, Organization: owner, Etag: aip.ETag(3), Guidelines: &groupsv1.Group_Guidelines{Version: 2, Text: text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.GuidelinesVersion != want {
+			t.Errorf("guidelines %q are at version %d, want %d", text, got.GuidelinesVersion, want)
+		}
 	}
 }

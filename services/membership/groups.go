@@ -22,10 +22,14 @@ func facts(g *groupsv1.Group) (*groupRow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("group %s: %w", g.GetName(), err)
 	}
+	guidelines := g.GetGuidelines().GetVersion()
+	if g.GetGuidelines().GetText() == "" && g.GetGuidelines().GetUri() == "" {
+		guidelines = 0 // nothing to read: as events tell it
+	}
 	return factsOf(&groupsv1.GroupChanged{
 		Group: g.GetName(), Organization: g.GetOrganization(), State: g.GetState(), AcceptsIntake: g.GetAcceptsIntake(),
 		Seats: g.GetCapacity().GetSeats(), Waitlist: g.GetCapacity().GetWaitlist(),
-		GuidelinesVersion: g.GetGuidelines().GetVersion(), Audiences: g.GetAudiences(), AgeLimits: g.GetAgeLimits(),
+		GuidelinesVersion: guidelines, Audiences: g.GetAudiences(), AgeLimits: g.GetAgeLimits(),
 	}, revision)
 }
 
