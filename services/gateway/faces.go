@@ -13,7 +13,7 @@ import (
 
 // faces serves the public directory in the formats of the field.
 func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
-	routes := directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL, Clock: g.options.Clock})
+	routes := directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL, Clock: g.options.Clock, Log: g.options.Log})
 	for i, face := range append(routes.Streams, routes.Pages...) {
 		pattern := strings.TrimSuffix(face.Path, "{$}")
 		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: true}, streams: i < len(routes.Streams)}

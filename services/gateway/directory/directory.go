@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type Options struct {
 	Peer      func(service string) grpc.ClientConnInterface // connection to a service
 	PublicURL string                                        // under which callers reach the gateway
 	Clock     clock.Clock                                   // the system's if nil
+	Log       *slog.Logger                                  // none if nil
 	FeedPage  int32                                         // groups of a feed that are held at a time; 500 if 0
 }
 
@@ -53,8 +55,8 @@ func Handlers(o Options) Routes {
 		o.Clock = clock.System{}
 	}
 	f := &faces{
-		feedPage: cmp.Or(o.FeedPage, 500),
-		groups:   groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
+		log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), feedPage: cmp.Or(o.FeedPage, 500),
+		groups: groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
 		search: groupsv1.NewDirectoryServiceClient(o.Peer("groups")), partners: partnersv1.NewPartnersServiceClient(o.Peer("partners")),
 		sessions: schedulingv1.NewSchedulingServiceClient(o.Peer("scheduling")), publicURL: o.PublicURL, clock: o.Clock,
 	}
@@ -71,6 +73,7 @@ type faces struct {
 	publicURL string
 	clock     clock.Clock
 	feedPage  int32
+	log       *slog.Logger
 
 	owners owners
 }

@@ -48,6 +48,9 @@ func (f *faces) feed(format, file string) func(http.ResponseWriter, *http.Reques
 		h.Set("Cache-Control", "public, max-age=60")
 		h.Set("Link", `</v1/directory:lossReport?format=`+format+`>; rel="describedby"`)
 		if err := f.pages(r.Context(), w, out, req, page); err != nil {
+			if r.Context().Err() == nil { // else the caller has gone
+				f.log.WarnContext(r.Context(), "a feed of the directory is broken off", "format", format, "err", err)
+			}
 			panic(http.ErrAbortHandler)
 		}
 		return nil

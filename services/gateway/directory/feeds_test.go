@@ -1,6 +1,7 @@
 package directory_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -163,13 +164,14 @@ func TestFeedPages(t *testing.T) {
 	for _, size := range []int32{1, 2, 3, 5, 6} {
 		mux := http.NewServeMux()
 		var broken atomic.Bool
+		var log bytes.Buffer
 		peer := func(service string) grpc.ClientConnInterface {
 			if service != "groups" {
 				service = "partners"
 			}
 			return breaking{s.suite.ConnAs("gateway", service), &broken}
 		}
-		for _, face := range directory.Handlers(directory.Options{Peer: peer, PublicURL: "http://cairn.test", FeedPage: size}).Streams {
+		for _, face := range directory.Handlers(directory.Options{Peer: peer, PublicURL: "http://cairn.test", FeedPage: size, Log: slog.New(slog.NewTextHandler(&log, nil))}).Streams {
 			mux.HandleFunc("GET "+face.Path, func(w http.ResponseWriter, r *http.Request) {
 				if err := face.Handle(w, r); err != nil {
 					http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -193,6 +195,9 @@ func TestFeedPages(t *testing.T) {
 			t.Errorf("by pages of %d, cut off after the first: %v", size, err)
 		}
 		server.Close()
+		if said := strings.Contains(log.String(), "the line is cut"); said != (size < 5) {
+			t.Errorf("by pages of %d, the log says %q", size, log.String())
+		}
 	}
 }
 
