@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -25,8 +26,11 @@ func uploads() map[string]*annotations.HttpRule {
 	}
 }
 
-// pieceSize is how much of a body is in memory, and in one message.
-const pieceSize = 128 << 10
+const (
+	pieceSize = 128 << 10   // bytes of a body that are in memory, and in one message
+	pieceTime = time.Minute // in which each arrives
+	restTime  = time.Second // for what net/http reads of a body that is refused
+)
 
 // pushFeed streams the body of POST /v1/feeds/{feed}:push to the groups service. The body has its own limit, the service's; gzip is
 // recognised there.
@@ -35,6 +39,9 @@ func (g *Gateway) pushFeed(feeds groupsv1.FeedsServiceClient) runtime.HandlerFun
 		c := callFrom(r.Context())
 		run, err := c.push(w, r, feeds, params["name"])
 		if err != nil {
+			if slow := supported(http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))); slow != nil {
+				err = errors.Join(err, slow)
+			}
 			g.fail(w, r, err)
 			return
 		}
@@ -80,12 +87,27 @@ func (c *call) push(w http.ResponseWriter, r *http.Request, feeds groupsv1.Feeds
 	if err != nil {
 		return nil, err
 	}
-	for m := first; ; m = new(groupsv1.PushFeedRequest) {
-		m.Content = make([]byte, pieceSize) // in one process the message itself goes over
+	if err := stream.Send(first); err != nil {
+		return stream.CloseAndRecv()
+	}
+	if md, err := stream.Header(); err != nil || len(md) == 0 { // the service refuses the caller or the feed: nothing of the body is awaited
+		return stream.CloseAndRecv()
+	}
+	rc := http.NewResponseController(w)
+	for {
+		if err := supported(rc.SetReadDeadline(time.Now().Add(pieceTime))); err != nil {
+			return nil, err
+		}
+		m := &groupsv1.PushFeedRequest{Content: make([]byte, pieceSize)} // in one process the message itself goes over
 		n, read := fill(r.Body, m.GetContent())
 		m.Content = m.GetContent()[:n]
 		if read != nil && !errors.Is(read, io.EOF) {
-			return nil, fault.Invalid(fault.Field("body", "did not arrive whole"))
+			return nil, fault.Invalid(fault.Field("body", "did not arrive whole, or more slowly than 128 KiB a minute"))
+		}
+		if read != nil { // net/http takes a deadline that passes from here on for a caller that has gone
+			if err := supported(rc.SetReadDeadline(time.Time{})); err != nil {
+				return nil, err
+			}
 		}
 		if err := stream.Send(m); err != nil || read != nil { // if it failed, the service says why below
 			return stream.CloseAndRecv()

@@ -1,10 +1,13 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +81,36 @@ func TestPushFeed(t *testing.T) {
 	s.do("POST", "/v1/"+name+":push", "x", append(raw, "X-Test-Client", org+" groups.read")...).want(t, http.StatusForbidden)
 	if r := s.do("PATCH", "/v1/"+name, `{"maxRemovedPercent":40}`, owner...).want(t, http.StatusOK); r.json["maxRemovedPercent"] != 40.0 {
 		t.Errorf("changed, the feed is %s", r.body)
+	}
+}
+
+// Whoever may not push is told so before any of the content has come.
+func TestPushFeedRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "POST /v1/feeds/%s:push HTTP/1.1\r\nHost: cairn.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", uuid.NewString()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("the connection waits for the content: %v", err)
+	}
+	if err := answer.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the answer is %s", answer.Status)
 	}
 }

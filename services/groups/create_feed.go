@@ -17,6 +17,7 @@ import (
 	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/formats/cairn"
+	"cairn.care/services/formats/csv"
 )
 
 // What a feed has that does not say.
@@ -60,7 +61,7 @@ func (s *feedServer) CreateFeed(ctx context.Context, req *groupsv1.CreateFeedReq
 // checkFeed fills in what the feed does not say and returns what is wrong with it.
 func (s *feedServer) checkFeed(f *groupsv1.Feed) error {
 	c := &checker{root: "feed"}
-	c.text(f.ProtoReflect(), "feed")
+	c.text(f.ProtoReflect(), "")
 	format := s.format(f)
 	c.need(format != nil, "format", "%q is no format that Cairn reads: there are %s", f.GetFormat(), strings.Join(slices.Sorted(maps.Keys(s.formats)), ", "))
 	if format != nil {
@@ -74,7 +75,12 @@ func (s *feedServer) checkFeed(f *groupsv1.Feed) error {
 			f.Language = tags[0]
 		}
 	}
-	c.need(len(f.GetColumns()) == 0 || f.GetFormat() == "csv", "columns", "are for format csv")
+	isCSV := f.GetFormat() == csv.Format{}.Name()
+	c.need(len(f.GetColumns()) == 0 || isCSV, "columns", "are for format csv")
+	if isCSV {
+		err := csv.CheckColumns(f.GetColumns())
+		c.need(err == nil, "columns", "cannot be used: %v", err)
+	}
 	if f.MaxRemovedPercent == nil {
 		f.MaxRemovedPercent = new(int32(defaultRemovedPercent))
 	}

@@ -17,7 +17,9 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/formats"
+	"cairn.care/services/formats/csv"
 	"cairn.care/services/formats/hsds"
 )
 
@@ -246,5 +248,22 @@ func TestHeldUntilNewer(t *testing.T) {
 	pull(groupsv1.FeedRun_SUCCEEDED)
 	if r := f.run(held); r.GetState() != groupsv1.FeedRun_CANCELLED {
 		t.Errorf("after newer content, the held run is %v", r)
+	}
+}
+
+// What is wrong with a feed is told when it is made, under the field's own name.
+func TestFeedsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	f.formats["csv"] = csv.Format{}
+	for field, feed := range map[string]*groupsv1.Feed{
+		"feed.title":   {Title: "Two\nlines"},
+		"feed.columns": {Columns: map[string]string{"nope.path": "b"}},
+	} {
+		feed.Format = "csv"
+		refused(t, fault.From(f.checkFeed(feed)).Err(), codes.InvalidArgument, field)
+	}
+	if err := f.checkFeed(&groupsv1.Feed{Format: "csv", Columns: map[string]string{"venue.label": "Ort"}}); err != nil {
+		t.Errorf("good columns: %v", err)
 	}
 }

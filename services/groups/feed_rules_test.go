@@ -164,10 +164,12 @@ func TestPush(t *testing.T) {
 	request := uuid.NewString()
 	run := must[*runRow](t)(push(zipped.Bytes(), request, false))
 	f.counted(f.finish(run.ID), &groupsv1.FeedRun_Counts{Created: 2})
-	if again := must[*runRow](t)(push([]byte("other"), request, false)); again.ID != run.ID || again.State != int32(groupsv1.FeedRun_SUCCEEDED) {
+	if again := must[*runRow](t)(push(zipped.Bytes(), request, false)); again.ID != run.ID || again.State != int32(groupsv1.FeedRun_SUCCEEDED) {
 		t.Errorf("the same request gives %v, want the same run", again.toProto())
 	}
-	_, err := push([]byte("x X"), request, true)
+	_, err := push([]byte("other"), request, false)
+	refused(t, fault.From(err).Err(), codes.InvalidArgument, "request_id")
+	_, err = push(zipped.Bytes(), request, true)
 	refused(t, fault.From(err).Err(), codes.InvalidArgument, "request_id")
 	for name, content := range map[string][]byte{"nothing": {}, "half a gzip": zipped.Bytes()[:zipped.Len()-6], "no gzip": {0x1f, 0x8b, 0, 1, 2}} {
 		if _, err := push(content, "", false); code(err) != codes.InvalidArgument {

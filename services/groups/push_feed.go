@@ -1,7 +1,9 @@
 package groups
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +20,7 @@ import (
 )
 
 // PushFeed keeps the content as it comes, and answers when all of it is kept and waits for a worker. A push that breaks off
-// leaves nothing.
+// leaves nothing. A copy of an earlier request is read too, to tell that it is one.
 func (s *feedServer) PushFeed(stream grpc.ClientStreamingServer[groupsv1.PushFeedRequest, groupsv1.FeedRun]) error {
 	ctx := stream.Context()
 	first, err := stream.Recv()
@@ -49,8 +51,16 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
 		feed, run, err = s.open(ctx, tx, id, request, first.GetDryRun())
 		return err
-	}); err != nil || run != nil {
-		return run, err
+	}); err != nil {
+		return nil, err
+	}
+	digest := sha256.New()
+	content = io.TeeReader(content, digest)
+	if run != nil {
+		if _, err := io.Copy(io.Discard, io.LimitReader(content, s.most+1)); err != nil {
+			return nil, fmt.Errorf("push: %w", err)
+		}
+		return run, sameContent(run, digest.Sum(nil))
 	}
 	now := s.clock.Now()
 	run = &runRow{
@@ -62,7 +72,7 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 		err = badContent("the content is empty")
 	}
 	if err == nil {
-		run.ContentBytes, run.CreateTime = w.bytes, s.clock.Now()
+		run.ContentBytes, run.CreateTime, run.ContentDigest = w.bytes, s.clock.Now(), digest.Sum(nil)
 		err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 			if _, err := selectFeed(ctx, tx, id, "FOR KEY SHARE"); err != nil { // it may have been deleted meanwhile
 				return err
@@ -81,8 +91,11 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 			run, err = runOfRequest(ctx, tx, feed, request)
 			return err
 		})
-		if run != nil || err != nil {
-			return run, err
+		if err != nil {
+			return nil, err
+		}
+		if run != nil {
+			return run, sameContent(run, digest.Sum(nil))
 		}
 		return nil, fault.Aborted("REQUEST_ID_IN_USE", "another push with this request_id has just ended; retry")
 	}
@@ -90,6 +103,14 @@ func (s *feedServer) push(ctx context.Context, first *groupsv1.PushFeedRequest, 
 		return nil, fault.Invalid(fault.Field("content", "%s", bad.text))
 	}
 	return nil, fmt.Errorf("push: %w", err)
+}
+
+// sameContent refuses a request_id that was used for other content.
+func sameContent(run *runRow, digest []byte) error {
+	if !bytes.Equal(run.ContentDigest, digest) {
+		return fault.Invalid(fault.Field("request_id", "was used for other content of this feed; use a new one"))
+	}
+	return nil
 }
 
 // open returns the feed for a new run, or the run that the same request has made already.

@@ -33,6 +33,7 @@ type runRow struct {
 	DryRun         bool
 	Source         int32
 	RequestID      *uuid.UUID
+	ContentDigest  []byte
 	Approved       bool
 	Cancelled      bool
 	Attempt        int32
@@ -67,7 +68,7 @@ type runRow struct {
 }
 
 const runColumns = `
-	r.id, r.feed_id, r.org_id, r.state, r.dry_run, r.source, r.request_id, r.approved, r.cancelled, r.attempt, r.phase, r.scan, r.batches, r.batch,
+	r.id, r.feed_id, r.org_id, r.state, r.dry_run, r.source, r.request_id, r.content_digest, r.approved, r.cancelled, r.attempt, r.phase, r.scan, r.batches, r.batch,
 	r.applied_row, r.changes, r.rows_read, r.rows_to_apply, r.rows_applied, r.groups_to_remove, r.content_bytes, r.bytes_read, r.not_modified,
 	r.feed_revision, r.partial, r.remote_etag, r.remote_modified, r.created, r.updated, r.unchanged, r.removed, r.rejected, r.held, r.unpublished, r.error,
 	r.create_time, r.start_time, r.end_time`
@@ -141,11 +142,11 @@ func (s *feedServer) insertRun(ctx context.Context, tx pgx.Tx, r *runRow) error 
 func (s *feedServer) insertRunRow(ctx context.Context, tx pgx.Tx, r *runRow) error {
 	r.State = int32(groupsv1.FeedRun_QUEUED)
 	if _, err := tx.Exec(ctx, `
-		INSERT INTO feed_runs (id, feed_id, org_id, state, dry_run, source, request_id, phase, content_bytes, create_time)
-		VALUES (@id, @feed, @org, @state, @dry_run, @source, @request, @phase, @bytes, @now)`,
+		INSERT INTO feed_runs (id, feed_id, org_id, state, dry_run, source, request_id, content_digest, phase, content_bytes, create_time)
+		VALUES (@id, @feed, @org, @state, @dry_run, @source, @request, @digest, @phase, @bytes, @now)`,
 		pgx.NamedArgs{
 			"id": r.ID, "feed": r.FeedID, "org": r.OrgID, "state": r.State, "dry_run": r.DryRun, "source": r.Source, "request": r.RequestID,
-			"phase": r.Phase, "bytes": r.ContentBytes, "now": r.CreateTime,
+			"digest": r.ContentDigest, "phase": r.Phase, "bytes": r.ContentBytes, "now": r.CreateTime,
 		}); err != nil {
 		return fmt.Errorf("insert run: %w", err)
 	}

@@ -162,8 +162,8 @@ func newLayout(cells []string, byPath map[string]string) (l *layout, ok bool, er
 	return l, taken["title"], nil
 }
 
-// checkMap refuses a column map that names what is no field.
-func checkMap(byPath map[string]string) error {
+// CheckColumns refuses a column map that names what is no field.
+func CheckColumns(byPath map[string]string) error {
 	for path := range byPath {
 		if !slices.ContainsFunc(columns, func(c column) bool { return c.path == path }) {
 			var all []string

@@ -33,7 +33,7 @@ func (Format) Name() string { return name }
 // one, it is made of the title and the place.
 func (Format) Records(feed io.Reader, o formats.Options) iter.Seq2[formats.Record, error] {
 	return formats.Distinct(func(yield func(formats.Record, error) bool) {
-		if err := checkMap(o.Columns); err != nil {
+		if err := CheckColumns(o.Columns); err != nil {
 			yield(formats.Record{}, err)
 			return
 		}

@@ -53,6 +53,7 @@ CREATE TABLE feed_runs (
     dry_run          boolean     NOT NULL,
     source           smallint    NOT NULL, -- Feed.Source
     request_id       uuid,
+    content_digest   bytea,                              -- SHA-256 of what was pushed with the request_id
     approved         boolean     NOT NULL DEFAULT false,
     cancelled        boolean     NOT NULL DEFAULT false, -- asked for
     attempt          int         NOT NULL DEFAULT 0,     -- counts the workers that took it up; an earlier one may write nothing more
