@@ -28,7 +28,7 @@ func (s *duplicateServer) MergeDuplicate(ctx context.Context, req *groupsv1.Merg
 	}
 	for i, path := range req.GetTakenFields() {
 		if !dup.Takeable(path) {
-			return nil, fault.Invalid(fault.Field(fmt.Sprintf("taken_fields[%d]", i), "%q cannot be taken: name a field such as title, summary, venue.address, contact.phone or regular_times", path))
+			return nil, fault.Invalid(fault.Field(fmt.Sprintf("taken_fields[%d]", i), "%q cannot be taken: name a field such as title, summary, venue, contact.phone or regular_times", path))
 		}
 	}
 	t := insider(ctx)

@@ -18,13 +18,13 @@ type field struct {
 }
 
 // fields are all that clients and feeds write of a group. What joins a group with other things of its owner is never filled: who
-// leads it, what its members have agreed to, its record at the source.
+// leads it, what its members have agreed to, its record at the source. The venue goes as a whole: its kind says whether the rest of
+// it is somebody's home, and private.
 func fields() []field {
 	var out []field
 	for _, f := range []string{
 		"title", "summary", "description", "languages", "kind", "facilitation", "format",
-		"venue.kind", "venue.label", "venue.address", "venue.location venue.precision", "venue.directions",
-		"online.platform", "online.join_uri", "online.phone", "online.join_instructions",
+		"venue", "online.platform", "online.join_uri", "online.phone", "online.join_instructions",
 		"accessibility", "cancer_types", "phases", "side_effects", "audiences", "demographics demographic_note", "age_limits", "intake",
 		"structure", "activities", "capacity", "cost", "contact.uri", "contact.email", "contact.phone", "time_zone", "regular_times",
 	} {

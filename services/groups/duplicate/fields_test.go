@@ -27,7 +27,7 @@ func TestCombine(t *testing.T) {
 	if !proto.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	for path, part := range map[string]int{"title": 1, "summary": 0, "contact.phone": -1, "contact.email": 0, "venue.address": 1, "external_id": -1} {
+	for path, part := range map[string]int{"title": 1, "summary": 0, "contact.phone": -1, "contact.email": 0, "venue": 1, "external_id": -1} {
 		if from[path] != part {
 			t.Errorf("%s is from %d, want %d", path, from[path], part)
 		}
@@ -103,7 +103,7 @@ func TestEdits(t *testing.T) {
 	before, after := tuesday(), tuesday()
 	after.Title, after.Contact, after.Venue.Label = "New", nil, ""
 	edited := duplicate.Edited(before, after)
-	if want := []string{"title", "venue.label", "contact.uri", "contact.phone"}; !slices.Equal(edited, want) {
+	if want := []string{"title", "venue", "contact.uri", "contact.phone"}; !slices.Equal(edited, want) {
 		t.Errorf("edited are %v, want %v", edited, want)
 	}
 	got := tuesday()
