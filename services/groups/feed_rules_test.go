@@ -56,6 +56,9 @@ func TestHeldRuns(t *testing.T) {
 		t.Errorf("the held run is %v, want it cancelled", r)
 	}
 	held = f.finish(f.start(feed, false, before()[:2]...))
+	if err := f.tidy(system(t.Context())); err != nil { // what is held stays
+		t.Fatal(err)
+	}
 	approve := &groupsv1.ApproveFeedRunRequest{Name: held.GetName()}
 	if r := must[*groupsv1.FeedRun](t)(f.ApproveFeedRun(f.ctx, approve)); r.GetState() != groupsv1.FeedRun_QUEUED {
 		t.Errorf("approved, the run is %v", r)
@@ -69,7 +72,10 @@ func TestHeldRuns(t *testing.T) {
 	if r := must[*groupsv1.FeedRun](t)(f.CancelFeedRun(f.ctx, &groupsv1.CancelFeedRunRequest{Name: held.GetName()})); r.GetState() != groupsv1.FeedRun_CANCELLED || r.GetEndTime() == nil {
 		t.Errorf("cancelled, the run is %v", r)
 	}
-	if n := f.count(`SELECT count(*) FROM feed_chunks`); n > 0 {
+	if err := f.tidy(system(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.count(`SELECT count(*) FROM feed_chunks`) + f.count(`SELECT count(*) FROM feed_stage`); n > 0 {
 		t.Errorf("%d pieces of its content are left", n)
 	}
 }

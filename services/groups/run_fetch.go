@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
@@ -258,26 +259,54 @@ func (w *tidyWorker) Work(ctx context.Context, _ *river.Job[tidyArgs]) error {
 	return w.server.tidy(ctx)
 }
 
-// tidy drops the pieces of pushes that broke off and the rejected rows of old runs, some at a time.
+// tidy drops what runs have left, the pieces of pushes that broke off, and the rejected rows of old runs.
 func (s *feedServer) tidy(ctx context.Context) error {
-	now := s.clock.Now()
-	for _, statement := range []struct {
-		sql    string
-		before time.Time
-	}{
-		{`DELETE FROM feed_chunks WHERE run_id IN (
-			SELECT c.run_id FROM feed_chunks c WHERE c.seq = 0 AND c.create_time < @before AND NOT EXISTS (SELECT FROM feed_runs r WHERE r.id = c.run_id) LIMIT 10)`, now.Add(-keptPieces)},
-		{`DELETE FROM feed_rejected WHERE (run_id, row, n) IN (
-			SELECT x.run_id, x.row, x.n FROM feed_runs r JOIN feed_rejected x ON x.run_id = r.id WHERE r.end_time < @before LIMIT 5000)`, now.Add(-keptReports)},
-	} {
-		for deleted := int64(1); deleted > 0; {
-			if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-				tag, err := tx.Exec(ctx, statement.sql, pgx.NamedArgs{"before": statement.before})
-				deleted = tag.RowsAffected()
-				return err
-			}); err != nil {
-				return fmt.Errorf("tidy feeds: %w", err)
-			}
+	var left []uuid.UUID
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT run_id FROM feed_chunks WHERE seq = 0 UNION SELECT run_id FROM feed_stage`)
+		if err != nil {
+			return err
+		}
+		left, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	}); err != nil {
+		return fmt.Errorf("tidy feeds: %w", err)
+	}
+	for _, id := range left {
+		if err := s.clear(ctx, id); err != nil {
+			return err
+		}
+	}
+	return s.drop(ctx, `
+		DELETE FROM feed_rejected WHERE (run_id, row, n) IN (
+			SELECT x.run_id, x.row, x.n FROM feed_runs r JOIN feed_rejected x ON x.run_id = r.id WHERE r.end_time < @before LIMIT 5000)`,
+		pgx.NamedArgs{"before": s.clock.Now().Add(-keptReports)})
+}
+
+// clear drops what the run has staged, unless it goes on, and its content, if it has ended; and the content of a push that broke off.
+func (s *feedServer) clear(ctx context.Context, run uuid.UUID) error {
+	args := pgx.NamedArgs{"run": run, "before": s.clock.Now().Add(-keptPieces)}
+	return errors.Join(
+		s.drop(ctx, `
+			DELETE FROM feed_stage WHERE ctid = ANY (ARRAY (
+				SELECT ctid FROM feed_stage WHERE run_id = @run AND NOT EXISTS (SELECT FROM feed_runs WHERE id = @run AND state IN (1, 2)) LIMIT 5000))`, args),
+		// The first piece goes last: it is what the others are found by.
+		s.drop(ctx, `
+			DELETE FROM feed_chunks WHERE run_id = @run AND seq = ANY (ARRAY (
+				SELECT c.seq FROM feed_chunks c LEFT JOIN feed_runs r ON r.id = c.run_id
+				WHERE c.run_id = @run AND (r.end_time IS NOT NULL OR r.id IS NULL AND c.create_time < @before) ORDER BY c.seq DESC LIMIT 64))`, args),
+	)
+}
+
+// drop repeats a statement that deletes some rows until none is left: a long transaction would hold back the feed of changes.
+func (s *feedServer) drop(ctx context.Context, sql string, args pgx.NamedArgs) error {
+	for deleted := int64(1); deleted > 0; {
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, sql, args)
+			deleted = tag.RowsAffected()
+			return err
+		}); err != nil {
+			return fmt.Errorf("drop what runs have left: %w", err)
 		}
 	}
 	return nil

@@ -70,8 +70,15 @@ var (
 	errStale  = errors.New("another worker has taken the run up")
 )
 
-// work takes the run up where it stands. The error is ours, not the feed's: the same again may succeed.
+// work takes the run up where it stands, and drops what it needs no more. The error is ours, not the feed's: the same again may succeed.
 func (s *feedServer) work(ctx context.Context, id uuid.UUID, until time.Time) error {
+	if err := s.advance(ctx, id, until); err != nil {
+		return err
+	}
+	return s.clear(ctx, id)
+}
+
+func (s *feedServer) advance(ctx context.Context, id uuid.UUID, until time.Time) error {
 	run, feed, err := s.claim(ctx, id)
 	if err != nil || run == nil {
 		return err
@@ -245,7 +252,8 @@ func (s *feedServer) lost(ctx context.Context) error {
 	return nil
 }
 
-// end writes that a locked run has ended, or is held, what it means for the feed, and drops what is not needed any more.
+// end writes that a locked run has ended, or is held, and what it means for the feed. What it has staged and its content are left to
+// [feedServer.clear].
 func (s *feedServer) end(ctx context.Context, tx pgx.Tx, r *runRow, state groupsv1.FeedRun_State, reason string) error {
 	now := s.clock.Now()
 	r.State, r.Error = int32(state), reason
@@ -255,10 +263,8 @@ func (s *feedServer) end(ctx context.Context, tx pgx.Tx, r *runRow, state groups
 		"etag": r.RemoteETag, "modified": r.RemoteModified, "pulled": r.Source == int32(groupsv1.Feed_PULLED),
 	}
 	b := new(pgx.Batch)
-	b.Queue(`DELETE FROM feed_stage WHERE run_id = @id`, args)
 	if state != groupsv1.FeedRun_HELD {
 		r.EndTime = &now
-		b.Queue(`DELETE FROM feed_chunks WHERE run_id = @id AND org_id = @org`, args)
 	}
 	args["end"] = r.EndTime
 	b.Queue(`UPDATE feed_runs SET state = @state, error = @reason, end_time = @end WHERE id = @id AND org_id = @org`, args)
