@@ -23,7 +23,7 @@ func before() []string {
 }
 
 func after() []string {
-	out := []string{"- Nameless"}
+	var out []string
 	for i := range 26 {
 		switch {
 		case i%7 == 3: // absent
@@ -75,7 +75,7 @@ func TestKilledRuns(t *testing.T) {
 	}
 	calm := func(int) (context.Context, time.Time) { return system(t.Context()), later() }
 	want := run(setupFeeds(t), calm)
-	if want.Counts != "6 created, 5 updated, 7 unchanged, 3 removed, 9 rejected, 0 held, 1 unpublished" {
+	if want.Counts != "6 created, 5 updated, 7 unchanged, 3 removed, 8 rejected, 0 held, 1 unpublished" {
 		t.Errorf("undisturbed, it ends as %v", want)
 	}
 

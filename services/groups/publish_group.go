@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,6 +24,11 @@ func (s *server) PublishGroup(ctx context.Context, req *groupsv1.PublishGroupReq
 		}
 		if broken := publishable(g, leads, r.Listed); len(broken) > 0 {
 			return "", fault.Preconditions("NOT_PUBLISHABLE", broken...)
+		}
+		// What pauses it from now on is not what the feed had paused.
+		if _, err := tx.Exec(ctx, `UPDATE feed_items SET paused = false WHERE group_id = @id AND org_id = @org AND paused`,
+			pgx.NamedArgs{"id": r.ID, "org": r.OrgID}); err != nil {
+			return "", fmt.Errorf("open for the feeds: %w", err)
 		}
 		return "published", nil
 	})

@@ -297,7 +297,9 @@ func (w *writer) leads(ctx context.Context, tx pgx.Tx, o *outcome) (map[string]l
 	for _, g := range o.groups {
 		roles = append(roles, g.GetFacilitators()...)
 	}
-	name := func(a, b *groupsv1.Group_FacilitatorRole) int { return cmp.Compare(a.GetFacilitator(), b.GetFacilitator()) }
+	name := func(a, b *groupsv1.Group_FacilitatorRole) int {
+		return cmp.Compare(a.GetFacilitator(), b.GetFacilitator())
+	}
 	slices.SortFunc(roles, name)
 	roles = slices.CompactFunc(roles, func(a, b *groupsv1.Group_FacilitatorRole) bool { return name(a, b) == 0 })
 	out := map[string]lead{}

@@ -1,12 +1,16 @@
 package groups
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	"cairn.care/services/internal/pgtest"
 )
 
 // rename gives a group another external_id, as its owner may.
@@ -108,4 +112,128 @@ func TestMergedGroupsRemoved(t *testing.T) {
 	must[*groupsv1.Duplicate](t)(p.dup.MergeDuplicate(f.ctx, &groupsv1.MergeDuplicateRequest{Name: d.GetName(), Survivor: f.group("a").GetName()}))
 	f.take(feed, &groupsv1.FeedRun_Counts{Removed: 2, Unchanged: 1}, "c Chess_Club language=fr")
 	f.same(map[string]string{"a": `Harbor Breast Group PUBLISHED "2" deleted`, "b": `Harbor Breast Group PUBLISHED "3" deleted`, "c": `Chess Club PUBLISHED "1"`})
+}
+
+// A row whose id cannot be read may be of any group that seems absent: none is removed, and the run says so.
+func TestRowsWithoutID(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	feed := f.feed(&groupsv1.Feed{})
+	f.take(feed, &groupsv1.FeedRun_Counts{Created: 4}, "a One", "b Two", "c Three", "d Four")
+	was := f.groups()
+	content := []string{"a One", "- Two", "c Three", "\xff Four"}
+	const why = "rejected rows without a readable id: 2; they may be any of the 2 groups that seem absent, so none of these was removed"
+	counts := &groupsv1.FeedRun_Counts{Unchanged: 2, Rejected: 2}
+	dry := f.finish(f.start(feed, true, content...))
+	f.counted(dry, counts)
+	run := f.take(feed, counts, content...)
+	for _, r := range []*groupsv1.FeedRun{dry, run} {
+		if r.GetState() != groupsv1.FeedRun_SUCCEEDED || r.GetError() != why || r.GetProgress().GetGroupsToRemove() != 0 {
+			t.Errorf("the run is %v, want it to say %q", r, why)
+		}
+	}
+	f.same(was)
+	// A row that is bad, but has its id, keeps its own group alone.
+	run = f.take(feed, &groupsv1.FeedRun_Counts{Unchanged: 2, Held: 1}, "a One", "b Two bad=thing", "c Three")
+	if run.GetState() != groupsv1.FeedRun_HELD {
+		t.Errorf("the run is %v, want it held for the absent group", run)
+	}
+	// Nothing seems absent: there is nothing to say.
+	if run = f.take(feed, &groupsv1.FeedRun_Counts{Unchanged: 4, Rejected: 1}, "a One", "b Two", "- No", "c Three", "d Four"); run.GetError() != "" {
+		t.Errorf("the run says %q, want nothing", run.GetError())
+	}
+}
+
+// Rows that come again are found a page at a time.
+func TestManyDuplicates(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	f.atOnce = batchGroups
+	feed := f.feed(&groupsv1.Feed{})
+	content := make([]string, 2*windowRows+100)
+	for i := range content {
+		content[i] = fmt.Sprintf("g%d Group", i%windowRows)
+	}
+	f.counted(f.finish(f.start(feed, true, content...)), &groupsv1.FeedRun_Counts{Created: windowRows, Rejected: windowRows + 100})
+	if n := f.count(`SELECT count(*) FROM feed_rejected WHERE row > $1`, windowRows); n != windowRows+100 {
+		t.Errorf("%d rows are rejected, want %d: all but the first of each id", n, windowRows+100)
+	}
+}
+
+// A batch that is in another transaction's way begins anew at once, and counts once.
+func TestCrossedBatches(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	feed := f.feed(&groupsv1.Feed{})
+	config, err := pgx.ParseConfig(pgtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Database = f.db.Config().ConnConfig.Database
+	admin, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := admin.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := admin.Exec(t.Context(), `
+		CREATE SEQUENCE tries;
+		CREATE FUNCTION cross() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+		DECLARE n bigint := nextval('public.tries');
+		BEGIN
+			IF n <= 2 OR n > 100 THEN
+				RAISE EXCEPTION 'crossed' USING ERRCODE = CASE WHEN n = 1 THEN '40001' ELSE '40P01' END;
+			END IF;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER crossed AFTER INSERT ON feed_items EXECUTE FUNCTION cross()`); err != nil {
+		t.Fatal(err)
+	}
+	run := f.take(feed, &groupsv1.FeedRun_Counts{Created: 4}, "a One", "b Two", "c Three", "d Four")
+	if n := f.count(`SELECT count(*) FROM outbox WHERE type LIKE '%synced%'`); n != 2 || run.GetState() != groupsv1.FeedRun_SUCCEEDED {
+		t.Errorf("%d events tell of the run %v, want one a batch: 2", n, run)
+	}
+	if n := f.count(`SELECT next_item FROM feeds`) + f.count(`SELECT count(DISTINCT item) FROM feed_items`); n != 8 {
+		t.Errorf("the feed's items and numbers are %d, want 4 each", n)
+	}
+	// It does not try for ever.
+	var n int
+	if err := admin.QueryRow(t.Context(), `SELECT setval('tries', 100)`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.work(system(t.Context()), f.start(feed, false, "a One", "b Two", "c Three", "d Four", "e Five"), later()); err == nil {
+		t.Error("the run succeeded")
+	}
+	if err := admin.QueryRow(t.Context(), `SELECT last_value FROM tries`).Scan(&n); err != nil || n != 100+writeTries {
+		t.Errorf("the batch was tried %d times (%v), want %d", n-100, err, writeTries)
+	}
+}
+
+// An item's number is not used up when another item changes in its batch.
+func TestNumbersOfItems(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	feed := f.feed(&groupsv1.Feed{})
+	f.take(feed, &groupsv1.FeedRun_Counts{Created: 2}, "a One", "b Two")
+	f.take(feed, &groupsv1.FeedRun_Counts{Created: 1, Updated: 2}, "a Eins", "b Zwei", "c Three")
+	if n := f.count(`SELECT next_item FROM feeds`); n != 3 || f.count(`SELECT count(DISTINCT item) FROM feed_items WHERE item < 3`) != 3 {
+		t.Errorf("the feed's next item is %d, want 3, and the items 0 to 2", n)
+	}
+}
+
+// What the owner pauses stays paused, though the feed had paused it before and the owner published it then.
+func TestPausedByOwnerAgain(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	feed := f.feed(&groupsv1.Feed{})
+	f.take(feed, &groupsv1.FeedRun_Counts{Created: 2}, "a One closed", "b Two closed")
+	for _, id := range []string{"a", "b"} {
+		must[group](t)(f.owner.PublishGroup(f.ctx, &groupsv1.PublishGroupRequest{Name: f.group(id).GetName()}))
+	}
+	must[group](t)(f.owner.PauseGroup(f.ctx, &groupsv1.PauseGroupRequest{Name: f.group("a").GetName()}))
+	f.take(feed, &groupsv1.FeedRun_Counts{Updated: 2}, "a Eins", "b Zwei")
+	f.same(map[string]string{"a": `Eins PAUSED "4"`, "b": `Zwei PUBLISHED "3"`})
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/bits"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -75,6 +74,8 @@ type scanner struct {
 	refused int64
 	toApply int64
 	removed int64 // items that the content says are gone
+
+	nameless int64 // rejected rows of which nobody knows whether the feed had them
 }
 
 // scan goes through the content once: it finds what is new or changed, and what is absent, and stages both in batches. Nothing of
@@ -99,13 +100,18 @@ func (s *feedServer) scan(ctx context.Context, run *runRow, feed *feedRow, f *gr
 	if f.GetMode() == groupsv1.Feed_WHOLE && !run.Partial {
 		unsaid = feed.LiveItems - sc.live
 	}
+	kept := ""
+	if sc.nameless > 0 && unsaid > 0 { // they may be the absent ones
+		kept = fmt.Sprintf("rejected rows without a readable id: %d; they may be any of the %d groups that seem absent, so none of these was removed", sc.nameless, unsaid)
+		run.Error, unsaid = kept, 0
+	}
 	absent := unsaid + sc.removed
 	tooMany := absent > 0 && absent*100 > feed.LiveItems*int64(f.GetMaxRemovedPercent())
 	switch {
 	case tooMany && !run.Approved && !sc.again && !run.DryRun:
 		return sc.hold(ctx, absent)
 	case tooMany && !run.Approved && run.DryRun:
-		run.Held, run.Error = absent, sc.holdReason(absent)
+		run.Held, run.Error = absent, strings.TrimPrefix(kept+"; "+sc.holdReason(absent), "; ")
 	case unsaid > 0:
 		if err := sc.stageAbsent(ctx); err != nil {
 			return err
@@ -250,6 +256,9 @@ func (sc *scanner) window(ctx context.Context, w []scanned) error {
 		switch {
 		case r.rejected != nil:
 			reject(r.rejected, r.row)
+			if !there && (badID(formats.Record{ID: r.id}) != nil || strings.ContainsRune(r.id, utf8.RuneError)) {
+				sc.nameless++
+			}
 		case !there && fresh[r.id]:
 			reject(duplicate(r.row, r.id), r.row)
 		case r.removed && there && k.state == itemLive:
@@ -330,17 +339,6 @@ func (sc *scanner) lookUp(ctx context.Context, w []scanned) (map[string]known, e
 	return have, nil
 }
 
-func (sc *scanner) copyStage(ctx context.Context, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	columns := []string{"run_id", "scan", "batch", "row", "external_id", "digest", "raw"}
-	if _, err := sc.db.CopyFrom(ctx, pgx.Identifier{"feed_stage"}, columns, pgx.CopyFromRows(rows)); err != nil {
-		return fmt.Errorf("stage records: %w", err)
-	}
-	return nil
-}
-
 // progress tells how far the pass is, and learns whether to stop.
 func (sc *scanner) progress(ctx context.Context) error {
 	if sc.again {
@@ -364,101 +362,6 @@ func (sc *scanner) progress(ctx context.Context) error {
 		return errCancelled
 	}
 	return nil
-}
-
-// duplicates rejects staged records whose id an earlier one has. Those of items that the feed has are known already; these are new.
-// The answer streams on one connection while another deletes: neither holds all.
-func (sc *scanner) duplicates(ctx context.Context) error {
-	if sc.toApply == 0 {
-		return nil
-	}
-	args := pgx.NamedArgs{"run": sc.run.ID, "scan": sc.run.Attempt}
-	var some bool
-	if err := sc.db.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM feed_stage WHERE run_id = @run AND scan = @scan GROUP BY external_id HAVING count(*) > 1)`, args).Scan(&some); err != nil || !some {
-		return err
-	}
-	rows, err := sc.db.Query(ctx, `
-		SELECT ctid::text, row, external_id FROM (
-			SELECT ctid, row, external_id, min(row) OVER (PARTITION BY external_id) AS first FROM feed_stage WHERE run_id = @run AND scan = @scan
-		) s WHERE row > first`, args)
-	if err != nil {
-		return fmt.Errorf("find duplicates: %w", err)
-	}
-	defer rows.Close()
-	var places []string
-	var refused []rejection
-	flush := func() error {
-		if len(places) == 0 {
-			return nil
-		}
-		tag, err := sc.db.Exec(ctx, `DELETE FROM feed_stage WHERE ctid = ANY($1::tid[]) AND batch >= 0`, places)
-		if err != nil {
-			return fmt.Errorf("drop duplicates: %w", err)
-		}
-		sc.toApply -= tag.RowsAffected()
-		sc.refused += int64(len(refused))
-		err = sc.saveRejections(ctx, sc.run, refused)
-		places, refused = places[:0], refused[:0]
-		return err
-	}
-	for rows.Next() {
-		var ctid, id string
-		var row int64
-		if err := rows.Scan(&ctid, &row, &id); err != nil {
-			return fmt.Errorf("find duplicates: %w", err)
-		}
-		places, refused = append(places, ctid), append(refused, rejection{row: row, Rejected: *duplicate(row, id)})
-		if len(places) == windowRows {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("find duplicates: %w", err)
-	}
-	return flush()
-}
-
-// stageAbsent stages the items that the feed has no more.
-func (sc *scanner) stageAbsent(ctx context.Context) error {
-	sc.closeBatch()
-	n, after := int64(0), ""
-	for {
-		var ids []string
-		var items []int32
-		b := sc.db.Batch(ctx)
-		b.Queue(`
-			SELECT external_id, item FROM feed_items WHERE feed_id = @feed AND org_id = @org AND external_id > @after AND state = 1
-			ORDER BY external_id LIMIT @limit`,
-			pgx.NamedArgs{"feed": sc.feed.ID, "org": sc.feed.OrgID, "after": after, "limit": windowRows}).Query(func(rows pgx.Rows) error {
-			var id string
-			var item int32
-			_, err := pgx.ForEachRow(rows, []any{&id, &item}, func() error {
-				ids, items = append(ids, id), append(items, item)
-				return nil
-			})
-			return err
-		})
-		if err := sc.db.Send(ctx, b); err != nil {
-			return fmt.Errorf("find absent items: %w", err)
-		}
-		var stage [][]any
-		for i, id := range ids {
-			if !sc.seen.has(items[i]) {
-				n++
-				stage = append(stage, []any{sc.run.ID, sc.run.Attempt, sc.place(0), n, id, []byte(nil), []byte(nil)})
-			}
-		}
-		if err := sc.copyStage(ctx, stage); err != nil {
-			return err
-		}
-		if len(ids) < windowRows {
-			return nil
-		}
-		after = ids[len(ids)-1]
-	}
 }
 
 func (sc *scanner) holdReason(absent int64) string {
@@ -523,19 +426,4 @@ func (sc *scanner) finish(ctx context.Context, then func(tx pgx.Tx, r *runRow) e
 		}
 		return then(tx, r)
 	})
-}
-
-// bitset remembers items, in a bit each.
-type bitset []uint64
-
-func (b bitset) has(i int32) bool {
-	at := int(i) / bits.UintSize
-	return at < len(b) && b[at]&(1<<(uint(i)%bits.UintSize)) != 0
-}
-
-func (b *bitset) set(i int32) {
-	for at := int(i) / bits.UintSize; at >= len(*b); {
-		*b = append(*b, make([]uint64, max(1, len(*b)))...)
-	}
-	(*b)[int(i)/bits.UintSize] |= 1 << (uint(i) % bits.UintSize)
 }
