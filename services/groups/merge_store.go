@@ -51,6 +51,8 @@ type merged struct {
 	children []child  // first merged first
 	from     map[string]int
 	stored   bool   // group_own has its row
+	whole    bool   // children are all that were merged into it; else they are not known
+	beside   bool   // its row is written by whoever changes it
 	change   string // "merged" or "split" if that is what happens to it
 }
 
@@ -116,6 +118,11 @@ func (m *merges) load(ctx context.Context, tx pg.Querier, ids []uuid.UUID) error
 	if err != nil {
 		return fmt.Errorf("read merged groups: %w", err)
 	}
+	for _, id := range ids {
+		if n, ok := m.nodes[id]; ok {
+			n.whole = true
+		}
+	}
 	return m.link(ctx, tx, ids)
 }
 
@@ -177,18 +184,31 @@ func (m *merges) set(k *groupKey, own *groupsv1.Group) {
 	n.key.State, n.key.PauseReason, n.key.DeleteTime = k.State, k.PauseReason, k.DeleteTime
 	n.own = written(own)
 	if n.key.DeleteTime != nil && n.was.DeleteTime == nil {
-		for _, c := range n.children {
-			m.free(c.id)
-		}
-		n.children = nil
+		m.freeAll(n)
 	}
 	m.refresh(n)
+}
+
+// leave sets free what was merged into a group that goes by hand, and returns what it shows then.
+func (m *merges) leave(id uuid.UUID) *groupsv1.Group {
+	n := m.nodes[id]
+	n.beside = true
+	m.freeAll(n)
+	m.refresh(n)
+	return proto.CloneOf(n.shown)
+}
+
+func (m *merges) freeAll(n *merged) {
+	for _, c := range n.children {
+		m.free(c.id)
+	}
 }
 
 // edit carries what was changed by hand of what a survivor shows over to what it says itself, and returns what it shows then. What
 // is changed by hand, emptied too, is never filled again.
 func (m *merges) edit(id uuid.UUID, before, after *groupsv1.Group) *groupsv1.Group {
 	n := m.nodes[id]
+	n.beside = true
 	edited := dup.Edited(written(before), written(after))
 	n.own = proto.CloneOf(n.own)
 	dup.Copy(n.own, after, edited)
@@ -266,7 +286,7 @@ func (m *merges) queue(ctx context.Context, b *pgx.Batch, h *history) (changed [
 		if err := n.queueOwn(b); err != nil {
 			return nil, err
 		}
-		if !n.changed() {
+		if n.beside || !n.changed() {
 			continue
 		}
 		changed = append(changed, id)
@@ -327,19 +347,11 @@ func (n *merged) event() string {
 	return "updated"
 }
 
-// queueBeside queues what stands beside the rows of groups that somebody else writes.
-func (m *merges) queueBeside(b *pgx.Batch) error {
-	for _, n := range m.nodes {
-		if err := n.queueOwn(b); err != nil {
-			return err
-		}
-	}
-	m.queueChoices(b)
-	return nil
-}
-
-// queueOwn queues the row of what a survivor says itself.
+// queueOwn queues the row of what a survivor says itself. That of a group whose children are not known stays.
 func (n *merged) queueOwn(b *pgx.Batch) error {
+	if !n.whole {
+		return nil
+	}
 	if len(n.children) == 0 {
 		if n.stored {
 			b.Queue(`DELETE FROM group_own WHERE group_id = @id`, pgx.NamedArgs{"id": n.key.ID})
@@ -382,14 +394,25 @@ func (m *merges) queueChoices(b *pgx.Batch) {
 	}
 }
 
-// editMerged returns what a locked group shows after a change by hand; what it says itself is queued if others were merged into it.
-func (s *server) editMerged(ctx context.Context, tx pg.Querier, b *pgx.Batch, r *groupRow, before, after *groupsv1.Group) (*groupsv1.Group, error) {
+// changeMerged returns what a locked group shows after a change by hand, if others were merged into it. What it says itself is queued,
+// and when it is deleted or archived the others, which are set free.
+func (s *server) changeMerged(ctx context.Context, tx pg.Querier, b *pgx.Batch, r *groupRow, before, after *groupsv1.Group, event string) (*groupsv1.Group, error) {
+	gone := event == "deleted" || event == "archived"
+	if event != "updated" && !gone {
+		return after, nil
+	}
 	m, err := openMerges(ctx, tx, s.clock.Now(), []uuid.UUID{r.ID})
 	if err != nil || !m.has(r.ID) {
 		return after, err
 	}
-	shown := m.edit(r.ID, before, after)
+	var shown *groupsv1.Group
+	if gone {
+		shown = m.leave(r.ID)
+	} else {
+		shown = m.edit(r.ID, before, after)
+	}
 	shown.Availability = after.GetAvailability()
 	r.into(shown)
-	return shown, m.queueBeside(b)
+	_, err = m.queue(ctx, b, nil)
+	return shown, err
 }

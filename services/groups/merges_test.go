@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,5 +305,77 @@ func TestMergeByRule(t *testing.T) {
 	d := p.pair(p.owner, t)
 	if d.GetState() != groupsv1.Duplicate_MERGED || d.GetSurvivor() != mine.GetName() || d.GetDecidedBy() != aip.Name("feeds", feed) {
 		t.Errorf("got %v, want it merged into the owner's own group by the feed's rule", d)
+	}
+}
+
+// A survivor that is deleted or archived by hand sets free what was merged into it, of another organization too, with its private part.
+func TestSurvivorGoneByHand(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"delete", "archive"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			p := setupPairs(t)
+			a := p.published(p.owner, t, meets("Harbor Breast Cancer Support Group", "TU"))
+			in := meets("Harbor Breast Cancer Support Group", "TU")
+			in.Description, in.Online = "Theirs", &groupsv1.Group_Online{JoinUri: "https://zoom.us/j/secret"}
+			b := p.published(p.stranger, t, in)
+			p.search(t)
+			must[*groupsv1.Duplicate](t)(p.dup.MergeDuplicate(p.platform, &groupsv1.MergeDuplicateRequest{Name: p.pair(p.owner, t).GetName(), Survivor: a.GetName()}))
+			var gone *groupsv1.Group
+			if how == "delete" {
+				gone = must[*groupsv1.Group](t)(p.DeleteGroup(p.owner, &groupsv1.DeleteGroupRequest{Name: a.GetName()}))
+			} else {
+				gone = must[*groupsv1.Group](t)(p.ArchiveGroup(p.owner, &groupsv1.ArchiveGroupRequest{Name: a.GetName()}))
+			}
+			if gone.GetDescription() != "" {
+				t.Errorf("the survivor still shows %q", gone.GetDescription())
+			}
+			got := must[*groupsv1.Group](t)(p.GetGroup(p.stranger, &groupsv1.GetGroupRequest{Name: b.GetName()}))
+			if !proto.Equal(written(got), written(b)) || got.GetMergedInto() != "" || got.GetDeleteTime() != nil || got.GetState() != groupsv1.Group_PUBLISHED {
+				t.Errorf("the other organization's group is %v, want it as it was", got)
+			}
+			dir := must[*groupsv1.ListDirectoryResponse](t)(p.ListDirectory(p.public, &groupsv1.ListDirectoryRequest{}))
+			if len(dir.GetGroups()) != 1 || dir.GetGroups()[0].GetName() != b.GetName() {
+				t.Errorf("the directory has %v, want %s", dir.GetGroups(), b.GetName())
+			}
+			if d := p.list(p.platform, t, ""); len(d) != 1 || d[0].GetState() != groupsv1.Duplicate_PROPOSED {
+				t.Errorf("the pairs are %v, want one that is proposed again", d)
+			}
+		})
+	}
+}
+
+// What a group in the middle of merges says itself is kept, whatever happens above it.
+func TestThreeLevels(t *testing.T) {
+	t.Parallel()
+	p := setupPairs(t)
+	var groups []*groupsv1.Group
+	for _, description := range []string{"", "", "Deepest"} {
+		g := meets("Harbor Breast Cancer Support Group", "TU")
+		g.Description = description
+		groups = append(groups, p.published(p.owner, t, g))
+	}
+	top, middle, low := groups[0].GetName(), groups[1].GetName(), groups[2].GetName()
+	p.search(t)
+	pair := func(x, y string) string {
+		for _, d := range p.list(p.owner, t, "") {
+			if names := []string{d.GetGroups()[0].GetName(), d.GetGroups()[1].GetName()}; slices.Contains(names, x) && slices.Contains(names, y) {
+				return d.GetName()
+			}
+		}
+		t.Fatalf("no pair of %s and %s", x, y)
+		return ""
+	}
+	must[*groupsv1.Duplicate](t)(p.dup.MergeDuplicate(p.owner, &groupsv1.MergeDuplicateRequest{Name: pair(middle, low), Survivor: middle}))
+	must[*groupsv1.Duplicate](t)(p.dup.MergeDuplicate(p.owner, &groupsv1.MergeDuplicateRequest{Name: pair(top, middle), Survivor: top}))
+	must[*groupsv1.Group](t)(p.UpdateGroup(p.owner, &groupsv1.UpdateGroupRequest{Group: &groupsv1.Group{Name: top, Title: "Edited"}}))
+	p.feedTells(t, top, func(g *groupsv1.Group) { g.Summary = "Told" })
+	must[*groupsv1.Duplicate](t)(p.dup.SplitDuplicate(p.owner, &groupsv1.SplitDuplicateRequest{Name: pair(top, middle)}))
+	must[*groupsv1.Duplicate](t)(p.dup.SplitDuplicate(p.owner, &groupsv1.SplitDuplicateRequest{Name: pair(middle, low)}))
+	for i, want := range groups[1:] {
+		got := must[*groupsv1.Group](t)(p.GetGroup(p.owner, &groupsv1.GetGroupRequest{Name: want.GetName()}))
+		if !proto.Equal(written(got), written(want)) {
+			t.Errorf("group %d is %v, want %v", i+1, got, want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 )
@@ -63,7 +64,11 @@ type apply func(ctx context.Context, tx pgx.Tx, r *groupRow, g *groupsv1.Group) 
 // change does the verb to the group: locks it, checks etag and state, applies, writes, tells.
 func (s *server) change(ctx context.Context, id [16]byte, etag string, v verb, do apply) (*groupsv1.Group, error) {
 	var answer *groupsv1.Group
-	err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+	scope := ctx
+	if v == remove || v == archive { // sets free what was merged into it, of other organizations too; lockGroup asks whose it is
+		scope = auth.WithTenant(ctx, auth.Tenant{All: true})
+	}
+	err := s.db.Tx(scope, func(tx pgx.Tx) error {
 		r, err := lockGroup(ctx, tx, id)
 		if err != nil {
 			return err
@@ -101,10 +106,8 @@ func (s *server) write(ctx context.Context, tx pgx.Tx, r *groupRow, to standing,
 		return nil, err
 	}
 	b := new(pgx.Batch)
-	if event == "updated" {
-		if g, err = s.editMerged(ctx, tx, b, r, before, g); err != nil {
-			return nil, err
-		}
+	if g, err = s.changeMerged(ctx, tx, b, r, before, g, event); err != nil {
+		return nil, err
 	}
 	if event != "" {
 		r.State, r.Revision, r.UpdateTime = int32(to.state), r.Revision+1, now
