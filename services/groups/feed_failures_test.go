@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -265,5 +266,44 @@ func TestFeedsThatCannotBe(t *testing.T) {
 	}
 	if err := f.checkFeed(&groupsv1.Feed{Format: "csv", Columns: map[string]string{"venue.label": "Ort"}}); err != nil {
 		t.Errorf("good columns: %v", err)
+	}
+}
+
+// A pull of many pages that takes longer than a worker stays with it goes on with the page that comes next.
+func TestPullGoesOn(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	f.formats["hsds"] = hsds.Format{}
+	var asked []string
+	uri := f.partner(func(w http.ResponseWriter, r *http.Request) {
+		n := r.URL.Query().Get("page")
+		asked = append(asked, n)
+		if _, err := fmt.Fprintf(w, `{"contents":[],"total_pages":3,"page_number":%s}`, n); err != nil {
+			t.Error(err)
+		}
+	})
+	feed := f.feedOf("hsds", &groupsv1.Feed{Source: groupsv1.Feed_PULLED, Pull: &groupsv1.Feed_Pull{Uri: uri + "/services"}})
+	id := runID(t, must[*groupsv1.FeedRun](t)(f.PullFeed(f.ctx, &groupsv1.PullFeedRequest{Name: feed.GetName()})).GetName())
+	for range 2 {
+		if err := f.work(system(t.Context()), id, time.Time{}); !errors.Is(err, errMore) {
+			t.Fatalf("out of time after a page, a worker ends with %v", err)
+		}
+	}
+	if n := f.count(`SELECT count(DISTINCT part) FROM feed_chunks`); n != 2 {
+		t.Errorf("%d pages are kept, want 2", n)
+	}
+	if r := f.finish(id); r.GetState() != groupsv1.FeedRun_SUCCEEDED || strings.Join(asked, " ") != "1 2 3" {
+		t.Errorf("the pages %v were asked for, and the run is %v", asked, r)
+	}
+
+	// After a change of the feed in between all is got anew.
+	asked = nil
+	id = runID(t, must[*groupsv1.FeedRun](t)(f.PullFeed(f.ctx, &groupsv1.PullFeedRequest{Name: feed.GetName()})).GetName())
+	if err := f.work(system(t.Context()), id, time.Time{}); !errors.Is(err, errMore) {
+		t.Fatalf("out of time after a page, a worker ends with %v", err)
+	}
+	must[*groupsv1.Feed](t)(f.UpdateFeed(f.ctx, &groupsv1.UpdateFeedRequest{Feed: &groupsv1.Feed{Name: feed.GetName(), Language: "es"}}))
+	if r := f.finish(id); r.GetState() != groupsv1.FeedRun_SUCCEEDED || strings.Join(asked, " ") != "1 1 2 3" {
+		t.Errorf("the pages %v were asked for, and the run is %v", asked, r)
 	}
 }

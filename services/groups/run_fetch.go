@@ -27,11 +27,11 @@ const (
 	dueAtOnce   = 100             // feeds whose pull one look begins
 )
 
-// get brings the content of a run that is pulled. What an earlier attempt got is dropped.
-func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *groupsv1.Feed, _ time.Time) error {
+// get brings the content of a run that is pulled. Of what an earlier attempt got it keeps the pages after which that paused.
+func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *groupsv1.Feed, until time.Time) error {
 	ctx = system(ctx)
-	w := s.keeper(run)
-	if err := w.drop(ctx); err != nil {
+	w, err := s.resume(ctx, run, feed)
+	if err != nil {
 		return fmt.Errorf("drop content: %w", err)
 	}
 	at, err := url.Parse(f.GetPull().GetUri())
@@ -39,11 +39,15 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 		return badContent("the feed has no URL to get its content from")
 	}
 	if follows(f) {
-		return s.follow(ctx, run, feed, at, w)
+		return s.follow(ctx, run, feed, at, w, until)
 	}
 	header := http.Header{"Accept": {"application/json, text/csv, */*;q=0.5"}, "Accept-Encoding": {"gzip"}}
 	api := f.GetFormat() == hsds.Name && strings.HasSuffix(strings.TrimSuffix(at.Path, "/"), "/services")
 	switch {
+	case run.FetchNext != "":
+		if at, err = url.Parse(run.FetchNext); err != nil {
+			return fmt.Errorf("next page: %w", err)
+		}
 	case api && f.GetMode() == groupsv1.Feed_PARTIAL && feed.ModifiedAfter != nil && !run.DryRun:
 		at, run.Partial = hsds.FirstPage(at, *feed.ModifiedAfter), true
 	case api:
@@ -52,7 +56,7 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 		set(header, "If-None-Match", feed.RemoteETag)
 		set(header, "If-Modified-Since", feed.RemoteModified)
 	}
-	for more := true; more; w.part++ {
+	for more := true; more; {
 		if w.part == maxPages {
 			return badContent("the API has more than %d pages", maxPages)
 		}
@@ -84,8 +88,50 @@ func (s *feedServer) get(ctx context.Context, run *runRow, feed *feedRow, f *gro
 				at = next
 			}
 		}
+		if w.part++; more && !time.Now().Before(until) {
+			return s.pause(ctx, run, feed, w, at.String())
+		}
 	}
 	return s.fetched(ctx, run, feed, w)
+}
+
+// resume returns what keeps the rest of the run's content. All is got anew if the feed has changed since the run paused.
+func (s *feedServer) resume(ctx context.Context, run *runRow, feed *feedRow) (*contentWriter, error) {
+	if run.FetchNext == "" || run.FeedRevision != feed.Revision {
+		run.FetchNext, run.FetchPart, run.FetchSeq, run.ContentBytes, run.Partial = "", 0, 0, 0, false
+		run.RemoteETag, run.RemoteModified = "", ""
+	}
+	w := s.keeper(run)
+	w.part, w.seq, w.bytes = run.FetchPart, run.FetchSeq, run.ContentBytes
+	b := s.db.Batch(ctx)
+	b.Queue(`DELETE FROM feed_chunks WHERE run_id = @run AND org_id = @org AND seq >= @seq`, pgx.NamedArgs{"run": run.ID, "org": run.OrgID, "seq": w.seq})
+	return w, s.db.Send(ctx, b)
+}
+
+// pause leaves the run to whoever takes it up next, to go on with the page at next.
+func (s *feedServer) pause(ctx context.Context, run *runRow, feed *feedRow, w *contentWriter, next string) error {
+	err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		var cancelled bool
+		err := tx.QueryRow(ctx, `
+			UPDATE feed_runs SET fetch_next = @next, fetch_part = @part, fetch_seq = @seq, content_bytes = @bytes, feed_revision = @revision,
+				partial = @partial, remote_etag = @etag
+			WHERE id = @id AND org_id = @org AND attempt = @attempt RETURNING cancelled`,
+			pgx.NamedArgs{
+				"id": run.ID, "org": run.OrgID, "attempt": run.Attempt, "next": next, "part": w.part, "seq": w.seq, "bytes": w.bytes,
+				"revision": feed.Revision, "partial": run.Partial, "etag": run.RemoteETag,
+			}).Scan(&cancelled)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errStale
+		}
+		if err == nil && cancelled {
+			return errCancelled
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return errMore
 }
 
 // fetched leaves the run to be scanned.

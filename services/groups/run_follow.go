@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/outbound"
@@ -19,9 +20,15 @@ const maxPage = 64 << 20
 // follow brings what has changed at another Cairn since the token of the last run, or all that it has where there is none, or where
 // it is of no use any more. The content ends before a page that tells again of a group: within one content each stands once, and the
 // next run begins with that page.
-func (s *feedServer) follow(ctx context.Context, run *runRow, feed *feedRow, changes *url.URL, w *contentWriter) error {
+func (s *feedServer) follow(ctx context.Context, run *runRow, feed *feedRow, changes *url.URL, w *contentWriter, until time.Time) error {
 	token := feed.RemoteETag
-	told := map[string]bool{}
+	told, err := s.told(ctx, run)
+	if err != nil {
+		return err
+	}
+	if run.FetchNext != "" {
+		token = run.FetchNext
+	}
 	for more := true; more; {
 		if w.part == maxPages {
 			break
@@ -51,8 +58,38 @@ func (s *feedServer) follow(ctx context.Context, run *runRow, feed *feedRow, cha
 		w.part++
 		token, more = p.Token, p.More
 		run.RemoteETag = short(token)
+		if more && !time.Now().Before(until) {
+			return s.pause(ctx, run, feed, w, token)
+		}
 	}
 	return s.fetched(ctx, run, feed, w)
+}
+
+// told returns the groups that the pages tell of which an earlier attempt got.
+func (s *feedServer) told(ctx context.Context, run *runRow) (map[string]bool, error) {
+	told := map[string]bool{}
+	if run.FetchNext == "" {
+		return told, nil
+	}
+	r, err := newContentReader(ctx, s.db, run)
+	if err != nil {
+		return nil, err
+	}
+	for more := true; more; {
+		raw, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		p, err := cairn.ReadPage(raw)
+		if err != nil {
+			return nil, err
+		}
+		again(told, p.Groups)
+		if more, err = r.nextPart(); err != nil {
+			return nil, err
+		}
+	}
+	return told, nil
 }
 
 // again tells whether one of the groups was told already, and notes them.

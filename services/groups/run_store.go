@@ -50,6 +50,9 @@ type runRow struct {
 	ContentBytes   int64
 	BytesRead      int64
 	NotModified    bool
+	FetchNext      string
+	FetchPart      int
+	FetchSeq       int
 	FeedRevision   int64
 	Partial        bool
 	RemoteETag     string `db:"remote_etag"`
@@ -70,7 +73,7 @@ type runRow struct {
 const runColumns = `
 	r.id, r.feed_id, r.org_id, r.state, r.dry_run, r.source, r.request_id, r.content_digest, r.approved, r.cancelled, r.attempt, r.phase, r.scan, r.batches, r.batch,
 	r.applied_row, r.changes, r.rows_read, r.rows_to_apply, r.rows_applied, r.groups_to_remove, r.content_bytes, r.bytes_read, r.not_modified,
-	r.feed_revision, r.partial, r.remote_etag, r.remote_modified, r.created, r.updated, r.unchanged, r.removed, r.rejected, r.held, r.unpublished, r.error,
+	r.fetch_next, r.fetch_part, r.fetch_seq, r.feed_revision, r.partial, r.remote_etag, r.remote_modified, r.created, r.updated, r.unchanged, r.removed, r.rejected, r.held, r.unpublished, r.error,
 	r.create_time, r.start_time, r.end_time`
 
 func (r *runRow) toProto() *groupsv1.FeedRun {

@@ -70,6 +70,9 @@ CREATE TABLE feed_runs (
     content_bytes    bigint      NOT NULL DEFAULT 0,
     bytes_read       bigint      NOT NULL DEFAULT 0,
     not_modified     boolean     NOT NULL DEFAULT false,
+    fetch_next       text        NOT NULL DEFAULT '',    -- what of an API comes next: the address of a page, or a token; empty: it is begun anew
+    fetch_part       int         NOT NULL DEFAULT 0,     -- of feed_chunks: the part of what comes next
+    fetch_seq        int         NOT NULL DEFAULT 0,     -- and its first piece
     feed_revision    bigint      NOT NULL DEFAULT 0,     -- of the feed as its content was got
     partial          boolean     NOT NULL DEFAULT false, -- the content is what has changed at the source, whatever the feed's mode
     remote_etag      text        NOT NULL DEFAULT '',
