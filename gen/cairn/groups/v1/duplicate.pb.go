@@ -457,7 +457,7 @@ func (x *GroupSources) GetMergedGroups() []string {
 // Who told a field of a group, and when.
 type FieldSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The field's path in Group, e.g. "title", "venue.address" or "contact.phone".
+	// The field's path in Group, e.g. "title", "venue" or "contact.phone".
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// The group whose field it is: the group itself, or one that was merged into it.
 	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
@@ -622,7 +622,7 @@ const file_cairn_groups_v1_duplicate_proto_rawDesc = "" +
 	"\x06fields\x18\x02 \x03(\v2\x1c.cairn.groups.v1.FieldSourceR\x06fields\x12#\n" +
 	"\rmerged_groups\x18\x03 \x03(\tR\fmergedGroups\"\xec\x02\n" +
 	"\vFieldSource\x12)\n" +
-	"\x04path\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x92\x02\rvenue.addressR\x04path\x12+\n" +
+	"\x04path\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x92\x02\rcontact.phoneR\x04path\x12+\n" +
 	"\x05group\x18\x02 \x01(\tB\x15\xfaA\x12\n" +
 	"\x10cairn.care/GroupR\x05group\x12@\n" +
 	"\forganization\x18\x03 \x01(\tB\x1c\xfaA\x19\n" +
