@@ -50,6 +50,10 @@ func (s *peeked) Header() (metadata.MD, error) {
 	if err != nil {
 		return nil, err
 	}
+	header, err := s.ClientStream.Header() // before the message: within a process it waits for the next one
+	if err != nil {
+		return nil, err
+	}
 	first := kind.New().Interface()
 	switch err := s.RecvMsg(first); {
 	case errors.Is(err, io.EOF):
@@ -59,7 +63,7 @@ func (s *peeked) Header() (metadata.MD, error) {
 	default:
 		s.first = first
 	}
-	return s.ClientStream.Header()
+	return header, nil
 }
 
 // RecvMsg receives the next message.
