@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -236,4 +237,26 @@ func TestPausedByOwnerAgain(t *testing.T) {
 	must[group](t)(f.owner.PauseGroup(f.ctx, &groupsv1.PauseGroupRequest{Name: f.group("a").GetName()}))
 	f.take(feed, &groupsv1.FeedRun_Counts{Updated: 2}, "a Eins", "b Zwei")
 	f.same(map[string]string{"a": `Eins PAUSED "4"`, "b": `Zwei PUBLISHED "3"`})
+}
+
+// A worker that comes late to a run that another has taken up takes nothing of its stage away.
+func TestLateWorker(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	feed := f.feed(&groupsv1.Feed{})
+	content := before()
+	id := f.start(feed, false, content...)
+	late, row, err := f.claim(system(t.Context()), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.format.entry = func(record int) {
+		if record != 1 {
+			return
+		}
+		if err := f.scan(t.Context(), late, row, feed, later()); !errors.Is(err, errStale) {
+			t.Errorf("the late worker ended with %v, want %v", err, errStale)
+		}
+	}
+	f.counted(f.finish(id), &groupsv1.FeedRun_Counts{Created: int64(len(content))})
 }

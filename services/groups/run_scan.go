@@ -87,7 +87,8 @@ func (s *feedServer) scan(ctx context.Context, run *runRow, feed *feedRow, f *gr
 	if sc.content, err = newContentReader(ctx, s.db, run); err != nil {
 		return err
 	}
-	if _, err := s.db.Exec(ctx, `DELETE FROM feed_stage WHERE run_id = $1`, run.ID); err != nil {
+	// A worker whose run another has taken up leaves what that one has staged.
+	if _, err := s.db.Exec(ctx, `DELETE FROM feed_stage WHERE run_id = $1 AND scan <= $2`, run.ID, run.Attempt); err != nil {
 		return fmt.Errorf("empty stage: %w", err)
 	}
 	if err := sc.windows(ctx); err != nil {
