@@ -20,6 +20,7 @@ import (
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/formats"
+	"cairn.care/services/formats/cairn"
 	"cairn.care/services/formats/csv"
 	"cairn.care/services/formats/hsds"
 )
@@ -305,5 +306,31 @@ func TestPullGoesOn(t *testing.T) {
 	must[*groupsv1.Feed](t)(f.UpdateFeed(f.ctx, &groupsv1.UpdateFeedRequest{Feed: &groupsv1.Feed{Name: feed.GetName(), Language: "es"}}))
 	if r := f.finish(id); r.GetState() != groupsv1.FeedRun_SUCCEEDED || strings.Join(asked, " ") != "1 1 2 3" {
 		t.Errorf("the pages %v were asked for, and the run is %v", asked, r)
+	}
+}
+
+// So does one of another Cairn, which still ends before a page that tells again of a group.
+func TestFollowingGoesOn(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	f.formats[cairn.Name] = cairn.Format{}
+	page := func(id, token string) string {
+		return fmt.Sprintf(`{"changes":[{"removal":{"group":"groups/%s"}}],"nextSyncToken":%q,"hasMore":true}`, id, token)
+	}
+	pages := map[string]string{"": page("a", "t1"), "t1": page("b", "t2"), "t2": page("a", "t3")}
+	uri := f.partner(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.WriteString(w, pages[r.URL.Query().Get("syncToken")]); err != nil {
+			t.Error(err)
+		}
+	})
+	feed := f.feedOf(cairn.Name, &groupsv1.Feed{Source: groupsv1.Feed_PULLED, Pull: &groupsv1.Feed_Pull{Uri: uri}})
+	id := runID(t, must[*groupsv1.FeedRun](t)(f.PullFeed(f.ctx, &groupsv1.PullFeedRequest{Name: feed.GetName()})).GetName())
+	for range 2 {
+		if err := f.work(system(t.Context()), id, time.Time{}); !errors.Is(err, errMore) {
+			t.Fatalf("out of time after a page, a worker ends with %v", err)
+		}
+	}
+	if r := f.finish(id); r.GetState() != groupsv1.FeedRun_SUCCEEDED || f.count(`SELECT count(*) FROM feeds WHERE remote_etag = 't2'`) != 1 {
+		t.Errorf("the run is %v, and the next does not begin with the page that tells again of a group", r)
 	}
 }
