@@ -46,7 +46,8 @@ type findWorker struct {
 	server *duplicateServer
 }
 
-// Work goes on until it has caught up or half its time is over; the next job goes on from there.
+// Work goes on until it has caught up or half its time is over; the next job goes on from there. While feeds bring groups it looks
+// at one chunk a turn, and leaves the server to them.
 func (w *findWorker) Work(ctx context.Context, _ *river.Job[findArgs]) error {
 	until := time.Now().Add(30 * time.Second)
 	for time.Now().Before(until) {
@@ -54,15 +55,30 @@ func (w *findWorker) Work(ctx context.Context, _ *river.Job[findArgs]) error {
 		if err != nil {
 			return err
 		}
-		settled, err := w.server.settle(ctx)
-		if err != nil {
+		if _, err := w.server.settle(ctx); err != nil {
 			return err
 		}
-		if !more && settled == 0 {
+		if !more {
 			return nil
+		}
+		busy, err := w.server.feedsRun(ctx)
+		if err != nil || busy {
+			return err
 		}
 	}
 	return nil
+}
+
+// feedsRun reports whether a feed's run is at work.
+func (s *duplicateServer) feedsRun(ctx context.Context) (running bool, err error) {
+	err = s.db.Tx(auth.WithTenant(ctx, auth.Tenant{All: true}), func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM feed_runs WHERE state = @running)`,
+			pgx.NamedArgs{"running": groupsv1.FeedRun_RUNNING}).Scan(&running)
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for feed runs: %w", err)
+	}
+	return running, nil
 }
 
 // likeGroup is a group that is compared with others.
@@ -379,30 +395,41 @@ func criterion(c dup.Criterion) groupsv1.DuplicateReason_Criterion {
 	}[c]
 }
 
-// settleChunk is how many proposals one look at the feeds' rules takes up.
+// settleChunk is how many proposals are read at a time.
 const settleChunk = 100
 
-// settle merges proposals that a feed's rule says to merge, and returns how many it has looked at.
-func (s *duplicateServer) settle(ctx context.Context) (int, error) {
+// settle merges proposals that a feed's rule says to merge, and returns how many it has settled. One that fails does not keep the
+// others waiting; it is tried again with the next look.
+func (s *duplicateServer) settle(ctx context.Context) (settled int, err error) {
 	ctx = auth.WithTenant(ctx, auth.Tenant{All: true})
-	var ids []uuid.UUID
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id FROM duplicates WHERE unsettled ORDER BY id LIMIT $1`, settleChunk)
-		if err != nil {
+	var failed []error
+	for last, more := uuid.Nil, true; more && ctx.Err() == nil; {
+		var ids []uuid.UUID
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT id FROM duplicates WHERE unsettled AND id > @last ORDER BY id LIMIT @limit`,
+				pgx.NamedArgs{"last": last, "limit": settleChunk})
+			if err != nil {
+				return err
+			}
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 			return err
+		}); err != nil {
+			return settled, errors.Join(append(failed, fmt.Errorf("read proposals: %w", err))...)
 		}
-		ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-		return err
-	}); err != nil {
-		return 0, fmt.Errorf("read proposals: %w", err)
-	}
-	for _, id := range ids {
-		if err := s.settleOne(ctx, id); err != nil {
-			return 0, fmt.Errorf("settle proposal %s: %w", id, err)
+		for _, id := range ids {
+			if err := s.settleOne(ctx, id); err != nil {
+				s.log.ErrorContext(ctx, "proposal not settled", slog.String("pair", aip.Name("duplicates", id)), slog.Any("error", err))
+				failed = append(failed, fmt.Errorf("settle proposal %s: %w", id, err))
+				continue
+			}
+			settled++
+		}
+		if more = len(ids) == settleChunk; more {
+			last = ids[len(ids)-1]
 		}
 	}
-	if len(ids) > 0 {
-		s.log.InfoContext(ctx, "duplicates proposed", slog.Int("pairs", len(ids)))
+	if settled > 0 {
+		s.log.InfoContext(ctx, "duplicates proposed", slog.Int("pairs", settled))
 	}
-	return len(ids), nil
+	return settled, errors.Join(failed...)
 }

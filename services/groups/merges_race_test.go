@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -20,19 +21,24 @@ func TestMergesAtOnce(t *testing.T) {
 	p := w.merging
 	pairs := p.list(p.owner, t, "")
 	var workers sync.WaitGroup
+	var done [3]atomic.Int32
 	for worker := range uint64(4) {
 		workers.Go(func() {
 			r := rand.New(rand.NewPCG(worker, 3))
 			for n := range 25 {
 				d := pairs[r.IntN(len(pairs))]
 				var err error
-				switch r.IntN(3) {
+				what := r.IntN(3)
+				switch what {
 				case 0:
 					_, err = p.dup.SplitDuplicate(p.owner, &groupsv1.SplitDuplicateRequest{Name: d.GetName()})
 				case 1:
 					_, err = p.dup.MergeDuplicate(p.owner, &groupsv1.MergeDuplicateRequest{Name: d.GetName(), Survivor: d.GetGroups()[r.IntN(2)].GetName()})
 				case 2:
 					err = tell(p, d.GetGroups()[0].GetName(), func(g *groupsv1.Group) { g.Description = fmt.Sprint(worker, n) }, nil)
+				}
+				if err == nil {
+					done[what].Add(1)
 				}
 				// Of two that wait for each other PostgreSQL ends one, which may be tried again.
 				if c := fault.From(err).Code(); err != nil && c != codes.FailedPrecondition && c != codes.Unavailable {
@@ -42,6 +48,11 @@ func TestMergesAtOnce(t *testing.T) {
 		})
 	}
 	workers.Wait()
+	for what, name := range []string{"split", "merge", "feed"} {
+		if done[what].Load() == 0 {
+			t.Errorf("no %s has come about: the test tries nothing", name)
+		}
+	}
 	var merged, agreeing, circles int
 	b := p.db.Batch(p.platform)
 	b.Queue(`SELECT count(*) FROM groups WHERE merged_into IS NOT NULL`).QueryRow(func(row pgx.Row) error { return row.Scan(&merged) })

@@ -30,10 +30,11 @@ func (s *duplicateServer) SplitDuplicate(ctx context.Context, req *groupsv1.Spli
 			return err
 		}
 		merged := groupsv1.Duplicate_State(p.State) == groupsv1.Duplicate_MERGED
-		var other uuid.UUID
+		var survivor, other uuid.UUID
 		m := &merges{}
 		if merged {
-			other = p.other(*p.Survivor)
+			survivor = *p.Survivor
+			other = p.other(survivor)
 			if m, err = openMerges(ctx, tx, now, []uuid.UUID{other}); err != nil {
 				return err
 			}
@@ -46,6 +47,9 @@ func (s *duplicateServer) SplitDuplicate(ctx context.Context, req *groupsv1.Spli
 		}
 		if !merged || groupsv1.Duplicate_State(p.State) != groupsv1.Duplicate_MERGED {
 			return fault.Precondition("PAIR_NOT_MERGED", req.GetName(), "the groups are two already")
+		}
+		if *p.Survivor != survivor {
+			return fault.Aborted("PAIR_CHANGED", "the groups were split and merged the other way round meanwhile: read the pair again")
 		}
 		m.free(other)
 		m.freed = nil // decided, not to be proposed
