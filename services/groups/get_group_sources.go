@@ -14,6 +14,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 )
@@ -37,7 +38,7 @@ func (s *duplicateServer) GetGroupSources(ctx context.Context, req *groupsv1.Get
 			return fault.NotFound(req.GetName())
 		}
 		m.refresh(n)
-		h, err := readTellers(ctx, tx, n)
+		h, err := readTellers(ctx, tx, t, n)
 		if err != nil {
 			return err
 		}
@@ -85,16 +86,23 @@ type record struct {
 	id   string
 }
 
+// maxTellings is how many of a group's newest revisions are looked at. Who set a field before them is not told.
+const maxTellings = 1000
+
 // readTellers reads the history of a group and of those that were merged into it, as far as the tenant may see them.
-func readTellers(ctx context.Context, tx pg.Querier, n *merged) (*tellers, error) {
+func readTellers(ctx context.Context, tx pg.Querier, t auth.Tenant, n *merged) (*tellers, error) {
 	ids := []uuid.UUID{n.key.ID}
 	for _, c := range n.children {
 		ids = append(ids, c.id)
 	}
 	h := &tellers{changes: map[uuid.UUID][]telling{}, records: map[[2]uuid.UUID]record{}}
 	rows, err := tx.Query(ctx, `
-		SELECT group_id, time, actor, feed_run, change, fields FROM group_revisions WHERE group_id = ANY(@ids)
-		ORDER BY group_id, revision DESC`, pgx.NamedArgs{"ids": ids})
+		SELECT r.group_id, r.time, r.actor, r.feed_run, r.change, r.fields
+		FROM unnest(@ids::uuid[]) AS i (id)
+		CROSS JOIN LATERAL (
+			SELECT * FROM group_revisions g WHERE g.group_id = i.id AND (@all OR g.org_id = @org) ORDER BY g.revision DESC LIMIT @limit
+		) AS r
+		ORDER BY r.group_id, r.revision DESC`, pgx.NamedArgs{"ids": ids, "all": t.All, "org": t.Org, "limit": maxTellings})
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +132,8 @@ func readTellers(ctx context.Context, tx pg.Querier, n *merged) (*tellers, error
 	rows, err = tx.Query(ctx, `
 		SELECT i.group_id, r.id, i.feed_id, i.external_id FROM feed_runs r
 		JOIN feed_items i ON i.feed_id = r.feed_id AND i.group_id = ANY(@ids)
-		WHERE r.id = ANY(@runs)`, pgx.NamedArgs{"ids": ids, "runs": runs})
+		WHERE r.id = ANY(@runs) AND (@all OR r.org_id = @org AND i.org_id = @org)`,
+		pgx.NamedArgs{"ids": ids, "runs": runs, "all": t.All, "org": t.Org})
 	if err != nil {
 		return nil, err
 	}
