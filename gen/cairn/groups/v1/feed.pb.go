@@ -592,7 +592,7 @@ type FeedRun struct {
 	Counts *FeedRun_Counts `protobuf:"bytes,8,opt,name=counts,proto3" json:"counts,omitempty"`
 	// How far the run has come.
 	Progress *FeedRun_Progress `protobuf:"bytes,9,opt,name=progress,proto3" json:"progress,omitempty"`
-	// Why the run failed, was held or was cancelled, in words; empty otherwise.
+	// Why the run failed, was held or was cancelled, or what a run that succeeded left undone, in words; empty otherwise.
 	Error string `protobuf:"bytes,10,opt,name=error,proto3" json:"error,omitempty"`
 	// When the content had come, or the pull was asked for.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
