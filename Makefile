@@ -55,7 +55,7 @@ bench: build ## measure side by side and print the table; writes docs/search-per
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' $(MODULES) | sort | while IFS=: read -r file func; do \
 	  echo "== $${func#func } ($$(dirname "$$file"))"; \
-	  go test "./$$(dirname "$$file")" -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME); \
+	  go test "./$$(dirname "$$file")" -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=10x; \
 	done
 
 clean: ## remove what the other targets made; data directories stay
