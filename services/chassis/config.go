@@ -71,6 +71,8 @@ type Issuer struct {
 	JWKSURL           string `yaml:"jwks_url"`           // empty: by OIDC discovery
 	OrganizationClaim string `yaml:"organization_claim"` // claim with "organizations/<uuid>"
 	RolesClaim        string `yaml:"roles_claim"`        // claim with the roles, such as ["COORDINATOR"]
+	MemberClaim       string `yaml:"member_claim"`       // claim with "members/<uuid>" of a MEMBER; empty: no members
+	FacilitatorClaim  string `yaml:"facilitator_claim"`  // claim with "facilitators/<uuid>" of a FACILITATOR; empty: none
 }
 
 // DefaultConfig is the configuration when nothing is set.

@@ -43,6 +43,7 @@ func (p *Process) trustIssuers() {
 		issuers = append(issuers, auth.Issuer{
 			URL: i.URL, Audience: i.Audience, Keys: auth.RemoteKeys(client, i.URL, i.JWKSURL, p.clock),
 			OrganizationClaim: i.OrganizationClaim, RolesClaim: i.RolesClaim,
+			MemberClaim: i.MemberClaim, FacilitatorClaim: i.FacilitatorClaim,
 		})
 	}
 	p.tokens = auth.NewVerifier(issuers, p.clock)

@@ -66,8 +66,11 @@ func roles() []role {
 		p.Platform = true
 		all = append(all, role{kind: "platform", name: scope, principal: p})
 	}
-	for _, name := range []string{"-", "COORDINATOR", "OPERATOR"} {
-		all = append(all, role{kind: "user", name: name, principal: auth.Principal{Kind: auth.User, Subject: "person", Organization: org, Roles: []string{name}}})
+	for _, name := range []string{"-", "COORDINATOR", "OPERATOR", "MEMBER", "FACILITATOR"} {
+		all = append(all, role{kind: "user", name: name, principal: auth.Principal{
+			Kind: auth.User, Subject: "person", Organization: org, Roles: []string{name},
+			Member: aip.Name("members", aip.NewID()), Facilitator: aip.Name("facilitators", aip.NewID()),
+		}})
 	}
 	for _, name := range serviceNames {
 		all = append(all,
@@ -99,7 +102,7 @@ func rules(t *testing.T) auth.Rules {
 	return all
 }
 
-// verdict is what a role gets: "own", "all" or "public" rows, or why it is refused.
+// verdict is what a role gets: "own", "all" or "public" rows, "self" for those of the person herself, or why it is refused.
 func (r role) verdict(method string, all auth.Rules) string {
 	p := r.principal
 	p.Service = r.via
@@ -107,7 +110,10 @@ func (r role) verdict(method string, all auth.Rules) string {
 	if err != nil {
 		return "refused " + reasonOf(err)
 	}
+	_, self := auth.SelfFrom(ctx)
 	switch tenant := auth.TenantFrom(ctx); {
+	case self:
+		return "self"
 	case tenant.All:
 		return "all"
 	case tenant.Org == p.OrganizationID() && p.Organization != "":

@@ -67,8 +67,20 @@ func Authorize(ctx context.Context, rule *policyv1.Rule) (context.Context, error
 	case p.Kind == Anonymous:
 		return nil, fault.Unauthenticated("TOKEN_REQUIRED", "this call needs an access token: Authorization: Bearer …")
 	case p.Kind == Client && slices.ContainsFunc(rule.GetScopes(), p.HasScope):
-	case p.Kind == User && slices.ContainsFunc(rule.GetRoles(), func(r policyv1.Role) bool { return slices.Contains(p.Roles, r.String()) }):
-		operator = slices.Contains(rule.GetRoles(), policyv1.Role_OPERATOR) && slices.Contains(p.Roles, policyv1.Role_OPERATOR.String())
+	case p.Kind == User && (held(p, rule, policyv1.Role_COORDINATOR) || held(p, rule, policyv1.Role_OPERATOR)):
+		operator = held(p, rule, policyv1.Role_OPERATOR)
+	case p.Kind == User && (held(p, rule, policyv1.Role_MEMBER) || held(p, rule, policyv1.Role_FACILITATOR)):
+		var self Self
+		if held(p, rule, policyv1.Role_MEMBER) {
+			self.Member = p.Member
+		}
+		if held(p, rule, policyv1.Role_FACILITATOR) {
+			self.Facilitator = p.Facilitator
+		}
+		if self == (Self{}) {
+			return nil, fault.Denied("PERSON_UNKNOWN", "the token does not say which member or facilitator you are")
+		}
+		ctx = WithSelf(ctx, self)
 	default:
 		return nil, denied(p, rule)
 	}
@@ -77,6 +89,11 @@ func Authorize(ctx context.Context, rule *policyv1.Rule) (context.Context, error
 		return nil, fault.Denied("PLATFORM_ONLY", "only clients of the platform organization may call this")
 	}
 	return WithTenant(ctx, Tenant{Org: p.OrganizationID(), All: all}), nil
+}
+
+// held tells whether the rule lets the role in and the caller has it.
+func held(p Principal, rule *policyv1.Rule, role policyv1.Role) bool {
+	return slices.Contains(rule.GetRoles(), role) && slices.Contains(p.Roles, role.String())
 }
 
 func denied(p Principal, rule *policyv1.Rule) error {

@@ -33,6 +33,8 @@ type Principal struct {
 	Platform     bool     `json:"platform,omitempty"` // client of the platform organization: sees every tenant
 	Scopes       []string `json:"scopes,omitempty"`   // OAuth scopes of a client
 	Roles        []string `json:"roles,omitempty"`    // roles of a user, as policy.v1.Role names them
+	Member       string   `json:"member,omitempty"`   // who a user with role MEMBER is, "members/<uuid>"
+	Facilitator  string   `json:"lead,omitempty"`     // who a user with role FACILITATOR is, "facilitators/<uuid>"
 	Service      string   `json:"svc,omitempty"`      // the Cairn service that passed the call on, or that calls itself
 
 	// OnBehalfOf is the caller for whom a service makes this call on its own account.
@@ -57,10 +59,27 @@ type Tenant struct {
 	All bool      // rows of every organization
 }
 
+// Self is who a person is that was let in for herself only: by role MEMBER, FACILITATOR or both, and no other.
+type Self struct {
+	Member      string // "members/<uuid>"; empty when she was not let in as a member
+	Facilitator string // "facilitators/<uuid>"; empty when she was not let in as a facilitator
+}
+
 type (
 	principalKey struct{}
 	tenantKey    struct{}
+	selfKey      struct{}
 )
+
+// WithSelf returns a context whose caller may touch her own things only.
+func WithSelf(ctx context.Context, s Self) context.Context { return context.WithValue(ctx, selfKey{}, s) }
+
+// SelfFrom tells whether the caller may touch her own things only, and who she is. An RPC that lets in MEMBER or
+// FACILITATOR must ask; false means that the caller is bounded by the tenant alone.
+func SelfFrom(ctx context.Context) (Self, bool) {
+	s, ok := ctx.Value(selfKey{}).(Self)
+	return s, ok
+}
 
 // WithPrincipal returns a context whose caller is p.
 func WithPrincipal(ctx context.Context, p Principal) context.Context {
@@ -94,5 +113,5 @@ func System(ctx context.Context, service string) context.Context {
 	} else if caller.OnBehalfOf != nil {
 		p.OnBehalfOf = caller.OnBehalfOf
 	}
-	return WithTenant(WithPrincipal(ctx, p), Tenant{All: true})
+	return WithTenant(WithPrincipal(context.WithValue(ctx, selfKey{}, nil), p), Tenant{All: true})
 }

@@ -45,6 +45,8 @@ type Issuer struct {
 
 	OrganizationClaim string // claim with "organizations/<uuid>", such as "org"
 	RolesClaim        string // claim with roles, such as "roles": a list, or words in one string
+	MemberClaim       string // claim with "members/<uuid>", who a MEMBER is; "": the issuer has no members
+	FacilitatorClaim  string // claim with "facilitators/<uuid>", who a FACILITATOR is; "": it has no facilitators
 }
 
 // Algorithms by which the two kinds of issuer may sign: never none, never a shared secret.
@@ -206,7 +208,7 @@ func (t *token) principal(issuer *Issuer) (Principal, error) {
 	if err := json.Unmarshal(t.payload, &t.more); err != nil {
 		return Principal{}, invalid("its claims cannot be read")
 	}
-	org, ok := organization(t.more.Org)
+	org, ok := resourceName("organizations", t.more.Org)
 	if !ok || t.more.ClientID != t.claims.Subject {
 		return Principal{}, invalid("its claims do not name a client of an organization")
 	}
@@ -223,13 +225,24 @@ func (t *token) person(issuer *Issuer) (Principal, error) {
 		return Principal{}, invalid("its claims cannot be read")
 	}
 	p := Principal{Kind: User, Subject: t.claims.Subject}
-	if raw, ok := claims[issuer.OrganizationClaim]; ok {
+	for _, c := range []struct {
+		claim, collection string
+		into              *string
+	}{
+		{issuer.OrganizationClaim, "organizations", &p.Organization},
+		{issuer.MemberClaim, "members", &p.Member},
+		{issuer.FacilitatorClaim, "facilitators", &p.Facilitator},
+	} {
+		raw, ok := claims[c.claim]
+		if c.claim == "" || !ok {
+			continue
+		}
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
-			return Principal{}, invalid("its claim %s is not a text", issuer.OrganizationClaim)
+			return Principal{}, invalid("its claim %s is not a text", c.claim)
 		}
-		if p.Organization, ok = organization(s); !ok {
-			return Principal{}, invalid("its claim %s is not of the form organizations/{uuid}", issuer.OrganizationClaim)
+		if *c.into, ok = resourceName(c.collection, s); !ok {
+			return Principal{}, invalid("its claim %s is not of the form %s/{uuid}", c.claim, c.collection)
 		}
 	}
 	for _, r := range texts(claims[issuer.RolesClaim]) {
@@ -241,14 +254,14 @@ func (t *token) person(issuer *Issuer) (Principal, error) {
 	return p, nil
 }
 
-// organization reads a claim that names an organization, with or without its collection.
-func organization(claim string) (string, bool) {
-	s := strings.TrimPrefix(claim, "organizations/")
+// resourceName reads a claim that names a resource, with or without its collection.
+func resourceName(collection, claim string) (string, bool) {
+	s := strings.TrimPrefix(claim, collection+"/")
 	id, err := uuid.Parse(s)
 	if err != nil || id == uuid.Nil || len(s) != 36 {
 		return "", false
 	}
-	return "organizations/" + id.String(), true
+	return collection + "/" + id.String(), true
 }
 
 // texts reads a claim that is a list of texts, or one text of words.

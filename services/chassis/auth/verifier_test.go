@@ -243,7 +243,7 @@ func TestVerifyPerson(t *testing.T) {
 	pool.AddCert(srv.Certificate())
 	client := outbound.New(outbound.Options{AllowPrivate: true, RootCAs: pool})
 	verifier := func(keys auth.KeySource) *auth.Verifier {
-		return auth.NewVerifier([]auth.Issuer{{URL: srv.URL, Audience: "cairn", Keys: keys, OrganizationClaim: "https://cairn.care/org", RolesClaim: "roles"}}, clock.NewFake(now))
+		return auth.NewVerifier([]auth.Issuer{{URL: srv.URL, Audience: "cairn", Keys: keys, OrganizationClaim: "https://cairn.care/org", RolesClaim: "roles", MemberClaim: "member"}}, clock.NewFake(now))
 	}
 	good := claims{"iss": srv.URL, "aud": "cairn", "sub": "ana", "exp": now.Add(time.Hour).Unix(), "https://cairn.care/org": org, "roles": []string{"coordinator", "DENTIST", "ROLE_UNSPECIFIED"}}
 	token := func(c claims) string {
@@ -262,6 +262,11 @@ func TestVerifyPerson(t *testing.T) {
 		got, err = v.Verify(t.Context(), token(good.with(claims{"roles": "operator coordinator", "https://cairn.care/org": nil, "platform": true, "scope": "groups.read"})))
 		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Roles: []string{"OPERATOR", "COORDINATOR"}}, got); err != nil || diff != "" {
 			t.Errorf("%s: roles in one text, no organization: %v (-want +got):\n%s", name, err, diff)
+		}
+		member := "members/0192d7a5-0000-7000-8000-0000000000aa"
+		got, err = v.Verify(t.Context(), token(good.with(claims{"roles": "member", "member": member, "facilitator": "x", "": "y"})))
+		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Organization: org, Roles: []string{"MEMBER"}, Member: member}, got); err != nil || diff != "" {
+			t.Errorf("%s: a member: %v (-want +got):\n%s", name, err, diff)
 		}
 		if _, err := v.Verify(t.Context(), token(good.with(claims{"https://cairn.care/org": "St. Anna"}))); fault.From(err).Code() != codes.Unauthenticated {
 			t.Errorf("%s: a name instead of an organization: %v; want UNAUTHENTICATED", name, err)

@@ -114,6 +114,16 @@ func Platform(ctx context.Context, scopes ...string) context.Context {
 	})
 }
 
+// Member returns a context in which a member calls, for herself: "members/<uuid>".
+func Member(ctx context.Context, organization, member string) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{Kind: auth.User, Subject: "person", Organization: organization, Roles: []string{"MEMBER"}, Member: member})
+}
+
+// Facilitator returns a context in which a facilitator calls, for the groups that she leads: "facilitators/<uuid>".
+func Facilitator(ctx context.Context, organization, facilitator string) context.Context {
+	return auth.WithPrincipal(ctx, auth.Principal{Kind: auth.User, Subject: "person", Organization: organization, Roles: []string{"FACILITATOR"}, Facilitator: facilitator})
+}
+
 // User returns a context in which a person with the roles calls.
 func User(ctx context.Context, organization string, roles ...string) context.Context {
 	return auth.WithPrincipal(ctx, auth.Principal{Kind: auth.User, Subject: "person", Organization: organization, Roles: roles})

@@ -35,6 +35,10 @@ const (
 	Role_COORDINATOR Role = 1
 	// Operates the platform: partners, clients and feeds; never personal data.
 	Role_OPERATOR Role = 2
+	// A person in a group, who sees and does what is her own.
+	Role_MEMBER Role = 3
+	// Leads groups, and sees and does what the groups that she leads need.
+	Role_FACILITATOR Role = 4
 )
 
 // Enum value maps for Role.
@@ -43,11 +47,15 @@ var (
 		0: "ROLE_UNSPECIFIED",
 		1: "COORDINATOR",
 		2: "OPERATOR",
+		3: "MEMBER",
+		4: "FACILITATOR",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"COORDINATOR":      1,
 		"OPERATOR":         2,
+		"MEMBER":           3,
+		"FACILITATOR":      4,
 	}
 )
 
@@ -310,11 +318,14 @@ const file_cairn_policy_v1_policy_proto_rawDesc = "" +
 	"\x05roles\x18\x03 \x03(\x0e2\x15.cairn.policy.v1.RoleR\x05roles\x12\x1a\n" +
 	"\bservices\x18\x04 \x03(\tR\bservices\x12/\n" +
 	"\x06tenant\x18\x05 \x01(\x0e2\x17.cairn.policy.v1.TenantR\x06tenant\x12&\n" +
-	"\x03phi\x18\x06 \x01(\x0e2\x14.cairn.policy.v1.PhiR\x03phi*;\n" +
+	"\x03phi\x18\x06 \x01(\x0e2\x14.cairn.policy.v1.PhiR\x03phi*X\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vCOORDINATOR\x10\x01\x12\f\n" +
-	"\bOPERATOR\x10\x02*D\n" +
+	"\bOPERATOR\x10\x02\x12\n" +
+	"\n" +
+	"\x06MEMBER\x10\x03\x12\x0f\n" +
+	"\vFACILITATOR\x10\x04*D\n" +
 	"\x06Tenant\x12\x16\n" +
 	"\x12TENANT_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
