@@ -29,10 +29,11 @@ func (s *server) addJobs(h *chassis.Host) error {
 	if err := errors.Join(
 		river.AddWorkerSafely(h.Workers, &windowWorker{server: s}),
 		river.AddWorkerSafely(h.Workers, &calendarWorker{server: s}),
+		river.AddWorkerSafely(h.Workers, &listedWorker{server: s}),
 	); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
-	h.Periodic = append(h.Periodic,
+	h.Periodic = append(h.Periodic, listedSweep(),
 		river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 			return windowArgs{}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: 30 * time.Minute}}
 		}, &river.PeriodicJobOpts{RunOnStart: true}),

@@ -176,9 +176,19 @@ func takeListings(ctx context.Context, tx pgx.Tx, list []listing, now time.Time)
 	if err != nil {
 		return err
 	}
-	var edits []edit
+	var fresh, edits []edit
 	for _, l := range list {
-		edits = append(edits, l.edits(have[l.id], now)...)
+		if mine := have[l.id]; len(mine) > 0 {
+			edits = append(edits, l.edits(mine, now)...)
+		} else {
+			fresh = append(fresh, l.edits(nil, now)...)
+		}
+	}
+	if err := planFresh(ctx, tx, fresh, now); err != nil {
+		return err
+	}
+	if len(edits) == 0 {
+		return nil
 	}
 	return reconcileAll(ctx, tx, edits, now)
 }

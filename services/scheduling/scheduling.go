@@ -13,6 +13,8 @@ import (
 	_ "time/tzdata" // zones are there on every machine
 
 	"buf.build/go/protovalidate"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -52,7 +54,7 @@ func start(_ context.Context, h *chassis.Host) error {
 		return fmt.Errorf("validator: %w", err)
 	}
 	s := &server{
-		db: h.DB, clock: h.Clock, log: h.Log, validator: validator,
+		db: h.DB, clock: h.Clock, log: h.Log, validator: validator, jobs: h.Jobs,
 		groups:  groupsv1.NewGroupsServiceClient(h.Peer("groups")),
 		members: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
 	}
@@ -71,4 +73,5 @@ type server struct {
 	validator protovalidate.Validator
 	groups    groupsv1.GroupsServiceClient
 	members   membershipv1.MembershipServiceClient
+	jobs      func() *river.Client[pgx.Tx]
 }
