@@ -85,8 +85,8 @@ func (x *MemberChanged) GetDoNotContact() bool {
 	return false
 }
 
-// The data of the events `care.cairn.membership.membership.{requested,waitlisted,approved,activated,leave_started,
-// leave_ended,ended,declined,guidelines_acknowledged}.v1`. The subject is the membership.
+// The data of the events `care.cairn.membership.membership.{requested,screened,waitlisted,offered,approved,activated,
+// leave_started,leave_ended,ended,declined,guidelines_asked,guidelines_acknowledged}.v1`. The subject is the membership.
 type MembershipChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership, `memberships/{uuid}`.

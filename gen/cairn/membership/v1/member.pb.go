@@ -8,6 +8,7 @@ package membershipv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v11 "cairn.care/gen/cairn/groups/v1"
 	v1 "cairn.care/gen/cairn/type/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -96,15 +97,16 @@ type Member_ConsentKind int32
 const (
 	// Not said; refused.
 	Member_CONSENT_KIND_UNSPECIFIED Member_ConsentKind = 0
-	// The organization may keep these data.
+	// The organization may keep these data. Withdrawing it ends her requests and her places in groups, and nobody can place
+	// her again until it is granted; what is held about her is to be erased.
 	Member_KEEP_DATA Member_ConsentKind = 1
-	// Contact details may be shown to the other people of her groups.
+	// Contact details may be shown to the other people of her groups. Withdrawing it hides them at once.
 	Member_SHARE_CONTACT Member_ConsentKind = 2
-	// Reminders and messages may be sent to her.
+	// Reminders and messages may be sent to her. Withdrawing it stops them, also those not yet sent.
 	Member_RECEIVE_MESSAGES Member_ConsentKind = 3
-	// What became of a referral may be told to the hospital that referred her.
+	// What became of a referral may be told to the hospital that referred her. Withdrawing it leaves what was told.
 	Member_REPORT_TO_REFERRER Member_ConsentKind = 4
-	// Counts of groups of people may include her.
+	// Counts of groups of people may include her. Withdrawing it leaves her out of those made afterwards.
 	Member_AGGREGATE_USE Member_ConsentKind = 5
 )
 
@@ -212,6 +214,83 @@ func (Member_ContactChannel) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 2}
 }
 
+// A kind of treatment for cancer.
+type Member_Treatment int32
+
+const (
+	// Not said; refused.
+	Member_TREATMENT_UNSPECIFIED Member_Treatment = 0
+	// An operation.
+	Member_SURGERY Member_Treatment = 1
+	// Medicines that kill fast-growing cells.
+	Member_CHEMOTHERAPY Member_Treatment = 2
+	// Radiation.
+	Member_RADIOTHERAPY Member_Treatment = 3
+	// Medicines that keep hormones from the cancer.
+	Member_HORMONE_THERAPY Member_Treatment = 4
+	// Medicines that rouse the body's own defence, cell therapies among them.
+	Member_IMMUNOTHERAPY Member_Treatment = 5
+	// Medicines that aim at what is special in the cancer's cells.
+	Member_TARGETED_THERAPY Member_Treatment = 6
+	// A transplant of stem cells or bone marrow.
+	Member_STEM_CELL_TRANSPLANT Member_Treatment = 7
+	// Watching closely, without treatment for now.
+	Member_ACTIVE_SURVEILLANCE Member_Treatment = 8
+)
+
+// Enum value maps for Member_Treatment.
+var (
+	Member_Treatment_name = map[int32]string{
+		0: "TREATMENT_UNSPECIFIED",
+		1: "SURGERY",
+		2: "CHEMOTHERAPY",
+		3: "RADIOTHERAPY",
+		4: "HORMONE_THERAPY",
+		5: "IMMUNOTHERAPY",
+		6: "TARGETED_THERAPY",
+		7: "STEM_CELL_TRANSPLANT",
+		8: "ACTIVE_SURVEILLANCE",
+	}
+	Member_Treatment_value = map[string]int32{
+		"TREATMENT_UNSPECIFIED": 0,
+		"SURGERY":               1,
+		"CHEMOTHERAPY":          2,
+		"RADIOTHERAPY":          3,
+		"HORMONE_THERAPY":       4,
+		"IMMUNOTHERAPY":         5,
+		"TARGETED_THERAPY":      6,
+		"STEM_CELL_TRANSPLANT":  7,
+		"ACTIVE_SURVEILLANCE":   8,
+	}
+)
+
+func (x Member_Treatment) Enum() *Member_Treatment {
+	p := new(Member_Treatment)
+	*p = x
+	return p
+}
+
+func (x Member_Treatment) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Member_Treatment) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_membership_v1_member_proto_enumTypes[3].Descriptor()
+}
+
+func (Member_Treatment) Type() protoreflect.EnumType {
+	return &file_cairn_membership_v1_member_proto_enumTypes[3]
+}
+
+func (x Member_Treatment) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Member_Treatment.Descriptor instead.
+func (Member_Treatment) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 3}
+}
+
 // A person who seeks or gives support, as one organization knows her.
 //
 // Fields marked personal are encrypted with a key of the member's own, left out of lists and events, and every reading of
@@ -257,7 +336,13 @@ type Member struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Names this version of the record; send it back with an update to change nothing newer.
-	Etag          string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The treatments that she has had or has. Health data.
+	Treatments []Member_Treatment `protobuf:"varint,28,rep,packed,name=treatments,proto3,enum=cairn.membership.v1.Member_Treatment" json:"treatments,omitempty"`
+	// Where she stands in treatment and life. Health data.
+	Phase v11.Group_Phase `protobuf:"varint,29,opt,name=phase,proto3,enum=cairn.groups.v1.Group_Phase" json:"phase,omitempty"`
+	// What she likes, in a word or two each, for who supports her or whom she supports, e.g. "gardening".
+	Interests     []string `protobuf:"bytes,30,rep,name=interests,proto3" json:"interests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +510,27 @@ func (x *Member) GetEtag() string {
 	return ""
 }
 
+func (x *Member) GetTreatments() []Member_Treatment {
+	if x != nil {
+		return x.Treatments
+	}
+	return nil
+}
+
+func (x *Member) GetPhase() v11.Group_Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return v11.Group_Phase(0)
+}
+
+func (x *Member) GetInterests() []string {
+	if x != nil {
+		return x.Interests
+	}
+	return nil
+}
+
 // A consent that was given, and maybe taken back; never deleted while the member is kept.
 type Member_Consent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -566,7 +672,7 @@ var File_cairn_membership_v1_member_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x0f\n" +
+	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x13\n" +
 	"\x06Member\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -595,7 +701,12 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x1a\x97\x02\n" +
+	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12Z\n" +
+	"\n" +
+	"treatments\x18\x1c \x03(\x0e2%.cairn.membership.v1.Member.TreatmentB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"treatments\x12<\n" +
+	"\x05phase\x18\x1d \x01(\x0e2\x1c.cairn.groups.v1.Group.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12>\n" +
+	"\tinterests\x18\x1e \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\x14\x18\x01\"\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\tinterests\x1a\x97\x02\n" +
 	"\aConsent\x12J\n" +
 	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x124\n" +
 	"\aversion\x18\x02 \x01(\tB\x1a\xe0A\x02\xbaH\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\aversion\x12B\n" +
@@ -626,7 +737,17 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\x05EMAIL\x10\x01\x12\x0e\n" +
 	"\n" +
 	"PHONE_CALL\x10\x02\x12\x10\n" +
-	"\fTEXT_MESSAGE\x10\x03:9\xeaA6\n" +
+	"\fTEXT_MESSAGE\x10\x03\"\xc8\x01\n" +
+	"\tTreatment\x12\x19\n" +
+	"\x15TREATMENT_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aSURGERY\x10\x01\x12\x10\n" +
+	"\fCHEMOTHERAPY\x10\x02\x12\x10\n" +
+	"\fRADIOTHERAPY\x10\x03\x12\x13\n" +
+	"\x0fHORMONE_THERAPY\x10\x04\x12\x11\n" +
+	"\rIMMUNOTHERAPY\x10\x05\x12\x14\n" +
+	"\x10TARGETED_THERAPY\x10\x06\x12\x18\n" +
+	"\x14STEM_CELL_TRANSPLANT\x10\a\x12\x17\n" +
+	"\x13ACTIVE_SURVEILLANCE\x10\b:9\xeaA6\n" +
 	"\x11cairn.care/Member\x12\x10members/{member}*\amembers2\x06memberB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
@@ -641,34 +762,38 @@ func file_cairn_membership_v1_member_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_member_proto_rawDescData
 }
 
-var file_cairn_membership_v1_member_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_cairn_membership_v1_member_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_cairn_membership_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cairn_membership_v1_member_proto_goTypes = []any{
 	(Member_Role)(0),              // 0: cairn.membership.v1.Member.Role
 	(Member_ConsentKind)(0),       // 1: cairn.membership.v1.Member.ConsentKind
 	(Member_ContactChannel)(0),    // 2: cairn.membership.v1.Member.ContactChannel
-	(*Member)(nil),                // 3: cairn.membership.v1.Member
-	(*Member_Consent)(nil),        // 4: cairn.membership.v1.Member.Consent
-	(*Member_Area)(nil),           // 5: cairn.membership.v1.Member.Area
-	(*v1.TimeOfWeek)(nil),         // 6: cairn.type.v1.TimeOfWeek
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(Member_Treatment)(0),         // 3: cairn.membership.v1.Member.Treatment
+	(*Member)(nil),                // 4: cairn.membership.v1.Member
+	(*Member_Consent)(nil),        // 5: cairn.membership.v1.Member.Consent
+	(*Member_Area)(nil),           // 6: cairn.membership.v1.Member.Area
+	(*v1.TimeOfWeek)(nil),         // 7: cairn.type.v1.TimeOfWeek
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(v11.Group_Phase)(0),          // 9: cairn.groups.v1.Group.Phase
 }
 var file_cairn_membership_v1_member_proto_depIdxs = []int32{
 	0,  // 0: cairn.membership.v1.Member.role:type_name -> cairn.membership.v1.Member.Role
-	5,  // 1: cairn.membership.v1.Member.area:type_name -> cairn.membership.v1.Member.Area
-	6,  // 2: cairn.membership.v1.Member.suitable_times:type_name -> cairn.type.v1.TimeOfWeek
+	6,  // 1: cairn.membership.v1.Member.area:type_name -> cairn.membership.v1.Member.Area
+	7,  // 2: cairn.membership.v1.Member.suitable_times:type_name -> cairn.type.v1.TimeOfWeek
 	2,  // 3: cairn.membership.v1.Member.preferred_channel:type_name -> cairn.membership.v1.Member.ContactChannel
-	4,  // 4: cairn.membership.v1.Member.consents:type_name -> cairn.membership.v1.Member.Consent
-	7,  // 5: cairn.membership.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: cairn.membership.v1.Member.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 7: cairn.membership.v1.Member.Consent.kind:type_name -> cairn.membership.v1.Member.ConsentKind
-	7,  // 8: cairn.membership.v1.Member.Consent.granted_time:type_name -> google.protobuf.Timestamp
-	7,  // 9: cairn.membership.v1.Member.Consent.withdrawn_time:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	5,  // 4: cairn.membership.v1.Member.consents:type_name -> cairn.membership.v1.Member.Consent
+	8,  // 5: cairn.membership.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: cairn.membership.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: cairn.membership.v1.Member.treatments:type_name -> cairn.membership.v1.Member.Treatment
+	9,  // 8: cairn.membership.v1.Member.phase:type_name -> cairn.groups.v1.Group.Phase
+	1,  // 9: cairn.membership.v1.Member.Consent.kind:type_name -> cairn.membership.v1.Member.ConsentKind
+	8,  // 10: cairn.membership.v1.Member.Consent.granted_time:type_name -> google.protobuf.Timestamp
+	8,  // 11: cairn.membership.v1.Member.Consent.withdrawn_time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_member_proto_init() }
@@ -681,7 +806,7 @@ func file_cairn_membership_v1_member_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_member_proto_rawDesc), len(file_cairn_membership_v1_member_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,

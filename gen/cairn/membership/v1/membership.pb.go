@@ -31,18 +31,20 @@ const (
 	Membership_STATE_UNSPECIFIED Membership_State = 0
 	// Asked to join; nobody has decided yet. Holds no seat.
 	Membership_REQUESTED Membership_State = 1
-	// Would be in, but the group is full. Holds no seat; served in order.
+	// Would be in, but the group is full. Holds no seat; seats that become free are offered in order.
 	Membership_WAITLISTED Membership_State = 2
 	// Has a seat, and has yet to acknowledge the group's guidelines.
 	Membership_APPROVED_PENDING_GUIDELINES Membership_State = 3
 	// Takes part. Holds a seat.
 	Membership_ACTIVE Membership_State = 4
-	// Pauses, and keeps the seat.
+	// Pauses. Keeps the seat, or frees it, as the group's rule was when the leave began: see holds_seat.
 	Membership_ON_LEAVE Membership_State = 5
 	// Is over, for the reason given; final.
 	Membership_ENDED Membership_State = 6
 	// Was refused before it began; final.
 	Membership_DECLINED Membership_State = 7
+	// Comes from the waitlist, and a seat is held for her until offer_expire_time: she accepts or declines it.
+	Membership_OFFERED Membership_State = 8
 )
 
 // Enum value maps for Membership_State.
@@ -56,6 +58,7 @@ var (
 		5: "ON_LEAVE",
 		6: "ENDED",
 		7: "DECLINED",
+		8: "OFFERED",
 	}
 	Membership_State_value = map[string]int32{
 		"STATE_UNSPECIFIED":           0,
@@ -66,6 +69,7 @@ var (
 		"ON_LEAVE":                    5,
 		"ENDED":                       6,
 		"DECLINED":                    7,
+		"OFFERED":                     8,
 	}
 )
 
@@ -177,21 +181,30 @@ const (
 	Membership_REQUEST_WITHDRAWN Membership_EndReason = 8
 	// The referral that placed her was cancelled.
 	Membership_REFERRAL_RELEASED Membership_EndReason = 9
+	// She did not want the seat that was offered to her.
+	Membership_OFFER_DECLINED Membership_EndReason = 10
+	// She answered none of three offers of a seat.
+	Membership_OFFERS_UNANSWERED Membership_EndReason = 11
+	// She withdrew the consent to keep her data.
+	Membership_CONSENT_WITHDRAWN Membership_EndReason = 12
 )
 
 // Enum value maps for Membership_EndReason.
 var (
 	Membership_EndReason_name = map[int32]string{
-		0: "END_REASON_UNSPECIFIED",
-		1: "MOVED_ON",
-		2: "NOT_HELPFUL",
-		3: "DISTRESS",
-		4: "RECOVERED",
-		5: "DECEASED",
-		6: "GROUP_ARCHIVED",
-		7: "REMOVED",
-		8: "REQUEST_WITHDRAWN",
-		9: "REFERRAL_RELEASED",
+		0:  "END_REASON_UNSPECIFIED",
+		1:  "MOVED_ON",
+		2:  "NOT_HELPFUL",
+		3:  "DISTRESS",
+		4:  "RECOVERED",
+		5:  "DECEASED",
+		6:  "GROUP_ARCHIVED",
+		7:  "REMOVED",
+		8:  "REQUEST_WITHDRAWN",
+		9:  "REFERRAL_RELEASED",
+		10: "OFFER_DECLINED",
+		11: "OFFERS_UNANSWERED",
+		12: "CONSENT_WITHDRAWN",
 	}
 	Membership_EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED": 0,
@@ -204,6 +217,9 @@ var (
 		"REMOVED":                7,
 		"REQUEST_WITHDRAWN":      8,
 		"REFERRAL_RELEASED":      9,
+		"OFFER_DECLINED":         10,
+		"OFFERS_UNANSWERED":      11,
+		"CONSENT_WITHDRAWN":      12,
 	}
 )
 
@@ -295,6 +311,59 @@ func (Membership_DeclineReason) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_membership_v1_membership_proto_rawDescGZIP(), []int{0, 3}
 }
 
+// What came of the talk before joining that some groups ask for.
+type Membership_ScreeningOutcome int32
+
+const (
+	// No talk has been recorded.
+	Membership_SCREENING_OUTCOME_UNSPECIFIED Membership_ScreeningOutcome = 0
+	// The group suits her.
+	Membership_SUITABLE Membership_ScreeningOutcome = 1
+	// The group does not suit her: she cannot be approved, unless an exception is made.
+	Membership_UNSUITABLE Membership_ScreeningOutcome = 2
+)
+
+// Enum value maps for Membership_ScreeningOutcome.
+var (
+	Membership_ScreeningOutcome_name = map[int32]string{
+		0: "SCREENING_OUTCOME_UNSPECIFIED",
+		1: "SUITABLE",
+		2: "UNSUITABLE",
+	}
+	Membership_ScreeningOutcome_value = map[string]int32{
+		"SCREENING_OUTCOME_UNSPECIFIED": 0,
+		"SUITABLE":                      1,
+		"UNSUITABLE":                    2,
+	}
+)
+
+func (x Membership_ScreeningOutcome) Enum() *Membership_ScreeningOutcome {
+	p := new(Membership_ScreeningOutcome)
+	*p = x
+	return p
+}
+
+func (x Membership_ScreeningOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Membership_ScreeningOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_membership_v1_membership_proto_enumTypes[4].Descriptor()
+}
+
+func (Membership_ScreeningOutcome) Type() protoreflect.EnumType {
+	return &file_cairn_membership_v1_membership_proto_enumTypes[4]
+}
+
+func (x Membership_ScreeningOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Membership_ScreeningOutcome.Descriptor instead.
+func (Membership_ScreeningOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_membership_proto_rawDescGZIP(), []int{0, 4}
+}
+
 // One member's place in one group, from the request to the end. A member has at most one in a group that is neither ended
 // nor declined.
 type Membership struct {
@@ -339,7 +408,31 @@ type Membership struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Names this version; send it with a change to change nothing newer.
-	Etag          string `protobuf:"bytes,20,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,20,opt,name=etag,proto3" json:"etag,omitempty"`
+	// By when the seat that is held for her must be accepted; set in state OFFERED only.
+	OfferExpireTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=offer_expire_time,json=offerExpireTime,proto3" json:"offer_expire_time,omitempty"`
+	// How many offers of a seat in a row she has left unanswered; the third ends the membership.
+	OffersUnanswered int32 `protobuf:"varint,22,opt,name=offers_unanswered,json=offersUnanswered,proto3" json:"offers_unanswered,omitempty"`
+	// What came of the last talk before joining; health data.
+	ScreeningOutcome Membership_ScreeningOutcome `protobuf:"varint,23,opt,name=screening_outcome,json=screeningOutcome,proto3,enum=cairn.membership.v1.Membership_ScreeningOutcome" json:"screening_outcome,omitempty"`
+	// When that was recorded; absent before.
+	ScreeningTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=screening_time,json=screeningTime,proto3" json:"screening_time,omitempty"`
+	// What was noted of the talk. Personal: encrypted, left out of lists.
+	ScreeningNote string `protobuf:"bytes,25,opt,name=screening_note,json=screeningNote,proto3" json:"screening_note,omitempty"`
+	// The newer version of the group's guidelines that she has been asked to acknowledge; 0 when none. She stays in the group
+	// meanwhile.
+	GuidelinesAsked int32 `protobuf:"varint,26,opt,name=guidelines_asked,json=guidelinesAsked,proto3" json:"guidelines_asked,omitempty"`
+	// Whether it holds one of the group's seats.
+	HoldsSeat bool `protobuf:"varint,27,opt,name=holds_seat,json=holdsSeat,proto3" json:"holds_seat,omitempty"`
+	// Whether an exception was made for her, for the override_reason.
+	Exception bool `protobuf:"varint,28,opt,name=exception,proto3" json:"exception,omitempty"`
+	// What is offered to her instead; in the answer of EndMembership with reason DISTRESS or NOT_HELPFUL only. Absent there when the
+	// directory is out of reach: ask FindAlternatives then.
+	Alternatives *Alternatives `protobuf:"bytes,31,opt,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// The training recorded with this membership, oldest first; at most 20. Given with ChangeMembershipRole. Left out of lists.
+	Trainings []*PeerTraining `protobuf:"bytes,32,rep,name=trainings,proto3" json:"trainings,omitempty"`
+	// How many mentees she takes at once as a peer supporter; 0 while she has never been one.
+	MenteeLimit   int32 `protobuf:"varint,33,opt,name=mentee_limit,json=menteeLimit,proto3" json:"mentee_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,11 +607,88 @@ func (x *Membership) GetEtag() string {
 	return ""
 }
 
+func (x *Membership) GetOfferExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OfferExpireTime
+	}
+	return nil
+}
+
+func (x *Membership) GetOffersUnanswered() int32 {
+	if x != nil {
+		return x.OffersUnanswered
+	}
+	return 0
+}
+
+func (x *Membership) GetScreeningOutcome() Membership_ScreeningOutcome {
+	if x != nil {
+		return x.ScreeningOutcome
+	}
+	return Membership_SCREENING_OUTCOME_UNSPECIFIED
+}
+
+func (x *Membership) GetScreeningTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScreeningTime
+	}
+	return nil
+}
+
+func (x *Membership) GetScreeningNote() string {
+	if x != nil {
+		return x.ScreeningNote
+	}
+	return ""
+}
+
+func (x *Membership) GetGuidelinesAsked() int32 {
+	if x != nil {
+		return x.GuidelinesAsked
+	}
+	return 0
+}
+
+func (x *Membership) GetHoldsSeat() bool {
+	if x != nil {
+		return x.HoldsSeat
+	}
+	return false
+}
+
+func (x *Membership) GetException() bool {
+	if x != nil {
+		return x.Exception
+	}
+	return false
+}
+
+func (x *Membership) GetAlternatives() *Alternatives {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *Membership) GetTrainings() []*PeerTraining {
+	if x != nil {
+		return x.Trainings
+	}
+	return nil
+}
+
+func (x *Membership) GetMenteeLimit() int32 {
+	if x != nil {
+		return x.MenteeLimit
+	}
+	return 0
+}
+
 var File_cairn_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\r\n" +
+	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a&cairn/membership/v1/alternatives.proto\x1a$cairn/membership/v1/peer_match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x14\n" +
 	"\n" +
 	"Membership\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
@@ -549,7 +719,19 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x14 \x01(\tB\x03\xe0A\x03R\x04etag\"\x91\x01\n" +
+	"\x04etag\x18\x14 \x01(\tB\x03\xe0A\x03R\x04etag\x12K\n" +
+	"\x11offer_expire_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x0fofferExpireTime\x120\n" +
+	"\x11offers_unanswered\x18\x16 \x01(\x05B\x03\xe0A\x03R\x10offersUnanswered\x12b\n" +
+	"\x11screening_outcome\x18\x17 \x01(\x0e20.cairn.membership.v1.Membership.ScreeningOutcomeB\x03\xe0A\x03R\x10screeningOutcome\x12F\n" +
+	"\x0escreening_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\rscreeningTime\x12*\n" +
+	"\x0escreening_note\x18\x19 \x01(\tB\x03\xe0A\x03R\rscreeningNote\x12.\n" +
+	"\x10guidelines_asked\x18\x1a \x01(\x05B\x03\xe0A\x03R\x0fguidelinesAsked\x12\"\n" +
+	"\n" +
+	"holds_seat\x18\x1b \x01(\bB\x03\xe0A\x03R\tholdsSeat\x12!\n" +
+	"\texception\x18\x1c \x01(\bB\x03\xe0A\x03R\texception\x12J\n" +
+	"\falternatives\x18\x1f \x01(\v2!.cairn.membership.v1.AlternativesB\x03\xe0A\x03R\falternatives\x12D\n" +
+	"\ttrainings\x18  \x03(\v2!.cairn.membership.v1.PeerTrainingB\x03\xe0A\x03R\ttrainings\x12&\n" +
+	"\fmentee_limit\x18! \x01(\x05B\x03\xe0A\x03R\vmenteeLimit\"\x9e\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tREQUESTED\x10\x01\x12\x0e\n" +
@@ -560,12 +742,13 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\x06ACTIVE\x10\x04\x12\f\n" +
 	"\bON_LEAVE\x10\x05\x12\t\n" +
 	"\x05ENDED\x10\x06\x12\f\n" +
-	"\bDECLINED\x10\a\"U\n" +
+	"\bDECLINED\x10\a\x12\v\n" +
+	"\aOFFERED\x10\b\"U\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPARTICIPANT\x10\x01\x12\x12\n" +
 	"\x0ePEER_SUPPORTER\x10\x02\x12\x12\n" +
-	"\x0eCO_FACILITATOR\x10\x03\"\xc0\x01\n" +
+	"\x0eCO_FACILITATOR\x10\x03\"\x82\x02\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bMOVED_ON\x10\x01\x12\x0f\n" +
@@ -576,13 +759,22 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\x0eGROUP_ARCHIVED\x10\x06\x12\v\n" +
 	"\aREMOVED\x10\a\x12\x15\n" +
 	"\x11REQUEST_WITHDRAWN\x10\b\x12\x15\n" +
-	"\x11REFERRAL_RELEASED\x10\t\"u\n" +
+	"\x11REFERRAL_RELEASED\x10\t\x12\x12\n" +
+	"\x0eOFFER_DECLINED\x10\n" +
+	"\x12\x15\n" +
+	"\x11OFFERS_UNANSWERED\x10\v\x12\x15\n" +
+	"\x11CONSENT_WITHDRAWN\x10\f\"u\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fNOT_ELIGIBLE\x10\x01\x12\x10\n" +
 	"\fNOT_SUITABLE\x10\x02\x12\x0f\n" +
 	"\vNO_CAPACITY\x10\x03\x12\x0f\n" +
-	"\vNOT_REACHED\x10\x04:M\xeaAJ\n" +
+	"\vNOT_REACHED\x10\x04\"S\n" +
+	"\x10ScreeningOutcome\x12!\n" +
+	"\x1dSCREENING_OUTCOME_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bSUITABLE\x10\x01\x12\x0e\n" +
+	"\n" +
+	"UNSUITABLE\x10\x02:M\xeaAJ\n" +
 	"\x15cairn.care/Membership\x12\x18memberships/{membership}*\vmemberships2\n" +
 	"membershipB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
@@ -598,31 +790,39 @@ func file_cairn_membership_v1_membership_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_membership_proto_rawDescData
 }
 
-var file_cairn_membership_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_cairn_membership_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_cairn_membership_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_cairn_membership_v1_membership_proto_goTypes = []any{
-	(Membership_State)(0),         // 0: cairn.membership.v1.Membership.State
-	(Membership_Role)(0),          // 1: cairn.membership.v1.Membership.Role
-	(Membership_EndReason)(0),     // 2: cairn.membership.v1.Membership.EndReason
-	(Membership_DeclineReason)(0), // 3: cairn.membership.v1.Membership.DeclineReason
-	(*Membership)(nil),            // 4: cairn.membership.v1.Membership
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(Membership_State)(0),            // 0: cairn.membership.v1.Membership.State
+	(Membership_Role)(0),             // 1: cairn.membership.v1.Membership.Role
+	(Membership_EndReason)(0),        // 2: cairn.membership.v1.Membership.EndReason
+	(Membership_DeclineReason)(0),    // 3: cairn.membership.v1.Membership.DeclineReason
+	(Membership_ScreeningOutcome)(0), // 4: cairn.membership.v1.Membership.ScreeningOutcome
+	(*Membership)(nil),               // 5: cairn.membership.v1.Membership
+	(*timestamppb.Timestamp)(nil),    // 6: google.protobuf.Timestamp
+	(*Alternatives)(nil),             // 7: cairn.membership.v1.Alternatives
+	(*PeerTraining)(nil),             // 8: cairn.membership.v1.PeerTraining
 }
 var file_cairn_membership_v1_membership_proto_depIdxs = []int32{
-	0, // 0: cairn.membership.v1.Membership.state:type_name -> cairn.membership.v1.Membership.State
-	1, // 1: cairn.membership.v1.Membership.role:type_name -> cairn.membership.v1.Membership.Role
-	2, // 2: cairn.membership.v1.Membership.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
-	3, // 3: cairn.membership.v1.Membership.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
-	5, // 4: cairn.membership.v1.Membership.approve_time:type_name -> google.protobuf.Timestamp
-	5, // 5: cairn.membership.v1.Membership.activate_time:type_name -> google.protobuf.Timestamp
-	5, // 6: cairn.membership.v1.Membership.close_time:type_name -> google.protobuf.Timestamp
-	5, // 7: cairn.membership.v1.Membership.create_time:type_name -> google.protobuf.Timestamp
-	5, // 8: cairn.membership.v1.Membership.update_time:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: cairn.membership.v1.Membership.state:type_name -> cairn.membership.v1.Membership.State
+	1,  // 1: cairn.membership.v1.Membership.role:type_name -> cairn.membership.v1.Membership.Role
+	2,  // 2: cairn.membership.v1.Membership.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
+	3,  // 3: cairn.membership.v1.Membership.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
+	6,  // 4: cairn.membership.v1.Membership.approve_time:type_name -> google.protobuf.Timestamp
+	6,  // 5: cairn.membership.v1.Membership.activate_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: cairn.membership.v1.Membership.close_time:type_name -> google.protobuf.Timestamp
+	6,  // 7: cairn.membership.v1.Membership.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 8: cairn.membership.v1.Membership.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 9: cairn.membership.v1.Membership.offer_expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 10: cairn.membership.v1.Membership.screening_outcome:type_name -> cairn.membership.v1.Membership.ScreeningOutcome
+	6,  // 11: cairn.membership.v1.Membership.screening_time:type_name -> google.protobuf.Timestamp
+	7,  // 12: cairn.membership.v1.Membership.alternatives:type_name -> cairn.membership.v1.Alternatives
+	8,  // 13: cairn.membership.v1.Membership.trainings:type_name -> cairn.membership.v1.PeerTraining
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_membership_proto_init() }
@@ -630,12 +830,14 @@ func file_cairn_membership_v1_membership_proto_init() {
 	if File_cairn_membership_v1_membership_proto != nil {
 		return
 	}
+	file_cairn_membership_v1_alternatives_proto_init()
+	file_cairn_membership_v1_peer_match_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_membership_proto_rawDesc), len(file_cairn_membership_v1_membership_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

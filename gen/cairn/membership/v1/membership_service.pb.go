@@ -475,7 +475,7 @@ type CreateMembershipRequest struct {
 	// What she is to do in the group; participant unless said.
 	Role Membership_Role `protobuf:"varint,3,opt,name=role,proto3,enum=cairn.membership.v1.Membership_Role" json:"role,omitempty"`
 	// Lets in someone outside the group's audience or strict age limits, and says why. Stored, encrypted, and audited. Empty:
-	// no exception is made.
+	// no exception is made. Not for members who ask for themselves.
 	OverrideReason string `protobuf:"bytes,4,opt,name=override_reason,json=overrideReason,proto3" json:"override_reason,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -740,9 +740,12 @@ type ApproveMembershipRequest struct {
 	// The version that must be the stored one, or the call is ABORTED; empty: any version.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Lets in someone outside the group's audience or strict age limits, or without the intake talk that the group asks for, and
+	// says why. Stored, encrypted, and audited. Empty: no exception is made.
+	OverrideReason string `protobuf:"bytes,4,opt,name=override_reason,json=overrideReason,proto3" json:"override_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ApproveMembershipRequest) Reset() {
@@ -796,6 +799,223 @@ func (x *ApproveMembershipRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *ApproveMembershipRequest) GetOverrideReason() string {
+	if x != nil {
+		return x.OverrideReason
+	}
+	return ""
+}
+
+// The request of RecordScreening.
+type RecordScreeningRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership, `memberships/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What came of the talk.
+	Outcome Membership_ScreeningOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=cairn.membership.v1.Membership_ScreeningOutcome" json:"outcome,omitempty"`
+	// What to remember of the talk. Personal: encrypted.
+	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
+	// The version that must be the stored one, or the call is ABORTED; empty: any version.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordScreeningRequest) Reset() {
+	*x = RecordScreeningRequest{}
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordScreeningRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordScreeningRequest) ProtoMessage() {}
+
+func (x *RecordScreeningRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordScreeningRequest.ProtoReflect.Descriptor instead.
+func (*RecordScreeningRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RecordScreeningRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RecordScreeningRequest) GetOutcome() Membership_ScreeningOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Membership_SCREENING_OUTCOME_UNSPECIFIED
+}
+
+func (x *RecordScreeningRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *RecordScreeningRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RecordScreeningRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// The request of AcceptOffer.
+type AcceptOfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership, `memberships/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version that must be the stored one, or the call is ABORTED; empty: any version.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptOfferRequest) Reset() {
+	*x = AcceptOfferRequest{}
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptOfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptOfferRequest) ProtoMessage() {}
+
+func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptOfferRequest.ProtoReflect.Descriptor instead.
+func (*AcceptOfferRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AcceptOfferRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AcceptOfferRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AcceptOfferRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// The request of DeclineOffer.
+type DeclineOfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership, `memberships/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version that must be the stored one, or the call is ABORTED; empty: any version.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineOfferRequest) Reset() {
+	*x = DeclineOfferRequest{}
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineOfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineOfferRequest) ProtoMessage() {}
+
+func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineOfferRequest.ProtoReflect.Descriptor instead.
+func (*DeclineOfferRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeclineOfferRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeclineOfferRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeclineOfferRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // The request of DeclineMembership.
 type DeclineMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -815,7 +1035,7 @@ type DeclineMembershipRequest struct {
 
 func (x *DeclineMembershipRequest) Reset() {
 	*x = DeclineMembershipRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[12]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1047,7 @@ func (x *DeclineMembershipRequest) String() string {
 func (*DeclineMembershipRequest) ProtoMessage() {}
 
 func (x *DeclineMembershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[12]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1060,7 @@ func (x *DeclineMembershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineMembershipRequest.ProtoReflect.Descriptor instead.
 func (*DeclineMembershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{12}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeclineMembershipRequest) GetName() string {
@@ -895,7 +1115,7 @@ type AcknowledgeGuidelinesRequest struct {
 
 func (x *AcknowledgeGuidelinesRequest) Reset() {
 	*x = AcknowledgeGuidelinesRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[13]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1127,7 @@ func (x *AcknowledgeGuidelinesRequest) String() string {
 func (*AcknowledgeGuidelinesRequest) ProtoMessage() {}
 
 func (x *AcknowledgeGuidelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[13]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1140,7 @@ func (x *AcknowledgeGuidelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeGuidelinesRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeGuidelinesRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{13}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcknowledgeGuidelinesRequest) GetName() string {
@@ -966,7 +1186,7 @@ type StartLeaveRequest struct {
 
 func (x *StartLeaveRequest) Reset() {
 	*x = StartLeaveRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[14]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1198,7 @@ func (x *StartLeaveRequest) String() string {
 func (*StartLeaveRequest) ProtoMessage() {}
 
 func (x *StartLeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[14]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1211,7 @@ func (x *StartLeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartLeaveRequest.ProtoReflect.Descriptor instead.
 func (*StartLeaveRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{14}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StartLeaveRequest) GetName() string {
@@ -1030,7 +1250,7 @@ type EndLeaveRequest struct {
 
 func (x *EndLeaveRequest) Reset() {
 	*x = EndLeaveRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[15]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1262,7 @@ func (x *EndLeaveRequest) String() string {
 func (*EndLeaveRequest) ProtoMessage() {}
 
 func (x *EndLeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[15]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1275,7 @@ func (x *EndLeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndLeaveRequest.ProtoReflect.Descriptor instead.
 func (*EndLeaveRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{15}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EndLeaveRequest) GetName() string {
@@ -1084,21 +1304,25 @@ type EndMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership, `memberships/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why it ends. GROUP_ARCHIVED and REFERRAL_RELEASED are the system's own and refused here.
+	// Why it ends. GROUP_ARCHIVED, REFERRAL_RELEASED, OFFER_DECLINED, OFFERS_UNANSWERED and CONSENT_WITHDRAWN are the system's
+	// own and refused here. A member who ends her own says MOVED_ON, NOT_HELPFUL, DISTRESS, RECOVERED or REQUEST_WITHDRAWN.
 	Reason Membership_EndReason `protobuf:"varint,2,opt,name=reason,proto3,enum=cairn.membership.v1.Membership_EndReason" json:"reason,omitempty"`
 	// What to add to the reason. Personal: encrypted.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// The version that must be the stored one, or the call is ABORTED; empty: any version.
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Whether she agrees that the organization is told by e-mail that she left, and why: not who she is. Counts with DISTRESS and
+	// NOT_HELPFUL only.
+	TellCoordinator bool `protobuf:"varint,6,opt,name=tell_coordinator,json=tellCoordinator,proto3" json:"tell_coordinator,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *EndMembershipRequest) Reset() {
 	*x = EndMembershipRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[16]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1334,7 @@ func (x *EndMembershipRequest) String() string {
 func (*EndMembershipRequest) ProtoMessage() {}
 
 func (x *EndMembershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[16]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1347,7 @@ func (x *EndMembershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndMembershipRequest.ProtoReflect.Descriptor instead.
 func (*EndMembershipRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{16}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EndMembershipRequest) GetName() string {
@@ -1161,6 +1385,13 @@ func (x *EndMembershipRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *EndMembershipRequest) GetTellCoordinator() bool {
+	if x != nil {
+		return x.TellCoordinator
+	}
+	return false
+}
+
 // The person a referral is about, as far as a group needs to know her.
 type ReferralSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1176,7 +1407,7 @@ type ReferralSubject struct {
 
 func (x *ReferralSubject) Reset() {
 	*x = ReferralSubject{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[17]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1419,7 @@ func (x *ReferralSubject) String() string {
 func (*ReferralSubject) ProtoMessage() {}
 
 func (x *ReferralSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[17]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1432,7 @@ func (x *ReferralSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralSubject.ProtoReflect.Descriptor instead.
 func (*ReferralSubject) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{17}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReferralSubject) GetIdentifiers() []*ReferralSubject_Identifier {
@@ -1237,7 +1468,7 @@ type PlaceReferralRequest struct {
 
 func (x *PlaceReferralRequest) Reset() {
 	*x = PlaceReferralRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[18]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1480,7 @@ func (x *PlaceReferralRequest) String() string {
 func (*PlaceReferralRequest) ProtoMessage() {}
 
 func (x *PlaceReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[18]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1493,7 @@ func (x *PlaceReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReferralRequest.ProtoReflect.Descriptor instead.
 func (*PlaceReferralRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{18}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PlaceReferralRequest) GetReferral() string {
@@ -1313,7 +1544,7 @@ type ReleaseReferralRequest struct {
 
 func (x *ReleaseReferralRequest) Reset() {
 	*x = ReleaseReferralRequest{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[19]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1556,7 @@ func (x *ReleaseReferralRequest) String() string {
 func (*ReleaseReferralRequest) ProtoMessage() {}
 
 func (x *ReleaseReferralRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[19]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1569,7 @@ func (x *ReleaseReferralRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseReferralRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseReferralRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{19}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReleaseReferralRequest) GetReferral() string {
@@ -1366,7 +1597,7 @@ type ReleaseReferralResponse struct {
 
 func (x *ReleaseReferralResponse) Reset() {
 	*x = ReleaseReferralResponse{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[20]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1609,7 @@ func (x *ReleaseReferralResponse) String() string {
 func (*ReleaseReferralResponse) ProtoMessage() {}
 
 func (x *ReleaseReferralResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[20]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1622,7 @@ func (x *ReleaseReferralResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseReferralResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseReferralResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{20}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReleaseReferralResponse) GetMembership() string {
@@ -1414,7 +1645,7 @@ type ReferralSubject_Identifier struct {
 
 func (x *ReferralSubject_Identifier) Reset() {
 	*x = ReferralSubject_Identifier{}
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[21]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1657,7 @@ func (x *ReferralSubject_Identifier) String() string {
 func (*ReferralSubject_Identifier) ProtoMessage() {}
 
 func (x *ReferralSubject_Identifier) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[21]
+	mi := &file_cairn_membership_v1_membership_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1670,7 @@ func (x *ReferralSubject_Identifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReferralSubject_Identifier.ProtoReflect.Descriptor instead.
 func (*ReferralSubject_Identifier) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{17, 0}
+	return file_cairn_membership_v1_membership_service_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *ReferralSubject_Identifier) GetSystem() string {
@@ -1522,8 +1753,29 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x06filter\"\x84\x01\n" +
 	"\x17ListMembershipsResponse\x12A\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x1f.cairn.membership.v1.MembershipR\vmemberships\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x87\x02\n" +
 	"\x18ApproveMembershipRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x121\n" +
+	"\x0foverride_reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x0eoverrideReason\"\xcb\x02\n" +
+	"\x16RecordScreeningRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12Y\n" +
+	"\aoutcome\x18\x02 \x01(\x0e20.cairn.membership.v1.Membership.ScreeningOutcomeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\aoutcome\x12\x1c\n" +
+	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12\x1b\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xce\x01\n" +
+	"\x12AcceptOfferRequest\x12o\n" +
+	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xcf\x01\n" +
+	"\x13DeclineOfferRequest\x12o\n" +
 	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
@@ -1555,15 +1807,17 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xc4\x02\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xf5\x02\n" +
 	"\x14EndMembershipRequest\x12o\n" +
 	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12T\n" +
-	"\x06reason\x18\x02 \x01(\x0e2).cairn.membership.v1.Membership.EndReasonB\x11\xe0A\x02\xbaH\v\x82\x01\b\x10\x01 \x00 \x06 \tR\x06reason\x12\x1c\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12Z\n" +
+	"\x06reason\x18\x02 \x01(\x0e2).cairn.membership.v1.Membership.EndReasonB\x17\xe0A\x02\xbaH\x11\x82\x01\x0e\x10\x01 \x00 \x06 \t \n" +
+	" \v \fR\x06reason\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04note\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x82\x02\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12)\n" +
+	"\x10tell_coordinator\x18\x06 \x01(\bR\x0ftellCoordinator\"\x82\x02\n" +
 	"\x0fReferralSubject\x12[\n" +
 	"\videntifiers\x18\x01 \x03(\v2/.cairn.membership.v1.ReferralSubject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12>\n" +
@@ -1592,25 +1846,28 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +
 	"\x15cairn.care/MembershipR\n" +
-	"membership2\x8c\x17\n" +
+	"membership2\xbc\x1b\n" +
 	"\x11MembershipService\x12\x95\x01\n" +
-	"\fCreateMember\x12(.cairn.membership.v1.CreateMemberRequest\x1a\x1b.cairn.membership.v1.Member\">\xdaA\x06member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x15:\x06member\"\v/v1/members\x12\x8d\x01\n" +
-	"\tGetMember\x12%.cairn.membership.v1.GetMemberRequest\x1a\x1b.cairn.membership.v1.Member\"<\xdaA\x04name\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=members/*}\x12\x91\x01\n" +
-	"\vListMembers\x12'.cairn.membership.v1.ListMembersRequest\x1a(.cairn.membership.v1.ListMembersResponse\"/\xdaA\x00\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\r\x12\v/v1/members\x12\xb1\x01\n" +
-	"\fUpdateMember\x12(.cairn.membership.v1.UpdateMemberRequest\x1a\x1b.cairn.membership.v1.Member\"Z\xdaA\x12member,update_mask\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x06member2\x1b/v1/{member.name=members/*}\x12\xb1\x01\n" +
-	"\fGrantConsent\x12(.cairn.membership.v1.GrantConsentRequest\x1a\x1b.cairn.membership.v1.Member\"Z\xdaA\x11name,kind,version\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=members/*}:grantConsent\x12\xb2\x01\n" +
-	"\x0fWithdrawConsent\x12+.cairn.membership.v1.WithdrawConsentRequest\x1a\x1b.cairn.membership.v1.Member\"U\xdaA\tname,kind\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=members/*}:withdrawConsent\x12\xa6\x01\n" +
-	"\x10CreateMembership\x12,.cairn.membership.v1.CreateMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"C\xdaA\fgroup,member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/memberships\x12\xa9\x01\n" +
-	"\rGetMembership\x12).cairn.membership.v1.GetMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"L\xdaA\x04name\x82\xce\x18!\x12\fmembers.read\x1a\x01\x01\"\n" +
-	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=memberships/*}\x12\xa1\x01\n" +
-	"\x0fListMemberships\x12+.cairn.membership.v1.ListMembershipsRequest\x1a,.cairn.membership.v1.ListMembershipsResponse\"3\xdaA\x00\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/memberships\x12\xb1\x01\n" +
-	"\x11ApproveMembership\x12-.cairn.membership.v1.ApproveMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"L\xdaA\x04name\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:approve\x12\xb8\x01\n" +
-	"\x11DeclineMembership\x12-.cairn.membership.v1.DeclineMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"S\xdaA\vname,reason\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:decline\x12\xcf\x01\n" +
-	"\x15AcknowledgeGuidelines\x121.cairn.membership.v1.AcknowledgeGuidelinesRequest\x1a\x1f.cairn.membership.v1.Membership\"b\xdaA\fname,version\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=memberships/*}:acknowledgeGuidelines\x12\xa6\x01\n" +
+	"\fCreateMember\x12(.cairn.membership.v1.CreateMemberRequest\x1a\x1b.cairn.membership.v1.Member\">\xdaA\x06member\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x15:\x06member\"\v/v1/members\x12\x8e\x01\n" +
+	"\tGetMember\x12%.cairn.membership.v1.GetMemberRequest\x1a\x1b.cairn.membership.v1.Member\"=\xdaA\x04name\x82\xce\x18\x16\x12\fmembers.read\x1a\x02\x01\x03(\x010\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=members/*}\x12\x91\x01\n" +
+	"\vListMembers\x12'.cairn.membership.v1.ListMembersRequest\x1a(.cairn.membership.v1.ListMembersResponse\"/\xdaA\x00\x82\xce\x18\x15\x12\fmembers.read\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\r\x12\v/v1/members\x12\xb2\x01\n" +
+	"\fUpdateMember\x12(.cairn.membership.v1.UpdateMemberRequest\x1a\x1b.cairn.membership.v1.Member\"[\xdaA\x12member,update_mask\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02%:\x06member2\x1b/v1/{member.name=members/*}\x12\xb2\x01\n" +
+	"\fGrantConsent\x12(.cairn.membership.v1.GrantConsentRequest\x1a\x1b.cairn.membership.v1.Member\"[\xdaA\x11name,kind,version\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=members/*}:grantConsent\x12\xb3\x01\n" +
+	"\x0fWithdrawConsent\x12+.cairn.membership.v1.WithdrawConsentRequest\x1a\x1b.cairn.membership.v1.Member\"V\xdaA\tname,kind\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=members/*}:withdrawConsent\x12\xa7\x01\n" +
+	"\x10CreateMembership\x12,.cairn.membership.v1.CreateMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"D\xdaA\fgroup,member\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/memberships\x12\xab\x01\n" +
+	"\rGetMembership\x12).cairn.membership.v1.GetMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"N\xdaA\x04name\x82\xce\x18#\x12\fmembers.read\x1a\x03\x01\x03\x04\"\n" +
+	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=memberships/*}\x12\xa3\x01\n" +
+	"\x0fListMemberships\x12+.cairn.membership.v1.ListMembershipsRequest\x1a,.cairn.membership.v1.ListMembershipsResponse\"5\xdaA\x00\x82\xce\x18\x17\x12\fmembers.read\x1a\x03\x01\x03\x04(\x010\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/memberships\x12\xb2\x01\n" +
+	"\x11ApproveMembership\x12-.cairn.membership.v1.ApproveMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"M\xdaA\x04name\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x04(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:approve\x12\xbe\x01\n" +
+	"\x0fRecordScreening\x12+.cairn.membership.v1.RecordScreeningRequest\x1a\x1f.cairn.membership.v1.Membership\"]\xdaA\fname,outcome\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x04(\x010\x02\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=memberships/*}:recordScreening\x12\xaa\x01\n" +
+	"\vAcceptOffer\x12'.cairn.membership.v1.AcceptOfferRequest\x1a\x1f.cairn.membership.v1.Membership\"Q\xdaA\x04name\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=memberships/*}:acceptOffer\x12\xad\x01\n" +
+	"\fDeclineOffer\x12(.cairn.membership.v1.DeclineOfferRequest\x1a\x1f.cairn.membership.v1.Membership\"R\xdaA\x04name\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=memberships/*}:declineOffer\x12\xb9\x01\n" +
+	"\x11DeclineMembership\x12-.cairn.membership.v1.DeclineMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"T\xdaA\vname,reason\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x04(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=memberships/*}:decline\x12\xd0\x01\n" +
+	"\x15AcknowledgeGuidelines\x121.cairn.membership.v1.AcknowledgeGuidelinesRequest\x1a\x1f.cairn.membership.v1.Membership\"c\xdaA\fname,version\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x03(\x010\x02\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=memberships/*}:acknowledgeGuidelines\x12\xa8\x01\n" +
 	"\n" +
-	"StartLeave\x12&.cairn.membership.v1.StartLeaveRequest\x1a\x1f.cairn.membership.v1.Membership\"O\xdaA\x04name\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=memberships/*}:startLeave\x12\xa0\x01\n" +
-	"\bEndLeave\x12$.cairn.membership.v1.EndLeaveRequest\x1a\x1f.cairn.membership.v1.Membership\"M\xdaA\x04name\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=memberships/*}:endLeave\x12\xac\x01\n" +
-	"\rEndMembership\x12).cairn.membership.v1.EndMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"O\xdaA\vname,reason\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=memberships/*}:end\x12\xb0\x01\n" +
+	"StartLeave\x12&.cairn.membership.v1.StartLeaveRequest\x1a\x1f.cairn.membership.v1.Membership\"Q\xdaA\x04name\x82\xce\x18\x18\x12\rmembers.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=memberships/*}:startLeave\x12\xa2\x01\n" +
+	"\bEndLeave\x12$.cairn.membership.v1.EndLeaveRequest\x1a\x1f.cairn.membership.v1.Membership\"O\xdaA\x04name\x82\xce\x18\x18\x12\rmembers.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=memberships/*}:endLeave\x12\xae\x01\n" +
+	"\rEndMembership\x12).cairn.membership.v1.EndMembershipRequest\x1a\x1f.cairn.membership.v1.Membership\"Q\xdaA\vname,reason\x82\xce\x18\x18\x12\rmembers.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=memberships/*}:end\x12\xb0\x01\n" +
 	"\rPlaceReferral\x12).cairn.membership.v1.PlaceReferralRequest\x1a\x1f.cairn.membership.v1.Membership\"S\xdaA\x16referral,group,subject\x82\xce\x18\x0e\"\breferral(\x010\x02\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/memberships:placeReferral\x12\xb5\x01\n" +
 	"\x0fReleaseReferral\x12+.cairn.membership.v1.ReleaseReferralRequest\x1a,.cairn.membership.v1.ReleaseReferralResponse\"G\xdaA\breferral\x82\xce\x18\x0e\"\breferral(\x010\x02\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/memberships:releaseReferralB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
@@ -1626,7 +1883,7 @@ func file_cairn_membership_v1_membership_service_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_membership_service_proto_rawDescData
 }
 
-var file_cairn_membership_v1_membership_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_cairn_membership_v1_membership_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_cairn_membership_v1_membership_service_proto_goTypes = []any{
 	(*CreateMemberRequest)(nil),          // 0: cairn.membership.v1.CreateMemberRequest
 	(*GetMemberRequest)(nil),             // 1: cairn.membership.v1.GetMemberRequest
@@ -1640,77 +1897,88 @@ var file_cairn_membership_v1_membership_service_proto_goTypes = []any{
 	(*ListMembershipsRequest)(nil),       // 9: cairn.membership.v1.ListMembershipsRequest
 	(*ListMembershipsResponse)(nil),      // 10: cairn.membership.v1.ListMembershipsResponse
 	(*ApproveMembershipRequest)(nil),     // 11: cairn.membership.v1.ApproveMembershipRequest
-	(*DeclineMembershipRequest)(nil),     // 12: cairn.membership.v1.DeclineMembershipRequest
-	(*AcknowledgeGuidelinesRequest)(nil), // 13: cairn.membership.v1.AcknowledgeGuidelinesRequest
-	(*StartLeaveRequest)(nil),            // 14: cairn.membership.v1.StartLeaveRequest
-	(*EndLeaveRequest)(nil),              // 15: cairn.membership.v1.EndLeaveRequest
-	(*EndMembershipRequest)(nil),         // 16: cairn.membership.v1.EndMembershipRequest
-	(*ReferralSubject)(nil),              // 17: cairn.membership.v1.ReferralSubject
-	(*PlaceReferralRequest)(nil),         // 18: cairn.membership.v1.PlaceReferralRequest
-	(*ReleaseReferralRequest)(nil),       // 19: cairn.membership.v1.ReleaseReferralRequest
-	(*ReleaseReferralResponse)(nil),      // 20: cairn.membership.v1.ReleaseReferralResponse
-	(*ReferralSubject_Identifier)(nil),   // 21: cairn.membership.v1.ReferralSubject.Identifier
-	(*Member)(nil),                       // 22: cairn.membership.v1.Member
-	(*fieldmaskpb.FieldMask)(nil),        // 23: google.protobuf.FieldMask
-	(Member_ConsentKind)(0),              // 24: cairn.membership.v1.Member.ConsentKind
-	(Membership_Role)(0),                 // 25: cairn.membership.v1.Membership.Role
-	(*Membership)(nil),                   // 26: cairn.membership.v1.Membership
-	(Membership_DeclineReason)(0),        // 27: cairn.membership.v1.Membership.DeclineReason
-	(Membership_EndReason)(0),            // 28: cairn.membership.v1.Membership.EndReason
+	(*RecordScreeningRequest)(nil),       // 12: cairn.membership.v1.RecordScreeningRequest
+	(*AcceptOfferRequest)(nil),           // 13: cairn.membership.v1.AcceptOfferRequest
+	(*DeclineOfferRequest)(nil),          // 14: cairn.membership.v1.DeclineOfferRequest
+	(*DeclineMembershipRequest)(nil),     // 15: cairn.membership.v1.DeclineMembershipRequest
+	(*AcknowledgeGuidelinesRequest)(nil), // 16: cairn.membership.v1.AcknowledgeGuidelinesRequest
+	(*StartLeaveRequest)(nil),            // 17: cairn.membership.v1.StartLeaveRequest
+	(*EndLeaveRequest)(nil),              // 18: cairn.membership.v1.EndLeaveRequest
+	(*EndMembershipRequest)(nil),         // 19: cairn.membership.v1.EndMembershipRequest
+	(*ReferralSubject)(nil),              // 20: cairn.membership.v1.ReferralSubject
+	(*PlaceReferralRequest)(nil),         // 21: cairn.membership.v1.PlaceReferralRequest
+	(*ReleaseReferralRequest)(nil),       // 22: cairn.membership.v1.ReleaseReferralRequest
+	(*ReleaseReferralResponse)(nil),      // 23: cairn.membership.v1.ReleaseReferralResponse
+	(*ReferralSubject_Identifier)(nil),   // 24: cairn.membership.v1.ReferralSubject.Identifier
+	(*Member)(nil),                       // 25: cairn.membership.v1.Member
+	(*fieldmaskpb.FieldMask)(nil),        // 26: google.protobuf.FieldMask
+	(Member_ConsentKind)(0),              // 27: cairn.membership.v1.Member.ConsentKind
+	(Membership_Role)(0),                 // 28: cairn.membership.v1.Membership.Role
+	(*Membership)(nil),                   // 29: cairn.membership.v1.Membership
+	(Membership_ScreeningOutcome)(0),     // 30: cairn.membership.v1.Membership.ScreeningOutcome
+	(Membership_DeclineReason)(0),        // 31: cairn.membership.v1.Membership.DeclineReason
+	(Membership_EndReason)(0),            // 32: cairn.membership.v1.Membership.EndReason
 }
 var file_cairn_membership_v1_membership_service_proto_depIdxs = []int32{
-	22, // 0: cairn.membership.v1.CreateMemberRequest.member:type_name -> cairn.membership.v1.Member
-	22, // 1: cairn.membership.v1.ListMembersResponse.members:type_name -> cairn.membership.v1.Member
-	22, // 2: cairn.membership.v1.UpdateMemberRequest.member:type_name -> cairn.membership.v1.Member
-	23, // 3: cairn.membership.v1.UpdateMemberRequest.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 4: cairn.membership.v1.GrantConsentRequest.kind:type_name -> cairn.membership.v1.Member.ConsentKind
-	24, // 5: cairn.membership.v1.WithdrawConsentRequest.kind:type_name -> cairn.membership.v1.Member.ConsentKind
-	25, // 6: cairn.membership.v1.CreateMembershipRequest.role:type_name -> cairn.membership.v1.Membership.Role
-	26, // 7: cairn.membership.v1.ListMembershipsResponse.memberships:type_name -> cairn.membership.v1.Membership
-	27, // 8: cairn.membership.v1.DeclineMembershipRequest.reason:type_name -> cairn.membership.v1.Membership.DeclineReason
-	28, // 9: cairn.membership.v1.EndMembershipRequest.reason:type_name -> cairn.membership.v1.Membership.EndReason
-	21, // 10: cairn.membership.v1.ReferralSubject.identifiers:type_name -> cairn.membership.v1.ReferralSubject.Identifier
-	22, // 11: cairn.membership.v1.ReferralSubject.member:type_name -> cairn.membership.v1.Member
-	17, // 12: cairn.membership.v1.PlaceReferralRequest.subject:type_name -> cairn.membership.v1.ReferralSubject
-	0,  // 13: cairn.membership.v1.MembershipService.CreateMember:input_type -> cairn.membership.v1.CreateMemberRequest
-	1,  // 14: cairn.membership.v1.MembershipService.GetMember:input_type -> cairn.membership.v1.GetMemberRequest
-	2,  // 15: cairn.membership.v1.MembershipService.ListMembers:input_type -> cairn.membership.v1.ListMembersRequest
-	4,  // 16: cairn.membership.v1.MembershipService.UpdateMember:input_type -> cairn.membership.v1.UpdateMemberRequest
-	5,  // 17: cairn.membership.v1.MembershipService.GrantConsent:input_type -> cairn.membership.v1.GrantConsentRequest
-	6,  // 18: cairn.membership.v1.MembershipService.WithdrawConsent:input_type -> cairn.membership.v1.WithdrawConsentRequest
-	7,  // 19: cairn.membership.v1.MembershipService.CreateMembership:input_type -> cairn.membership.v1.CreateMembershipRequest
-	8,  // 20: cairn.membership.v1.MembershipService.GetMembership:input_type -> cairn.membership.v1.GetMembershipRequest
-	9,  // 21: cairn.membership.v1.MembershipService.ListMemberships:input_type -> cairn.membership.v1.ListMembershipsRequest
-	11, // 22: cairn.membership.v1.MembershipService.ApproveMembership:input_type -> cairn.membership.v1.ApproveMembershipRequest
-	12, // 23: cairn.membership.v1.MembershipService.DeclineMembership:input_type -> cairn.membership.v1.DeclineMembershipRequest
-	13, // 24: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:input_type -> cairn.membership.v1.AcknowledgeGuidelinesRequest
-	14, // 25: cairn.membership.v1.MembershipService.StartLeave:input_type -> cairn.membership.v1.StartLeaveRequest
-	15, // 26: cairn.membership.v1.MembershipService.EndLeave:input_type -> cairn.membership.v1.EndLeaveRequest
-	16, // 27: cairn.membership.v1.MembershipService.EndMembership:input_type -> cairn.membership.v1.EndMembershipRequest
-	18, // 28: cairn.membership.v1.MembershipService.PlaceReferral:input_type -> cairn.membership.v1.PlaceReferralRequest
-	19, // 29: cairn.membership.v1.MembershipService.ReleaseReferral:input_type -> cairn.membership.v1.ReleaseReferralRequest
-	22, // 30: cairn.membership.v1.MembershipService.CreateMember:output_type -> cairn.membership.v1.Member
-	22, // 31: cairn.membership.v1.MembershipService.GetMember:output_type -> cairn.membership.v1.Member
-	3,  // 32: cairn.membership.v1.MembershipService.ListMembers:output_type -> cairn.membership.v1.ListMembersResponse
-	22, // 33: cairn.membership.v1.MembershipService.UpdateMember:output_type -> cairn.membership.v1.Member
-	22, // 34: cairn.membership.v1.MembershipService.GrantConsent:output_type -> cairn.membership.v1.Member
-	22, // 35: cairn.membership.v1.MembershipService.WithdrawConsent:output_type -> cairn.membership.v1.Member
-	26, // 36: cairn.membership.v1.MembershipService.CreateMembership:output_type -> cairn.membership.v1.Membership
-	26, // 37: cairn.membership.v1.MembershipService.GetMembership:output_type -> cairn.membership.v1.Membership
-	10, // 38: cairn.membership.v1.MembershipService.ListMemberships:output_type -> cairn.membership.v1.ListMembershipsResponse
-	26, // 39: cairn.membership.v1.MembershipService.ApproveMembership:output_type -> cairn.membership.v1.Membership
-	26, // 40: cairn.membership.v1.MembershipService.DeclineMembership:output_type -> cairn.membership.v1.Membership
-	26, // 41: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:output_type -> cairn.membership.v1.Membership
-	26, // 42: cairn.membership.v1.MembershipService.StartLeave:output_type -> cairn.membership.v1.Membership
-	26, // 43: cairn.membership.v1.MembershipService.EndLeave:output_type -> cairn.membership.v1.Membership
-	26, // 44: cairn.membership.v1.MembershipService.EndMembership:output_type -> cairn.membership.v1.Membership
-	26, // 45: cairn.membership.v1.MembershipService.PlaceReferral:output_type -> cairn.membership.v1.Membership
-	20, // 46: cairn.membership.v1.MembershipService.ReleaseReferral:output_type -> cairn.membership.v1.ReleaseReferralResponse
-	30, // [30:47] is the sub-list for method output_type
-	13, // [13:30] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	25, // 0: cairn.membership.v1.CreateMemberRequest.member:type_name -> cairn.membership.v1.Member
+	25, // 1: cairn.membership.v1.ListMembersResponse.members:type_name -> cairn.membership.v1.Member
+	25, // 2: cairn.membership.v1.UpdateMemberRequest.member:type_name -> cairn.membership.v1.Member
+	26, // 3: cairn.membership.v1.UpdateMemberRequest.update_mask:type_name -> google.protobuf.FieldMask
+	27, // 4: cairn.membership.v1.GrantConsentRequest.kind:type_name -> cairn.membership.v1.Member.ConsentKind
+	27, // 5: cairn.membership.v1.WithdrawConsentRequest.kind:type_name -> cairn.membership.v1.Member.ConsentKind
+	28, // 6: cairn.membership.v1.CreateMembershipRequest.role:type_name -> cairn.membership.v1.Membership.Role
+	29, // 7: cairn.membership.v1.ListMembershipsResponse.memberships:type_name -> cairn.membership.v1.Membership
+	30, // 8: cairn.membership.v1.RecordScreeningRequest.outcome:type_name -> cairn.membership.v1.Membership.ScreeningOutcome
+	31, // 9: cairn.membership.v1.DeclineMembershipRequest.reason:type_name -> cairn.membership.v1.Membership.DeclineReason
+	32, // 10: cairn.membership.v1.EndMembershipRequest.reason:type_name -> cairn.membership.v1.Membership.EndReason
+	24, // 11: cairn.membership.v1.ReferralSubject.identifiers:type_name -> cairn.membership.v1.ReferralSubject.Identifier
+	25, // 12: cairn.membership.v1.ReferralSubject.member:type_name -> cairn.membership.v1.Member
+	20, // 13: cairn.membership.v1.PlaceReferralRequest.subject:type_name -> cairn.membership.v1.ReferralSubject
+	0,  // 14: cairn.membership.v1.MembershipService.CreateMember:input_type -> cairn.membership.v1.CreateMemberRequest
+	1,  // 15: cairn.membership.v1.MembershipService.GetMember:input_type -> cairn.membership.v1.GetMemberRequest
+	2,  // 16: cairn.membership.v1.MembershipService.ListMembers:input_type -> cairn.membership.v1.ListMembersRequest
+	4,  // 17: cairn.membership.v1.MembershipService.UpdateMember:input_type -> cairn.membership.v1.UpdateMemberRequest
+	5,  // 18: cairn.membership.v1.MembershipService.GrantConsent:input_type -> cairn.membership.v1.GrantConsentRequest
+	6,  // 19: cairn.membership.v1.MembershipService.WithdrawConsent:input_type -> cairn.membership.v1.WithdrawConsentRequest
+	7,  // 20: cairn.membership.v1.MembershipService.CreateMembership:input_type -> cairn.membership.v1.CreateMembershipRequest
+	8,  // 21: cairn.membership.v1.MembershipService.GetMembership:input_type -> cairn.membership.v1.GetMembershipRequest
+	9,  // 22: cairn.membership.v1.MembershipService.ListMemberships:input_type -> cairn.membership.v1.ListMembershipsRequest
+	11, // 23: cairn.membership.v1.MembershipService.ApproveMembership:input_type -> cairn.membership.v1.ApproveMembershipRequest
+	12, // 24: cairn.membership.v1.MembershipService.RecordScreening:input_type -> cairn.membership.v1.RecordScreeningRequest
+	13, // 25: cairn.membership.v1.MembershipService.AcceptOffer:input_type -> cairn.membership.v1.AcceptOfferRequest
+	14, // 26: cairn.membership.v1.MembershipService.DeclineOffer:input_type -> cairn.membership.v1.DeclineOfferRequest
+	15, // 27: cairn.membership.v1.MembershipService.DeclineMembership:input_type -> cairn.membership.v1.DeclineMembershipRequest
+	16, // 28: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:input_type -> cairn.membership.v1.AcknowledgeGuidelinesRequest
+	17, // 29: cairn.membership.v1.MembershipService.StartLeave:input_type -> cairn.membership.v1.StartLeaveRequest
+	18, // 30: cairn.membership.v1.MembershipService.EndLeave:input_type -> cairn.membership.v1.EndLeaveRequest
+	19, // 31: cairn.membership.v1.MembershipService.EndMembership:input_type -> cairn.membership.v1.EndMembershipRequest
+	21, // 32: cairn.membership.v1.MembershipService.PlaceReferral:input_type -> cairn.membership.v1.PlaceReferralRequest
+	22, // 33: cairn.membership.v1.MembershipService.ReleaseReferral:input_type -> cairn.membership.v1.ReleaseReferralRequest
+	25, // 34: cairn.membership.v1.MembershipService.CreateMember:output_type -> cairn.membership.v1.Member
+	25, // 35: cairn.membership.v1.MembershipService.GetMember:output_type -> cairn.membership.v1.Member
+	3,  // 36: cairn.membership.v1.MembershipService.ListMembers:output_type -> cairn.membership.v1.ListMembersResponse
+	25, // 37: cairn.membership.v1.MembershipService.UpdateMember:output_type -> cairn.membership.v1.Member
+	25, // 38: cairn.membership.v1.MembershipService.GrantConsent:output_type -> cairn.membership.v1.Member
+	25, // 39: cairn.membership.v1.MembershipService.WithdrawConsent:output_type -> cairn.membership.v1.Member
+	29, // 40: cairn.membership.v1.MembershipService.CreateMembership:output_type -> cairn.membership.v1.Membership
+	29, // 41: cairn.membership.v1.MembershipService.GetMembership:output_type -> cairn.membership.v1.Membership
+	10, // 42: cairn.membership.v1.MembershipService.ListMemberships:output_type -> cairn.membership.v1.ListMembershipsResponse
+	29, // 43: cairn.membership.v1.MembershipService.ApproveMembership:output_type -> cairn.membership.v1.Membership
+	29, // 44: cairn.membership.v1.MembershipService.RecordScreening:output_type -> cairn.membership.v1.Membership
+	29, // 45: cairn.membership.v1.MembershipService.AcceptOffer:output_type -> cairn.membership.v1.Membership
+	29, // 46: cairn.membership.v1.MembershipService.DeclineOffer:output_type -> cairn.membership.v1.Membership
+	29, // 47: cairn.membership.v1.MembershipService.DeclineMembership:output_type -> cairn.membership.v1.Membership
+	29, // 48: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:output_type -> cairn.membership.v1.Membership
+	29, // 49: cairn.membership.v1.MembershipService.StartLeave:output_type -> cairn.membership.v1.Membership
+	29, // 50: cairn.membership.v1.MembershipService.EndLeave:output_type -> cairn.membership.v1.Membership
+	29, // 51: cairn.membership.v1.MembershipService.EndMembership:output_type -> cairn.membership.v1.Membership
+	29, // 52: cairn.membership.v1.MembershipService.PlaceReferral:output_type -> cairn.membership.v1.Membership
+	23, // 53: cairn.membership.v1.MembershipService.ReleaseReferral:output_type -> cairn.membership.v1.ReleaseReferralResponse
+	34, // [34:54] is the sub-list for method output_type
+	14, // [14:34] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_membership_service_proto_init() }
@@ -1726,7 +1994,7 @@ func file_cairn_membership_v1_membership_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_membership_service_proto_rawDesc), len(file_cairn_membership_v1_membership_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

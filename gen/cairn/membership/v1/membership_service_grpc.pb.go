@@ -29,6 +29,9 @@ const (
 	MembershipService_GetMembership_FullMethodName         = "/cairn.membership.v1.MembershipService/GetMembership"
 	MembershipService_ListMemberships_FullMethodName       = "/cairn.membership.v1.MembershipService/ListMemberships"
 	MembershipService_ApproveMembership_FullMethodName     = "/cairn.membership.v1.MembershipService/ApproveMembership"
+	MembershipService_RecordScreening_FullMethodName       = "/cairn.membership.v1.MembershipService/RecordScreening"
+	MembershipService_AcceptOffer_FullMethodName           = "/cairn.membership.v1.MembershipService/AcceptOffer"
+	MembershipService_DeclineOffer_FullMethodName          = "/cairn.membership.v1.MembershipService/DeclineOffer"
 	MembershipService_DeclineMembership_FullMethodName     = "/cairn.membership.v1.MembershipService/DeclineMembership"
 	MembershipService_AcknowledgeGuidelines_FullMethodName = "/cairn.membership.v1.MembershipService/AcknowledgeGuidelines"
 	MembershipService_StartLeave_FullMethodName            = "/cairn.membership.v1.MembershipService/StartLeave"
@@ -56,26 +59,38 @@ type MembershipServiceClient interface {
 	GrantConsent(ctx context.Context, in *GrantConsentRequest, opts ...grpc.CallOption) (*Member, error)
 	// Records that a person takes a consent back. Fails with FAILED_PRECONDITION (NO_SUCH_CONSENT) when none stands.
 	WithdrawConsent(ctx context.Context, in *WithdrawConsentRequest, opts ...grpc.CallOption) (*Member, error)
-	// Asks for a place in a group. The answer is in state REQUESTED; approving it takes the seat. Fails with
-	// FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER.
+	// Asks for a place in a group. The answer is in state REQUESTED, unless the group lets people in by itself (Group.joining):
+	// then it has a seat, or a place on the waitlist. Fails with FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE,
+	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN. A member asks for herself.
 	CreateMembership(ctx context.Context, in *CreateMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(ctx context.Context, in *GetMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Lists memberships, of one group, of one member, or of all, newest first and without their notes.
 	ListMemberships(ctx context.Context, in *ListMembershipsRequest, opts ...grpc.CallOption) (*ListMembershipsResponse, error)
 	// Grants a request. It takes a seat, or a place on the waitlist when the group is full and keeps one; otherwise it fails
-	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested.
+	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested. Where the group asks for an intake talk, one that found her
+	// SUITABLE comes first (SCREENING_NEEDED, SCREENED_UNSUITABLE); an override_reason makes an exception. A facilitator
+	// approves for groups that she leads.
 	ApproveMembership(ctx context.Context, in *ApproveMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
+	// Records what came of the talk with somebody who has asked to join. A group that lets people in by itself takes a
+	// suitable person at once; in any other, she waits for the approval. A later talk replaces the earlier.
+	RecordScreening(ctx context.Context, in *RecordScreeningRequest, opts ...grpc.CallOption) (*Membership, error)
+	// Takes the seat that is held for somebody from the waitlist. Fails with FAILED_PRECONDITION (OFFER_EXPIRED) when its
+	// time is over. Who has been in the group before is active again at once.
+	AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*Membership, error)
+	// Turns down the seat that is held for somebody from the waitlist: it goes to the next, and she is off the waitlist.
+	DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Refuses a request, also one that waits, with its reason.
 	DeclineMembership(ctx context.Context, in *DeclineMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Records that the member accepts the group's guidelines, and makes an approved membership active. Fails with
 	// FAILED_PRECONDITION (GUIDELINES_VERSION) when the version is not the group's current one.
 	AcknowledgeGuidelines(ctx context.Context, in *AcknowledgeGuidelinesRequest, opts ...grpc.CallOption) (*Membership, error)
-	// Pauses an active membership. It keeps its seat.
+	// Pauses an active membership. It keeps its seat, unless the group's rule is to free it (Group.joining).
 	StartLeave(ctx context.Context, in *StartLeaveRequest, opts ...grpc.CallOption) (*Membership, error)
-	// Resumes a membership that was on leave.
+	// Resumes a membership that was on leave. Where the leave freed the seat and the group is full now, she is on the waitlist,
+	// before those who have not been in the group yet.
 	EndLeave(ctx context.Context, in *EndLeaveRequest, opts ...grpc.CallOption) (*Membership, error)
-	// Ends a membership with its reason. A seat that becomes free goes to the first of the waitlist at once.
+	// Ends a membership with its reason. A seat that becomes free is offered at once to the first of the waitlist who qualifies.
 	EndMembership(ctx context.Context, in *EndMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Places the subject of an accepted referral: finds or makes the member and gives her a seat or a place on the waitlist,
 	// in one step. The same referral gets the same membership, however often it is asked. Fails with FAILED_PRECONDITION:
@@ -194,6 +209,36 @@ func (c *membershipServiceClient) ApproveMembership(ctx context.Context, in *App
 	return out, nil
 }
 
+func (c *membershipServiceClient) RecordScreening(ctx context.Context, in *RecordScreeningRequest, opts ...grpc.CallOption) (*Membership, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Membership)
+	err := c.cc.Invoke(ctx, MembershipService_RecordScreening_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membershipServiceClient) AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*Membership, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Membership)
+	err := c.cc.Invoke(ctx, MembershipService_AcceptOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membershipServiceClient) DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*Membership, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Membership)
+	err := c.cc.Invoke(ctx, MembershipService_DeclineOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *membershipServiceClient) DeclineMembership(ctx context.Context, in *DeclineMembershipRequest, opts ...grpc.CallOption) (*Membership, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Membership)
@@ -282,26 +327,38 @@ type MembershipServiceServer interface {
 	GrantConsent(context.Context, *GrantConsentRequest) (*Member, error)
 	// Records that a person takes a consent back. Fails with FAILED_PRECONDITION (NO_SUCH_CONSENT) when none stands.
 	WithdrawConsent(context.Context, *WithdrawConsentRequest) (*Member, error)
-	// Asks for a place in a group. The answer is in state REQUESTED; approving it takes the seat. Fails with
-	// FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER.
+	// Asks for a place in a group. The answer is in state REQUESTED, unless the group lets people in by itself (Group.joining):
+	// then it has a seat, or a place on the waitlist. Fails with FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE,
+	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN. A member asks for herself.
 	CreateMembership(context.Context, *CreateMembershipRequest) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(context.Context, *GetMembershipRequest) (*Membership, error)
 	// Lists memberships, of one group, of one member, or of all, newest first and without their notes.
 	ListMemberships(context.Context, *ListMembershipsRequest) (*ListMembershipsResponse, error)
 	// Grants a request. It takes a seat, or a place on the waitlist when the group is full and keeps one; otherwise it fails
-	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested.
+	// with FAILED_PRECONDITION (GROUP_FULL) and stays requested. Where the group asks for an intake talk, one that found her
+	// SUITABLE comes first (SCREENING_NEEDED, SCREENED_UNSUITABLE); an override_reason makes an exception. A facilitator
+	// approves for groups that she leads.
 	ApproveMembership(context.Context, *ApproveMembershipRequest) (*Membership, error)
+	// Records what came of the talk with somebody who has asked to join. A group that lets people in by itself takes a
+	// suitable person at once; in any other, she waits for the approval. A later talk replaces the earlier.
+	RecordScreening(context.Context, *RecordScreeningRequest) (*Membership, error)
+	// Takes the seat that is held for somebody from the waitlist. Fails with FAILED_PRECONDITION (OFFER_EXPIRED) when its
+	// time is over. Who has been in the group before is active again at once.
+	AcceptOffer(context.Context, *AcceptOfferRequest) (*Membership, error)
+	// Turns down the seat that is held for somebody from the waitlist: it goes to the next, and she is off the waitlist.
+	DeclineOffer(context.Context, *DeclineOfferRequest) (*Membership, error)
 	// Refuses a request, also one that waits, with its reason.
 	DeclineMembership(context.Context, *DeclineMembershipRequest) (*Membership, error)
 	// Records that the member accepts the group's guidelines, and makes an approved membership active. Fails with
 	// FAILED_PRECONDITION (GUIDELINES_VERSION) when the version is not the group's current one.
 	AcknowledgeGuidelines(context.Context, *AcknowledgeGuidelinesRequest) (*Membership, error)
-	// Pauses an active membership. It keeps its seat.
+	// Pauses an active membership. It keeps its seat, unless the group's rule is to free it (Group.joining).
 	StartLeave(context.Context, *StartLeaveRequest) (*Membership, error)
-	// Resumes a membership that was on leave.
+	// Resumes a membership that was on leave. Where the leave freed the seat and the group is full now, she is on the waitlist,
+	// before those who have not been in the group yet.
 	EndLeave(context.Context, *EndLeaveRequest) (*Membership, error)
-	// Ends a membership with its reason. A seat that becomes free goes to the first of the waitlist at once.
+	// Ends a membership with its reason. A seat that becomes free is offered at once to the first of the waitlist who qualifies.
 	EndMembership(context.Context, *EndMembershipRequest) (*Membership, error)
 	// Places the subject of an accepted referral: finds or makes the member and gives her a seat or a place on the waitlist,
 	// in one step. The same referral gets the same membership, however often it is asked. Fails with FAILED_PRECONDITION:
@@ -349,6 +406,15 @@ func (UnimplementedMembershipServiceServer) ListMemberships(context.Context, *Li
 }
 func (UnimplementedMembershipServiceServer) ApproveMembership(context.Context, *ApproveMembershipRequest) (*Membership, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApproveMembership not implemented")
+}
+func (UnimplementedMembershipServiceServer) RecordScreening(context.Context, *RecordScreeningRequest) (*Membership, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordScreening not implemented")
+}
+func (UnimplementedMembershipServiceServer) AcceptOffer(context.Context, *AcceptOfferRequest) (*Membership, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptOffer not implemented")
+}
+func (UnimplementedMembershipServiceServer) DeclineOffer(context.Context, *DeclineOfferRequest) (*Membership, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeclineOffer not implemented")
 }
 func (UnimplementedMembershipServiceServer) DeclineMembership(context.Context, *DeclineMembershipRequest) (*Membership, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeclineMembership not implemented")
@@ -572,6 +638,60 @@ func _MembershipService_ApproveMembership_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MembershipService_RecordScreening_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordScreeningRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServiceServer).RecordScreening(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MembershipService_RecordScreening_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServiceServer).RecordScreening(ctx, req.(*RecordScreeningRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MembershipService_AcceptOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServiceServer).AcceptOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MembershipService_AcceptOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServiceServer).AcceptOffer(ctx, req.(*AcceptOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MembershipService_DeclineOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeclineOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServiceServer).DeclineOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MembershipService_DeclineOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServiceServer).DeclineOffer(ctx, req.(*DeclineOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MembershipService_DeclineMembership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeclineMembershipRequest)
 	if err := dec(in); err != nil {
@@ -744,6 +864,18 @@ var MembershipService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApproveMembership",
 			Handler:    _MembershipService_ApproveMembership_Handler,
+		},
+		{
+			MethodName: "RecordScreening",
+			Handler:    _MembershipService_RecordScreening_Handler,
+		},
+		{
+			MethodName: "AcceptOffer",
+			Handler:    _MembershipService_AcceptOffer_Handler,
+		},
+		{
+			MethodName: "DeclineOffer",
+			Handler:    _MembershipService_DeclineOffer_Handler,
 		},
 		{
 			MethodName: "DeclineMembership",

@@ -1751,7 +1751,7 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x10crisis_resources\x18\x04 \x03(\v2!.cairn.referral.v1.CrisisResourceR\x0fcrisisResources\x12-\n" +
 	"\x12distress_threshold\x18\x05 \x01(\x05R\x11distressThreshold\x12'\n" +
 	"\x0fweights_version\x18\x06 \x01(\tR\x0eweightsVersion\x127\n" +
-	"\tresources\x18\a \x03(\v2\x19.cairn.groups.v1.ResourceR\tresources2\xf8\x18\n" +
+	"\tresources\x18\a \x03(\v2\x19.cairn.groups.v1.ResourceR\tresources2\x84\x19\n" +
 	"\x0fReferralService\x12\x9f\x01\n" +
 	"\x0eCreateReferral\x12(.cairn.referral.v1.CreateReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"F\xdaA\breferral\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x19:\breferral\"\r/v1/referrals\x12\xa4\x01\n" +
 	"\vGetReferral\x12%.cairn.referral.v1.GetReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"Q\xdaA\x04name\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=referrals/*}\x12\xa5\x01\n" +
@@ -1769,8 +1769,9 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x0eCancelReferral\x12(.cairn.referral.v1.CancelReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"K\xdaA\x04name\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=referrals/*}:cancel\x12\xa9\x01\n" +
 	"\rConfirmCancel\x12'.cairn.referral.v1.ConfirmCancelRequest\x1a\x1b.cairn.referral.v1.Referral\"R\xdaA\x04name\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=referrals/*}:confirmCancel\x12\xaa\x01\n" +
 	"\x10CompleteReferral\x12*.cairn.referral.v1.CompleteReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"M\xdaA\x04name\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=referrals/*}:complete\x12\xcf\x01\n" +
-	"\x12ListReferralEvents\x12,.cairn.referral.v1.ListReferralEventsRequest\x1a-.cairn.referral.v1.ListReferralEventsResponse\"\\\xdaA\x06parent\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=referrals/*}/events\x12\xb6\x01\n" +
-	"\x0fRecommendGroups\x12).cairn.referral.v1.RecommendGroupsRequest\x1a*.cairn.referral.v1.RecommendGroupsResponse\"L\x82\xce\x18&\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/referrals:recommendB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"\x12ListReferralEvents\x12,.cairn.referral.v1.ListReferralEventsRequest\x1a-.cairn.referral.v1.ListReferralEventsResponse\"\\\xdaA\x06parent\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=referrals/*}/events\x12\xc2\x01\n" +
+	"\x0fRecommendGroups\x12).cairn.referral.v1.RecommendGroupsRequest\x1a*.cairn.referral.v1.RecommendGroupsResponse\"X\x82\xce\x182\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01\"\n" +
+	"membership(\x01\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/referrals:recommendB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_referral_service_proto_rawDescOnce sync.Once
