@@ -37,6 +37,7 @@ func groupEvent(k *groupKey, g *groupsv1.Group, change string) events.Event {
 			ChangeTime:        timestamppb.New(k.UpdateTime),
 			PauseReason:       groupsv1.Group_PauseReason(k.PauseReason),
 			RegularTimes:      g.GetRegularTimes(),
+			Joining:           g.GetJoining(),
 		},
 	}
 }

@@ -48,6 +48,9 @@ func everything(facilitators ...string) *groupsv1.Group {
 		},
 		Activities: []groupsv1.Group_Activity{groupsv1.Group_PERSONAL_STORIES, groupsv1.Group_ONE_TO_ONE},
 		Capacity:   &groupsv1.Group_Capacity{Seats: 12, Waitlist: true, SizeClass: groupsv1.Group_MEDIUM},
+		Joining: &groupsv1.Group_Joining{
+			Approval: groupsv1.Group_Joining_AUTOMATIC, OfferDuration: durationpb.New(48 * time.Hour), Leave: groupsv1.Group_Joining_FREES_SEAT,
+		},
 		Cost: &groupsv1.Group_Cost{
 			Type: groupsv1.Group_Cost_FEE, Amount: &money.Money{CurrencyCode: "USD", Units: 5, Nanos: 500_000_000}, SlidingScale: true,
 			InsuranceAccepted: true, Payers: []string{"Medicaid"},

@@ -19,7 +19,7 @@ func mutable() []string {
 	return []string{
 		"title", "summary", "description", "languages", "kind", "facilitation", "format", "venue", "online", "accessibility",
 		"cancer_types", "phases", "side_effects", "audiences", "demographics", "demographic_note", "age_limits", "intake", "structure",
-		"activities", "capacity", "cost", "confidentiality", "guidelines", "facilitators", "contact", "time_zone", "regular_times", "external_id",
+		"activities", "capacity", "joining", "cost", "confidentiality", "guidelines", "facilitators", "contact", "time_zone", "regular_times", "external_id",
 		"source_system", "extensions",
 	}
 }

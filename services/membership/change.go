@@ -71,7 +71,7 @@ func (s *server) apply(ctx context.Context, c change) (*membershipv1.Membership,
 
 // applyTo makes a change to a locked row, and to its group's row if that is locked, and queues the writes and events.
 func (s *server) applyTo(ctx context.Context, tx pgx.Tx, b *pgx.Batch, row *membershipRow, group *groupRow, decide func(*membershipRow, *groupRow) (action, error), now time.Time) error {
-	from := row.State
+	from := row.share()
 	does, err := decide(row, group)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *server) applyTo(ctx context.Context, tx pgx.Tx, b *pgx.Batch, row *memb
 		return illegal(row, does)
 	}
 	row.WaitlistPosition = 0
-	seatsChanged := group != nil && group.count(from, row.State)
+	seatsChanged := group != nil && group.count(from, row.share())
 	if row.State == waitlisted {
 		group.LastTicket++
 		row.Ticket, row.WaitlistPosition = group.LastTicket, group.Waiting

@@ -98,7 +98,7 @@ func (s *server) newMembership(g *groupRow, m *memberRow, role membershipv1.Memb
 	if !row.do(first, now) {
 		return nil, illegal(row, first)
 	}
-	return row, row.note(s.keys, override, "")
+	return row, row.note(s.keys, &membershipv1.Membership{OverrideReason: override})
 }
 
 // eligible returns why a member is outside the group's audience or strict age limits, nil if she is inside or an exception

@@ -12,7 +12,7 @@ func (s *server) DeclineMembership(ctx context.Context, req *membershipv1.Declin
 		name: req.GetName(), etag: req.GetEtag(), takesSeats: true,
 		decide: func(r *membershipRow, _ *groupRow) (action, error) {
 			r.DeclineReason = int32(req.GetReason())
-			return decline, r.note(s.keys, "", req.GetNote())
+			return decline, r.note(s.keys, &membershipv1.Membership{ClosingNote: req.GetNote()})
 		},
 	})
 }

@@ -12,7 +12,7 @@ func (s *server) EndMembership(ctx context.Context, req *membershipv1.EndMembers
 		name: req.GetName(), etag: req.GetEtag(), takesSeats: true,
 		decide: func(r *membershipRow, _ *groupRow) (action, error) {
 			r.EndReason = int32(req.GetReason())
-			return end, r.note(s.keys, "", req.GetNote())
+			return end, r.note(s.keys, &membershipv1.Membership{ClosingNote: req.GetNote()})
 		},
 	})
 }

@@ -58,26 +58,37 @@ func (r *membershipRow) do(a action, now time.Time) bool {
 		r.CloseTime = &now
 	}
 	r.State = to
+	if to != offered {
+		r.OfferExpireTime = nil
+	}
+	if to != onLeave {
+		r.SeatFreed = false
+	}
 	r.Revision++
 	r.UpdateTime = now
 	return true
 }
 
-// count takes a membership's change of state over into the numbers of its group, whose row is locked, and tells whether
-// they have changed.
-func (g *groupRow) count(from, to membershipv1.Membership_State) bool {
-	before := [2]int32{g.Taken, g.Waiting}
-	if holdsSeat(from) {
-		g.Taken--
+// share is what a membership counts as among its group's numbers.
+type share struct{ seated, waiting bool }
+
+func (r *membershipRow) share() share {
+	return share{seated: r.holdsSeat(), waiting: r.State == waitlisted}
+}
+
+// count takes a membership's change over into the numbers of its group, whose row is locked, and tells whether they
+// have changed.
+func (g *groupRow) count(from, to share) bool {
+	if from == to {
+		return false
 	}
-	if holdsSeat(to) {
-		g.Taken++
+	for p, n := range map[share]int32{from: -1, to: 1} {
+		if p.seated {
+			g.Taken += n
+		}
+		if p.waiting {
+			g.Waiting += n
+		}
 	}
-	if from == waitlisted {
-		g.Waiting--
-	}
-	if to == waitlisted {
-		g.Waiting++
-	}
-	return before != [2]int32{g.Taken, g.Waiting}
+	return true
 }

@@ -16,6 +16,9 @@ import (
 	"cairn.care/services/chassis/fault"
 )
 
+// offerDuration is how long a seat is held for the next on the waitlist, unless the group says otherwise.
+const offerDuration = 72 * time.Hour
+
 // facts returns what a group says of itself, as a row without the numbers of its seats.
 func facts(g *groupsv1.Group) (*groupRow, error) {
 	revision, err := aip.Revision(g.GetEtag())
@@ -30,6 +33,7 @@ func facts(g *groupsv1.Group) (*groupRow, error) {
 		Group: g.GetName(), Organization: g.GetOrganization(), State: g.GetState(), AcceptsIntake: g.GetAcceptsIntake(),
 		Seats: g.GetCapacity().GetSeats(), Waitlist: g.GetCapacity().GetWaitlist(),
 		GuidelinesVersion: guidelines, Audiences: g.GetAudiences(), AgeLimits: g.GetAgeLimits(),
+		Title: g.GetTitle(), Intake: g.GetIntake(), Joining: g.GetJoining(), Facilitators: g.GetFacilitators(),
 	}, revision)
 }
 
@@ -47,12 +51,23 @@ func factsOf(g *groupsv1.GroupChanged, revision int64) (*groupRow, error) {
 	for i, a := range g.GetAudiences() {
 		audiences[i] = int32(a)
 	}
+	leads, err := leadsOf(g.GetFacilitators())
+	if err != nil {
+		return nil, err
+	}
+	offer := offerDuration
+	if d := g.GetJoining().GetOfferDuration(); d != nil {
+		offer = d.AsDuration()
+	}
 	return &groupRow{
 		GroupID: id, OrgID: org, GroupRevision: revision,
 		Archived: g.GetState() == groupsv1.Group_ARCHIVED, AcceptsIntake: g.GetAcceptsIntake(),
 		Capacity: g.GetSeats(), Waitlist: g.GetWaitlist(), GuidelinesVersion: g.GetGuidelinesVersion(), Audiences: audiences,
 		MinYears: g.GetAgeLimits().GetMinYears(), MaxYears: g.GetAgeLimits().GetMaxYears(),
 		StrictAge: g.GetAgeLimits().GetStrictness() == groupsv1.Group_AgeLimits_STRICT,
+		Title:     g.GetTitle(), Automatic: g.GetJoining().GetApproval() == groupsv1.Group_Joining_AUTOMATIC,
+		Screening: g.GetIntake() == groupsv1.Group_SCREENING, OfferSeconds: int64(offer / time.Second),
+		LeaveFrees: g.GetJoining().GetLeave() == groupsv1.Group_Joining_FREES_SEAT, Leads: leads,
 	}, nil
 }
 
@@ -78,8 +93,10 @@ func applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now time.Time) (*gr
 	g.GroupRevision, g.Archived, g.AcceptsIntake = f.GroupRevision, f.Archived, f.AcceptsIntake
 	g.Capacity, g.Waitlist, g.GuidelinesVersion = f.Capacity, f.Waitlist, f.GuidelinesVersion
 	g.Audiences, g.MinYears, g.MaxYears, g.StrictAge = f.Audiences, f.MinYears, f.MaxYears, f.StrictAge
+	g.Title, g.Automatic, g.Screening, g.OfferSeconds, g.LeaveFrees = f.Title, f.Automatic, f.Screening, f.OfferSeconds, f.LeaveFrees
 
 	b := new(pgx.Batch)
+	saveLeads(b, g, f.Leads)
 	if g.Archived && !before.Archived {
 		err = closeAll(ctx, tx, b, g, now)
 	} else {

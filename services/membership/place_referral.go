@@ -159,7 +159,7 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 	if err != nil {
 		return nil, err
 	}
-	g.count(0, row.State)
+	g.count(share{}, row.share())
 	if row.State == waitlisted {
 		g.LastTicket++
 		row.Ticket, row.WaitlistPosition = g.LastTicket, g.Waiting

@@ -30,7 +30,7 @@ type model struct {
 func (m *model) taken() int {
 	n := 0
 	for _, s := range m.states {
-		if holdsSeat(s) {
+		if (&membershipRow{State: s}).holdsSeat() {
 			n++
 		}
 	}
@@ -272,7 +272,7 @@ func TestManyAtOnceNeverOversell(t *testing.T) {
 	}
 	for _, m := range list.GetMemberships() {
 		switch {
-		case holdsSeat(m.GetState()):
+		case m.GetHoldsSeat():
 			held++
 		case m.GetState() == waitlisted:
 			waiting++

@@ -10,17 +10,18 @@ import (
 func TestStateTable(t *testing.T) {
 	t.Parallel()
 	const no = membershipv1.Membership_State(-1)
-	actions := []action{request, wait, seat, decline, acknowledge, reaffirm, startLeave, endLeave, end}
+	actions := []action{request, screen, wait, offer, seat, decline, acknowledge, reaffirm, ask, startLeave, endLeave, end}
 	table := map[membershipv1.Membership_State][]membershipv1.Membership_State{
-		//          request    wait        seat      decline   acknowledge reaffirm startLeave endLeave end
-		0:          {requested, waitlisted, approved, no, no, no, no, no, no},
-		requested:  {no, waitlisted, approved, declined, no, no, no, no, ended},
-		waitlisted: {no, no, approved, declined, no, no, no, no, ended},
-		approved:   {no, no, no, no, active, no, no, no, ended},
-		active:     {no, no, no, no, no, active, onLeave, no, ended},
-		onLeave:    {no, no, no, no, no, onLeave, no, active, ended},
-		ended:      {no, no, no, no, no, no, no, no, no},
-		declined:   {no, no, no, no, no, no, no, no, no},
+		//          request    screen      wait        offer    seat      decline   acknowledge reaffirm ask  startLeave endLeave end
+		0:          {requested, no, waitlisted, no, approved, no, no, no, no, no, no, no},
+		requested:  {no, requested, waitlisted, no, approved, declined, no, no, no, no, no, ended},
+		waitlisted: {no, waitlisted, no, offered, no, declined, no, no, no, no, no, ended},
+		offered:    {no, offered, waitlisted, no, approved, declined, no, no, no, no, active, ended},
+		approved:   {no, approved, no, no, no, no, active, no, no, no, no, ended},
+		active:     {no, no, no, no, no, no, no, active, active, onLeave, no, ended},
+		onLeave:    {no, no, waitlisted, no, no, no, no, onLeave, onLeave, no, active, ended},
+		ended:      {no, no, no, no, no, no, no, no, no, no, no, no},
+		declined:   {no, no, no, no, no, no, no, no, no, no, no, no},
 	}
 	if got, want := len(table), len(membershipv1.Membership_State_name); got != want {
 		t.Fatalf("the table has %d states, the contract %d", got, want)
@@ -44,11 +45,14 @@ func TestStateTable(t *testing.T) {
 func TestSeatsAndOpenness(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[membershipv1.Membership_State][2]bool{ // holds a seat, is open
-		0: {false, false}, requested: {false, true}, waitlisted: {false, true}, approved: {true, true},
+		0: {false, false}, requested: {false, true}, waitlisted: {false, true}, offered: {true, true}, approved: {true, true},
 		active: {true, true}, onLeave: {true, true}, ended: {false, false}, declined: {false, false},
 	} {
-		if got := [2]bool{holdsSeat(s), isOpen(s)}; got != want {
+		if got := [2]bool{(&membershipRow{State: s}).holdsSeat(), isOpen(s)}; got != want {
 			t.Errorf("%v: holds a seat, is open = %v, want %v", s, got, want)
 		}
+	}
+	if (&membershipRow{State: onLeave, SeatFreed: true}).holdsSeat() {
+		t.Error("a leave that freed the seat holds it")
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -35,16 +36,26 @@ type membershipRow struct {
 	CloseTime         *time.Time
 	CreateTime        time.Time
 	UpdateTime        time.Time
+	OfferExpireTime   *time.Time
+	OffersUnanswered  int32
+	SeatFreed         bool // by the leave that she is on
+	Exception         bool
+	ScreeningOutcome  int32
+	ScreeningTime     *time.Time
+	GuidelinesAsked   int32 // the last version that she was asked to acknowledge
 
 	Alias            string // of the member
 	DataKey          []byte // of the member
-	WaitlistPosition int32  // from 1; 0 unless waitlisted
+	MemberRole       int32
+	BirthYear        int32 // of the member
+	WaitlistPosition int32 // from 1; 0 unless waitlisted
 }
 
 const (
 	membershipColumns = `x.id, x.org_id, x.group_id, x.member_id, x.referral_id, x.revision, x.state, x.role, x.ticket,
 		x.guidelines_version, x.end_reason, x.decline_reason, x.notes, x.approve_time, x.activate_time, x.close_time,
-		x.create_time, x.update_time, m.alias, m.data_key,
+		x.create_time, x.update_time, x.offer_expire_time, x.offers_unanswered, x.seat_freed, x.exception, x.screening_outcome,
+		x.screening_time, x.guidelines_asked, m.alias, m.data_key, m.role AS member_role, m.birth_year,
 		CASE WHEN x.state = 2 THEN (
 			SELECT count(*) FROM memberships w WHERE w.group_id = x.group_id AND w.state = 2 AND w.ticket <= x.ticket
 		) ELSE 0 END::integer AS waitlist_position`
@@ -78,6 +89,15 @@ func (r *membershipRow) toProto() *membershipv1.Membership {
 		CreateTime:        timestamppb.New(r.CreateTime),
 		UpdateTime:        timestamppb.New(r.UpdateTime),
 		Etag:              aip.ETag(r.Revision),
+		OfferExpireTime:   timestamp(r.OfferExpireTime),
+		OffersUnanswered:  r.OffersUnanswered,
+		ScreeningOutcome:  membershipv1.Membership_ScreeningOutcome(r.ScreeningOutcome),
+		ScreeningTime:     timestamp(r.ScreeningTime),
+		HoldsSeat:         r.holdsSeat(),
+		Exception:         r.Exception,
+	}
+	if (r.State == active || r.State == onLeave) && r.GuidelinesAsked > r.GuidelinesVersion {
+		m.GuidelinesAsked = r.GuidelinesAsked
 	}
 	return m
 }
@@ -89,7 +109,7 @@ func (r *membershipRow) toFullProto(ks *crypt.Keyset) (*membershipv1.Membership,
 	if err != nil {
 		return nil, err
 	}
-	m.OverrideReason, m.ClosingNote = notes.GetOverrideReason(), notes.GetClosingNote()
+	m.OverrideReason, m.ClosingNote, m.ScreeningNote = notes.GetOverrideReason(), notes.GetClosingNote(), notes.GetScreeningNote()
 	return m, nil
 }
 
@@ -113,21 +133,16 @@ func (r *membershipRow) openNotes(ks *crypt.Keyset) (*membershipv1.Membership, e
 	return notes, crypt.OpenProto(key, r.name(), notesField, r.Notes, notes)
 }
 
-// note adds to the membership's notes; empty arguments leave what is there.
-func (r *membershipRow) note(ks *crypt.Keyset, override, closing string) error {
-	if override == "" && closing == "" {
+// note adds to the membership's notes, which are those fields of a Membership that are personal; empty ones leave what is there.
+func (r *membershipRow) note(ks *crypt.Keyset, add *membershipv1.Membership) error {
+	if proto.Size(add) == 0 {
 		return nil
 	}
 	notes, err := r.openNotes(ks)
 	if err != nil {
 		return err
 	}
-	if override != "" {
-		notes.OverrideReason = override
-	}
-	if closing != "" {
-		notes.ClosingNote = closing
-	}
+	proto.Merge(notes, add)
 	key, err := ks.OpenDataKey(r.DataKey)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.name(), err)
@@ -148,22 +163,29 @@ func (r *membershipRow) args() pgx.NamedArgs {
 		"id": r.ID, "org": r.OrgID, "group": r.GroupID, "member": r.MemberID, "referral": r.ReferralID, "revision": r.Revision,
 		"state": int32(r.State), "role": r.Role, "ticket": r.Ticket, "guidelines": r.GuidelinesVersion, "end_reason": r.EndReason,
 		"decline_reason": r.DeclineReason, "notes": r.Notes, "approve_time": r.ApproveTime, "activate_time": r.ActivateTime,
-		"close_time": r.CloseTime, "create_time": r.CreateTime, "update_time": r.UpdateTime,
+		"close_time": r.CloseTime, "create_time": r.CreateTime, "update_time": r.UpdateTime, "offer_expire_time": r.OfferExpireTime,
+		"offers_unanswered": r.OffersUnanswered, "seat_freed": r.SeatFreed, "exception": r.Exception,
+		"screening_outcome": r.ScreeningOutcome, "screening_time": r.ScreeningTime, "guidelines_asked": r.GuidelinesAsked,
 	}
 }
 
 func insertMembership(b *pgx.Batch, r *membershipRow) {
 	b.Queue(`INSERT INTO memberships (id, org_id, group_id, member_id, referral_id, revision, state, role, ticket,
-			guidelines_version, end_reason, decline_reason, notes, approve_time, activate_time, close_time, create_time, update_time)
+			guidelines_version, end_reason, decline_reason, notes, approve_time, activate_time, close_time, create_time, update_time,
+			exception, guidelines_asked)
 		VALUES (@id, @org, @group, @member, @referral, @revision, @state, @role, @ticket,
-			@guidelines, @end_reason, @decline_reason, @notes, @approve_time, @activate_time, @close_time, @create_time, @update_time)`, r.args())
+			@guidelines, @end_reason, @decline_reason, @notes, @approve_time, @activate_time, @close_time, @create_time, @update_time,
+			@exception, @guidelines_asked)`, r.args())
 }
 
 // updateMembership writes a row that the transaction has locked.
 func updateMembership(b *pgx.Batch, r *membershipRow) {
 	b.Queue(`UPDATE memberships SET revision = @revision, state = @state, ticket = @ticket, guidelines_version = @guidelines,
 			end_reason = @end_reason, decline_reason = @decline_reason, notes = @notes, approve_time = @approve_time,
-			activate_time = @activate_time, close_time = @close_time, update_time = @update_time
+			activate_time = @activate_time, close_time = @close_time, update_time = @update_time,
+			offer_expire_time = @offer_expire_time, offers_unanswered = @offers_unanswered, seat_freed = @seat_freed,
+			exception = @exception, screening_outcome = @screening_outcome, screening_time = @screening_time,
+			guidelines_asked = @guidelines_asked
 		WHERE id = @id`, r.args())
 }
 

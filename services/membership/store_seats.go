@@ -36,10 +36,19 @@ type groupRow struct {
 	Waiting           int32
 	LastTicket        int64
 	Revision          int64
+	Title             string
+	Automatic         bool  // lets in who is eligible
+	Screening         bool  // asks for a talk before
+	OfferSeconds      int64 // how long a free seat is held for the next
+	LeaveFrees        bool  // a leave frees the seat
+	GuidelinesTold    int32 // the version that members have been asked to acknowledge
+
+	Leads []lead `db:"-"` // of facts only
 }
 
 const selectGroup = `SELECT group_id, org_id, group_revision, archived, accepts_intake, capacity, waitlist, guidelines_version,
-	audiences, min_years, max_years, strict_age, taken, waiting, last_ticket, revision FROM group_seats`
+	audiences, min_years, max_years, strict_age, taken, waiting, last_ticket, revision, title, automatic, screening,
+	offer_seconds, leave_frees, guidelines_told FROM group_seats`
 
 func (g *groupRow) name() string { return aip.Name("groups", g.GroupID) }
 
@@ -115,12 +124,14 @@ func updateGroup(b *pgx.Batch, g *groupRow) {
 	b.Queue(`UPDATE group_seats SET group_revision = @group_revision, archived = @archived, accepts_intake = @accepts,
 			capacity = @capacity, waitlist = @waitlist, guidelines_version = @guidelines, audiences = @audiences,
 			min_years = @min_years, max_years = @max_years, strict_age = @strict_age, taken = @taken, waiting = @waiting,
-			last_ticket = @last_ticket, revision = @revision
+			last_ticket = @last_ticket, revision = @revision, title = @title, automatic = @automatic, screening = @screening,
+			offer_seconds = @offer_seconds, leave_frees = @leave_frees, guidelines_told = @guidelines_told
 		WHERE group_id = @id`, pgx.NamedArgs{
 		"id": g.GroupID, "group_revision": g.GroupRevision, "archived": g.Archived, "accepts": g.AcceptsIntake,
 		"capacity": g.Capacity, "waitlist": g.Waitlist, "guidelines": g.GuidelinesVersion, "audiences": g.Audiences,
 		"min_years": g.MinYears, "max_years": g.MaxYears, "strict_age": g.StrictAge, "taken": g.Taken, "waiting": g.Waiting,
-		"last_ticket": g.LastTicket, "revision": g.Revision,
+		"last_ticket": g.LastTicket, "revision": g.Revision, "title": g.Title, "automatic": g.Automatic, "screening": g.Screening,
+		"offer_seconds": g.OfferSeconds, "leave_frees": g.LeaveFrees, "guidelines_told": g.GuidelinesTold,
 	})
 }
 

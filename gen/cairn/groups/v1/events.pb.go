@@ -66,7 +66,9 @@ type GroupChanged struct {
 	// Why it is paused, if it is.
 	PauseReason Group_PauseReason `protobuf:"varint,19,opt,name=pause_reason,json=pauseReason,proto3,enum=cairn.groups.v1.Group_PauseReason" json:"pause_reason,omitempty"`
 	// When it meets by its listing; scheduling plans these.
-	RegularTimes  []*Group_RegularTime `protobuf:"bytes,20,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
+	RegularTimes []*Group_RegularTime `protobuf:"bytes,20,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
+	// How people get in, and what becomes of their seats.
+	Joining       *Group_Joining `protobuf:"bytes,21,opt,name=joining,proto3" json:"joining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +239,13 @@ func (x *GroupChanged) GetPauseReason() Group_PauseReason {
 func (x *GroupChanged) GetRegularTimes() []*Group_RegularTime {
 	if x != nil {
 		return x.RegularTimes
+	}
+	return nil
+}
+
+func (x *GroupChanged) GetJoining() *Group_Joining {
+	if x != nil {
+		return x.Joining
 	}
 	return nil
 }
@@ -586,7 +595,7 @@ var File_cairn_groups_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xd2\a\n" +
+	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x8c\b\n" +
 	"\fGroupChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12\x14\n" +
@@ -610,7 +619,8 @@ const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\vchange_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTime\x12E\n" +
 	"\fpause_reason\x18\x13 \x01(\x0e2\".cairn.groups.v1.Group.PauseReasonR\vpauseReason\x12G\n" +
-	"\rregular_times\x18\x14 \x03(\v2\".cairn.groups.v1.Group.RegularTimeR\fregularTimes\"\xda\x01\n" +
+	"\rregular_times\x18\x14 \x03(\v2\".cairn.groups.v1.Group.RegularTimeR\fregularTimes\x128\n" +
+	"\ajoining\x18\x15 \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\"\xda\x01\n" +
 	"\x12FacilitatorChanged\x12 \n" +
 	"\vfacilitator\x18\x01 \x01(\tR\vfacilitator\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
@@ -672,9 +682,10 @@ var file_cairn_groups_v1_events_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 	(Group_PauseReason)(0),        // 14: cairn.groups.v1.Group.PauseReason
 	(*Group_RegularTime)(nil),     // 15: cairn.groups.v1.Group.RegularTime
-	(*date.Date)(nil),             // 16: google.type.Date
-	(Resource_Kind)(0),            // 17: cairn.groups.v1.Resource.Kind
-	(Resource_State)(0),           // 18: cairn.groups.v1.Resource.State
+	(*Group_Joining)(nil),         // 16: cairn.groups.v1.Group.Joining
+	(*date.Date)(nil),             // 17: google.type.Date
+	(Resource_Kind)(0),            // 18: cairn.groups.v1.Resource.Kind
+	(Resource_State)(0),           // 19: cairn.groups.v1.Resource.State
 }
 var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	5,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
@@ -688,20 +699,21 @@ var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	13, // 8: cairn.groups.v1.GroupChanged.change_time:type_name -> google.protobuf.Timestamp
 	14, // 9: cairn.groups.v1.GroupChanged.pause_reason:type_name -> cairn.groups.v1.Group.PauseReason
 	15, // 10: cairn.groups.v1.GroupChanged.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
-	16, // 11: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
-	13, // 12: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
-	16, // 13: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
-	13, // 14: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
-	17, // 15: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
-	18, // 16: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
-	16, // 17: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
-	13, // 18: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
-	13, // 19: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	16, // 11: cairn.groups.v1.GroupChanged.joining:type_name -> cairn.groups.v1.Group.Joining
+	17, // 12: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
+	13, // 13: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
+	17, // 14: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
+	13, // 15: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
+	18, // 16: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
+	19, // 17: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
+	17, // 18: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
+	13, // 19: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
+	13, // 20: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_events_proto_init() }

@@ -1264,6 +1264,113 @@ func (Group_Structure_Type) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 3, 0}
 }
 
+// Who lets people in.
+type Group_Joining_Approval int32
+
+const (
+	// Not said; read as by a person.
+	Group_Joining_APPROVAL_UNSPECIFIED Group_Joining_Approval = 0
+	// A facilitator or coordinator decides on each request.
+	Group_Joining_BY_PERSON Group_Joining_Approval = 1
+	// Who is inside the audience and the age limits is let in at once, after the intake talk if the group asks for one. Others
+	// wait for a person's decision.
+	Group_Joining_AUTOMATIC Group_Joining_Approval = 2
+)
+
+// Enum value maps for Group_Joining_Approval.
+var (
+	Group_Joining_Approval_name = map[int32]string{
+		0: "APPROVAL_UNSPECIFIED",
+		1: "BY_PERSON",
+		2: "AUTOMATIC",
+	}
+	Group_Joining_Approval_value = map[string]int32{
+		"APPROVAL_UNSPECIFIED": 0,
+		"BY_PERSON":            1,
+		"AUTOMATIC":            2,
+	}
+)
+
+func (x Group_Joining_Approval) Enum() *Group_Joining_Approval {
+	p := new(Group_Joining_Approval)
+	*p = x
+	return p
+}
+
+func (x Group_Joining_Approval) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Group_Joining_Approval) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_groups_v1_group_proto_enumTypes[18].Descriptor()
+}
+
+func (Group_Joining_Approval) Type() protoreflect.EnumType {
+	return &file_cairn_groups_v1_group_proto_enumTypes[18]
+}
+
+func (x Group_Joining_Approval) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Group_Joining_Approval.Descriptor instead.
+func (Group_Joining_Approval) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 0}
+}
+
+// What a leave of absence does to the seat.
+type Group_Joining_Leave int32
+
+const (
+	// Not said; read as keeping it.
+	Group_Joining_LEAVE_UNSPECIFIED Group_Joining_Leave = 0
+	// The seat is kept.
+	Group_Joining_KEEPS_SEAT Group_Joining_Leave = 1
+	// The seat is free for others. Who comes back takes a free seat, or waits at the front of the line for one.
+	Group_Joining_FREES_SEAT Group_Joining_Leave = 2
+)
+
+// Enum value maps for Group_Joining_Leave.
+var (
+	Group_Joining_Leave_name = map[int32]string{
+		0: "LEAVE_UNSPECIFIED",
+		1: "KEEPS_SEAT",
+		2: "FREES_SEAT",
+	}
+	Group_Joining_Leave_value = map[string]int32{
+		"LEAVE_UNSPECIFIED": 0,
+		"KEEPS_SEAT":        1,
+		"FREES_SEAT":        2,
+	}
+)
+
+func (x Group_Joining_Leave) Enum() *Group_Joining_Leave {
+	p := new(Group_Joining_Leave)
+	*p = x
+	return p
+}
+
+func (x Group_Joining_Leave) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Group_Joining_Leave) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_groups_v1_group_proto_enumTypes[19].Descriptor()
+}
+
+func (Group_Joining_Leave) Type() protoreflect.EnumType {
+	return &file_cairn_groups_v1_group_proto_enumTypes[19]
+}
+
+func (x Group_Joining_Leave) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Group_Joining_Leave.Descriptor instead.
+func (Group_Joining_Leave) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 1}
+}
+
 // How it is paid.
 type Group_Cost_Type int32
 
@@ -1305,11 +1412,11 @@ func (x Group_Cost_Type) String() string {
 }
 
 func (Group_Cost_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[18].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[20].Descriptor()
 }
 
 func (Group_Cost_Type) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[18]
+	return &file_cairn_groups_v1_group_proto_enumTypes[20]
 }
 
 func (x Group_Cost_Type) Number() protoreflect.EnumNumber {
@@ -1318,7 +1425,7 @@ func (x Group_Cost_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_Cost_Type.Descriptor instead.
 func (Group_Cost_Type) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 0}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6, 0}
 }
 
 // The part.
@@ -1362,11 +1469,11 @@ func (x Group_FacilitatorRole_Role) String() string {
 }
 
 func (Group_FacilitatorRole_Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[19].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[21].Descriptor()
 }
 
 func (Group_FacilitatorRole_Role) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[19]
+	return &file_cairn_groups_v1_group_proto_enumTypes[21]
 }
 
 func (x Group_FacilitatorRole_Role) Number() protoreflect.EnumNumber {
@@ -1375,7 +1482,7 @@ func (x Group_FacilitatorRole_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_FacilitatorRole_Role.Descriptor instead.
 func (Group_FacilitatorRole_Role) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7, 0}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8, 0}
 }
 
 // A group that helps people living with or after cancer, as its owner publishes it.
@@ -1467,7 +1574,9 @@ type Group struct {
 	// When the group meets by its listing.
 	RegularTimes []*Group_RegularTime `protobuf:"bytes,41,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
 	// The group that this one was merged into as its duplicate, "groups/{uuid}"; empty when it was not. The public sees only that one.
-	MergedInto    string `protobuf:"bytes,42,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
+	MergedInto string `protobuf:"bytes,42,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
+	// How people get in, and what becomes of their seats.
+	Joining       *Group_Joining `protobuf:"bytes,43,opt,name=joining,proto3" json:"joining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1794,6 +1903,13 @@ func (x *Group) GetMergedInto() string {
 		return x.MergedInto
 	}
 	return ""
+}
+
+func (x *Group) GetJoining() *Group_Joining {
+	if x != nil {
+		return x.Joining
+	}
+	return nil
 }
 
 // A place where the group meets.
@@ -2161,6 +2277,70 @@ func (x *Group_Capacity) GetSizeClass() Group_SizeClass {
 	return Group_SIZE_CLASS_UNSPECIFIED
 }
 
+// How people get in, and what becomes of their seats.
+type Group_Joining struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who lets people in.
+	Approval Group_Joining_Approval `protobuf:"varint,1,opt,name=approval,proto3,enum=cairn.groups.v1.Group_Joining_Approval" json:"approval,omitempty"`
+	// How long a seat that becomes free is held for the next on the waitlist, from one hour to 30 days; absent means 72 hours.
+	OfferDuration *durationpb.Duration `protobuf:"bytes,2,opt,name=offer_duration,json=offerDuration,proto3" json:"offer_duration,omitempty"`
+	// What a leave of absence does to the seat.
+	Leave         Group_Joining_Leave `protobuf:"varint,3,opt,name=leave,proto3,enum=cairn.groups.v1.Group_Joining_Leave" json:"leave,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group_Joining) Reset() {
+	*x = Group_Joining{}
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group_Joining) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group_Joining) ProtoMessage() {}
+
+func (x *Group_Joining) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group_Joining.ProtoReflect.Descriptor instead.
+func (*Group_Joining) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5}
+}
+
+func (x *Group_Joining) GetApproval() Group_Joining_Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return Group_Joining_APPROVAL_UNSPECIFIED
+}
+
+func (x *Group_Joining) GetOfferDuration() *durationpb.Duration {
+	if x != nil {
+		return x.OfferDuration
+	}
+	return nil
+}
+
+func (x *Group_Joining) GetLeave() Group_Joining_Leave {
+	if x != nil {
+		return x.Leave
+	}
+	return Group_Joining_LEAVE_UNSPECIFIED
+}
+
 // What taking part costs.
 type Group_Cost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2180,7 +2360,7 @@ type Group_Cost struct {
 
 func (x *Group_Cost) Reset() {
 	*x = Group_Cost{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2372,7 @@ func (x *Group_Cost) String() string {
 func (*Group_Cost) ProtoMessage() {}
 
 func (x *Group_Cost) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2385,7 @@ func (x *Group_Cost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Cost.ProtoReflect.Descriptor instead.
 func (*Group_Cost) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6}
 }
 
 func (x *Group_Cost) GetType() Group_Cost_Type {
@@ -2258,7 +2438,7 @@ type Group_Guidelines struct {
 
 func (x *Group_Guidelines) Reset() {
 	*x = Group_Guidelines{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2450,7 @@ func (x *Group_Guidelines) String() string {
 func (*Group_Guidelines) ProtoMessage() {}
 
 func (x *Group_Guidelines) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2463,7 @@ func (x *Group_Guidelines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Guidelines.ProtoReflect.Descriptor instead.
 func (*Group_Guidelines) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7}
 }
 
 func (x *Group_Guidelines) GetVersion() int32 {
@@ -2320,7 +2500,7 @@ type Group_FacilitatorRole struct {
 
 func (x *Group_FacilitatorRole) Reset() {
 	*x = Group_FacilitatorRole{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2512,7 @@ func (x *Group_FacilitatorRole) String() string {
 func (*Group_FacilitatorRole) ProtoMessage() {}
 
 func (x *Group_FacilitatorRole) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2525,7 @@ func (x *Group_FacilitatorRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_FacilitatorRole.ProtoReflect.Descriptor instead.
 func (*Group_FacilitatorRole) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8}
 }
 
 func (x *Group_FacilitatorRole) GetFacilitator() string {
@@ -2377,7 +2557,7 @@ type Group_Contact struct {
 
 func (x *Group_Contact) Reset() {
 	*x = Group_Contact{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2569,7 @@ func (x *Group_Contact) String() string {
 func (*Group_Contact) ProtoMessage() {}
 
 func (x *Group_Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2582,7 @@ func (x *Group_Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Contact.ProtoReflect.Descriptor instead.
 func (*Group_Contact) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
 }
 
 func (x *Group_Contact) GetUri() string {
@@ -2445,7 +2625,7 @@ type Group_RegularTime struct {
 
 func (x *Group_RegularTime) Reset() {
 	*x = Group_RegularTime{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +2637,7 @@ func (x *Group_RegularTime) String() string {
 func (*Group_RegularTime) ProtoMessage() {}
 
 func (x *Group_RegularTime) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +2650,7 @@ func (x *Group_RegularTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_RegularTime.ProtoReflect.Descriptor instead.
 func (*Group_RegularTime) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 10}
 }
 
 func (x *Group_RegularTime) GetRrule() string {
@@ -2527,7 +2707,7 @@ type Group_Availability struct {
 
 func (x *Group_Availability) Reset() {
 	*x = Group_Availability{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2719,7 @@ func (x *Group_Availability) String() string {
 func (*Group_Availability) ProtoMessage() {}
 
 func (x *Group_Availability) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2732,7 @@ func (x *Group_Availability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Availability.ProtoReflect.Descriptor instead.
 func (*Group_Availability) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 10}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 11}
 }
 
 func (x *Group_Availability) GetOpenSeats() int32 {
@@ -2594,7 +2774,7 @@ var File_cairn_groups_v1_group_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xa0=\n" +
+	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd5@\n" +
 	"\x05Group\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2654,7 +2834,8 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\rregular_times\x18) \x03(\v2\".cairn.groups.v1.Group.RegularTimeB\b\xbaH\x05\x92\x01\x02\x10(R\fregularTimes\x129\n" +
 	"\vmerged_into\x18* \x01(\tB\x18\xe0A\x03\xfaA\x12\n" +
 	"\x10cairn.care/GroupR\n" +
-	"mergedInto\x1a\xfc\x03\n" +
+	"mergedInto\x128\n" +
+	"\ajoining\x18+ \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\x1a\xfc\x03\n" +
 	"\x05Venue\x12?\n" +
 	"\x04kind\x18\x01 \x01(\x0e2!.cairn.groups.v1.Group.Venue.KindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1e\n" +
 	"\x05label\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05label\x126\n" +
@@ -2709,7 +2890,21 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\x05seats\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\x05seats\x12\x1a\n" +
 	"\bwaitlist\x18\x02 \x01(\bR\bwaitlist\x12D\n" +
 	"\n" +
-	"size_class\x18\x03 \x01(\x0e2 .cairn.groups.v1.Group.SizeClassB\x03\xe0A\x03R\tsizeClass\x1a\xb1\x02\n" +
+	"size_class\x18\x03 \x01(\x0e2 .cairn.groups.v1.Group.SizeClassB\x03\xe0A\x03R\tsizeClass\x1a\xf8\x02\n" +
+	"\aJoining\x12M\n" +
+	"\bapproval\x18\x01 \x01(\x0e2'.cairn.groups.v1.Group.Joining.ApprovalB\b\xbaH\x05\x82\x01\x02\x10\x01R\bapproval\x12T\n" +
+	"\x0eoffer_duration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x05\b\x80\x9a\x9e\x012\x03\b\x90\x1cR\rofferDuration\x12D\n" +
+	"\x05leave\x18\x03 \x01(\x0e2$.cairn.groups.v1.Group.Joining.LeaveB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05leave\"B\n" +
+	"\bApproval\x12\x18\n" +
+	"\x14APPROVAL_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tBY_PERSON\x10\x01\x12\r\n" +
+	"\tAUTOMATIC\x10\x02\">\n" +
+	"\x05Leave\x12\x15\n" +
+	"\x11LEAVE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KEEPS_SEAT\x10\x01\x12\x0e\n" +
+	"\n" +
+	"FREES_SEAT\x10\x02\x1a\xb1\x02\n" +
 	"\x04Cost\x12>\n" +
 	"\x04type\x18\x01 \x01(\x0e2 .cairn.groups.v1.Group.Cost.TypeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04type\x12*\n" +
 	"\x06amount\x18\x02 \x01(\v2\x12.google.type.MoneyR\x06amount\x12#\n" +
@@ -2912,8 +3107,8 @@ func file_cairn_groups_v1_group_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_group_proto_rawDescData
 }
 
-var file_cairn_groups_v1_group_proto_enumTypes = make([]protoimpl.EnumInfo, 20)
-var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_cairn_groups_v1_group_proto_enumTypes = make([]protoimpl.EnumInfo, 22)
+var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(Group_Kind)(0),                 // 0: cairn.groups.v1.Group.Kind
 	(Group_Facilitation)(0),         // 1: cairn.groups.v1.Group.Facilitation
@@ -2933,27 +3128,30 @@ var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(Group_Venue_Precision)(0),      // 15: cairn.groups.v1.Group.Venue.Precision
 	(Group_AgeLimits_Strictness)(0), // 16: cairn.groups.v1.Group.AgeLimits.Strictness
 	(Group_Structure_Type)(0),       // 17: cairn.groups.v1.Group.Structure.Type
-	(Group_Cost_Type)(0),            // 18: cairn.groups.v1.Group.Cost.Type
-	(Group_FacilitatorRole_Role)(0), // 19: cairn.groups.v1.Group.FacilitatorRole.Role
-	(*Group)(nil),                   // 20: cairn.groups.v1.Group
-	(*Group_Venue)(nil),             // 21: cairn.groups.v1.Group.Venue
-	(*Group_Online)(nil),            // 22: cairn.groups.v1.Group.Online
-	(*Group_AgeLimits)(nil),         // 23: cairn.groups.v1.Group.AgeLimits
-	(*Group_Structure)(nil),         // 24: cairn.groups.v1.Group.Structure
-	(*Group_Capacity)(nil),          // 25: cairn.groups.v1.Group.Capacity
-	(*Group_Cost)(nil),              // 26: cairn.groups.v1.Group.Cost
-	(*Group_Guidelines)(nil),        // 27: cairn.groups.v1.Group.Guidelines
-	(*Group_FacilitatorRole)(nil),   // 28: cairn.groups.v1.Group.FacilitatorRole
-	(*Group_Contact)(nil),           // 29: cairn.groups.v1.Group.Contact
-	(*Group_RegularTime)(nil),       // 30: cairn.groups.v1.Group.RegularTime
-	(*Group_Availability)(nil),      // 31: cairn.groups.v1.Group.Availability
-	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
-	(*v1.PostalAddress)(nil),        // 34: cairn.type.v1.PostalAddress
-	(*latlng.LatLng)(nil),           // 35: google.type.LatLng
-	(*date.Date)(nil),               // 36: google.type.Date
-	(*money.Money)(nil),             // 37: google.type.Money
-	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
+	(Group_Joining_Approval)(0),     // 18: cairn.groups.v1.Group.Joining.Approval
+	(Group_Joining_Leave)(0),        // 19: cairn.groups.v1.Group.Joining.Leave
+	(Group_Cost_Type)(0),            // 20: cairn.groups.v1.Group.Cost.Type
+	(Group_FacilitatorRole_Role)(0), // 21: cairn.groups.v1.Group.FacilitatorRole.Role
+	(*Group)(nil),                   // 22: cairn.groups.v1.Group
+	(*Group_Venue)(nil),             // 23: cairn.groups.v1.Group.Venue
+	(*Group_Online)(nil),            // 24: cairn.groups.v1.Group.Online
+	(*Group_AgeLimits)(nil),         // 25: cairn.groups.v1.Group.AgeLimits
+	(*Group_Structure)(nil),         // 26: cairn.groups.v1.Group.Structure
+	(*Group_Capacity)(nil),          // 27: cairn.groups.v1.Group.Capacity
+	(*Group_Joining)(nil),           // 28: cairn.groups.v1.Group.Joining
+	(*Group_Cost)(nil),              // 29: cairn.groups.v1.Group.Cost
+	(*Group_Guidelines)(nil),        // 30: cairn.groups.v1.Group.Guidelines
+	(*Group_FacilitatorRole)(nil),   // 31: cairn.groups.v1.Group.FacilitatorRole
+	(*Group_Contact)(nil),           // 32: cairn.groups.v1.Group.Contact
+	(*Group_RegularTime)(nil),       // 33: cairn.groups.v1.Group.RegularTime
+	(*Group_Availability)(nil),      // 34: cairn.groups.v1.Group.Availability
+	(*structpb.Struct)(nil),         // 35: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
+	(*v1.PostalAddress)(nil),        // 37: cairn.type.v1.PostalAddress
+	(*latlng.LatLng)(nil),           // 38: google.type.LatLng
+	(*date.Date)(nil),               // 39: google.type.Date
+	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
+	(*money.Money)(nil),             // 41: google.type.Money
 }
 var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	3,  // 0: cairn.groups.v1.Group.state:type_name -> cairn.groups.v1.Group.State
@@ -2961,49 +3159,53 @@ var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	0,  // 2: cairn.groups.v1.Group.kind:type_name -> cairn.groups.v1.Group.Kind
 	1,  // 3: cairn.groups.v1.Group.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
 	2,  // 4: cairn.groups.v1.Group.format:type_name -> cairn.groups.v1.Group.Format
-	21, // 5: cairn.groups.v1.Group.venue:type_name -> cairn.groups.v1.Group.Venue
-	22, // 6: cairn.groups.v1.Group.online:type_name -> cairn.groups.v1.Group.Online
+	23, // 5: cairn.groups.v1.Group.venue:type_name -> cairn.groups.v1.Group.Venue
+	24, // 6: cairn.groups.v1.Group.online:type_name -> cairn.groups.v1.Group.Online
 	9,  // 7: cairn.groups.v1.Group.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
 	5,  // 8: cairn.groups.v1.Group.phases:type_name -> cairn.groups.v1.Group.Phase
 	6,  // 9: cairn.groups.v1.Group.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
 	7,  // 10: cairn.groups.v1.Group.audiences:type_name -> cairn.groups.v1.Group.Audience
 	8,  // 11: cairn.groups.v1.Group.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	23, // 12: cairn.groups.v1.Group.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
+	25, // 12: cairn.groups.v1.Group.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
 	12, // 13: cairn.groups.v1.Group.intake:type_name -> cairn.groups.v1.Group.Intake
-	24, // 14: cairn.groups.v1.Group.structure:type_name -> cairn.groups.v1.Group.Structure
+	26, // 14: cairn.groups.v1.Group.structure:type_name -> cairn.groups.v1.Group.Structure
 	10, // 15: cairn.groups.v1.Group.activities:type_name -> cairn.groups.v1.Group.Activity
-	25, // 16: cairn.groups.v1.Group.capacity:type_name -> cairn.groups.v1.Group.Capacity
-	26, // 17: cairn.groups.v1.Group.cost:type_name -> cairn.groups.v1.Group.Cost
+	27, // 16: cairn.groups.v1.Group.capacity:type_name -> cairn.groups.v1.Group.Capacity
+	29, // 17: cairn.groups.v1.Group.cost:type_name -> cairn.groups.v1.Group.Cost
 	11, // 18: cairn.groups.v1.Group.confidentiality:type_name -> cairn.groups.v1.Group.Confidentiality
-	27, // 19: cairn.groups.v1.Group.guidelines:type_name -> cairn.groups.v1.Group.Guidelines
-	28, // 20: cairn.groups.v1.Group.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
-	29, // 21: cairn.groups.v1.Group.contact:type_name -> cairn.groups.v1.Group.Contact
-	31, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
-	32, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
-	33, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
-	33, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
-	33, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
-	30, // 27: cairn.groups.v1.Group.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
-	14, // 28: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
-	34, // 29: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
-	35, // 30: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
-	15, // 31: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
-	16, // 32: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
-	17, // 33: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
-	36, // 34: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
-	13, // 35: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
-	18, // 36: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
-	37, // 37: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
-	19, // 38: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
-	38, // 39: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
-	36, // 40: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
-	33, // 41: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
-	30, // 42: cairn.groups.v1.Group.Availability.planned_times:type_name -> cairn.groups.v1.Group.RegularTime
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	30, // 19: cairn.groups.v1.Group.guidelines:type_name -> cairn.groups.v1.Group.Guidelines
+	31, // 20: cairn.groups.v1.Group.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
+	32, // 21: cairn.groups.v1.Group.contact:type_name -> cairn.groups.v1.Group.Contact
+	34, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
+	35, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
+	36, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
+	36, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
+	36, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
+	33, // 27: cairn.groups.v1.Group.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
+	28, // 28: cairn.groups.v1.Group.joining:type_name -> cairn.groups.v1.Group.Joining
+	14, // 29: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
+	37, // 30: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
+	38, // 31: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
+	15, // 32: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
+	16, // 33: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
+	17, // 34: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
+	39, // 35: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
+	13, // 36: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
+	18, // 37: cairn.groups.v1.Group.Joining.approval:type_name -> cairn.groups.v1.Group.Joining.Approval
+	40, // 38: cairn.groups.v1.Group.Joining.offer_duration:type_name -> google.protobuf.Duration
+	19, // 39: cairn.groups.v1.Group.Joining.leave:type_name -> cairn.groups.v1.Group.Joining.Leave
+	20, // 40: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
+	41, // 41: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
+	21, // 42: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
+	40, // 43: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
+	39, // 44: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
+	36, // 45: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
+	33, // 46: cairn.groups.v1.Group.Availability.planned_times:type_name -> cairn.groups.v1.Group.RegularTime
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_group_proto_init() }
@@ -3011,14 +3213,14 @@ func file_cairn_groups_v1_group_proto_init() {
 	if File_cairn_groups_v1_group_proto != nil {
 		return
 	}
-	file_cairn_groups_v1_group_proto_msgTypes[11].OneofWrappers = []any{}
+	file_cairn_groups_v1_group_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_group_proto_rawDesc), len(file_cairn_groups_v1_group_proto_rawDesc)),
-			NumEnums:      20,
-			NumMessages:   12,
+			NumEnums:      22,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
