@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/mail"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -53,6 +54,13 @@ type Config struct {
 
 	AllowPrivateOutbound bool `yaml:"allow_private_outbound" help:"let outbound calls (JWKS by URL) reach private and loopback addresses"`
 
+	SMTPAddress      string `yaml:"smtp_address" help:"SMTP server that takes e-mail, such as smtp.example.org:587 (default: none, and no e-mail is sent)"`
+	SMTPFrom         string `yaml:"smtp_from" help:"sender of e-mail, such as Cairn <cairn@example.org>"`
+	SMTPTLS          string `yaml:"smtp_tls" help:"starttls, implicit (from the first byte), or none (loopback only)"`
+	SMTPCAFile       string `yaml:"smtp_ca_file" help:"certificate authority of the SMTP server (PEM; default: the system's)"`
+	SMTPUser         string `yaml:"smtp_user" help:"user name at the SMTP server; empty: no authentication"`
+	SMTPPasswordFile string `yaml:"smtp_password_file" help:"file with the password of smtp_user"`
+
 	CORSOrigins     []string      `yaml:"cors_origins" help:"origins whose browser apps may call the REST API"`
 	MaxBodyBytes    int64         `yaml:"max_body_bytes" help:"largest request body, in bytes"`
 	RequestTimeout  time.Duration `yaml:"request_timeout" help:"longest time one request may take"`
@@ -80,7 +88,7 @@ func DefaultConfig() *Config {
 	return &Config{
 		DataDir: "data", HTTP: "127.0.0.1:8080", GRPC: "127.0.0.1:9090",
 		MaxBodyBytes: 1 << 20, RequestTimeout: 30 * time.Second, ShutdownTimeout: 15 * time.Second,
-		LogLevel: "info", LogFormat: "text", TraceRatio: 0.01,
+		LogLevel: "info", LogFormat: "text", TraceRatio: 0.01, SMTPTLS: "starttls",
 	}
 }
 
@@ -296,10 +304,38 @@ func (c *Config) check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		refuse("log_format: %q is not text or json", c.LogFormat)
 	}
+	errs = append(errs, c.checkMail())
 	for i, is := range c.Issuers {
 		if is.URL == "" || is.Audience == "" || is.OrganizationClaim == "" || is.RolesClaim == "" {
 			refuse("issuers[%d]: url, audience, organization_claim and roles_claim are all needed", i)
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkMail refuses an SMTP server that could not be used, or to which secrets would go in clear.
+func (c *Config) checkMail() error {
+	var errs []error
+	refuse := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	if c.SMTPTLS != "starttls" && c.SMTPTLS != "implicit" && c.SMTPTLS != "none" {
+		refuse("smtp_tls: %q is not starttls, implicit or none", c.SMTPTLS)
+	}
+	if (c.SMTPUser == "") != (c.SMTPPasswordFile == "") {
+		refuse("smtp_user and smtp_password_file go together")
+	}
+	if c.SMTPAddress == "" {
+		if c.SMTPFrom != "" || c.SMTPUser != "" || c.SMTPCAFile != "" {
+			refuse("smtp_address is needed where there are other smtp keys")
+		}
+		return errors.Join(errs...)
+	}
+	if _, _, err := net.SplitHostPort(c.SMTPAddress); err != nil {
+		refuse("smtp_address: %q is not host:port", c.SMTPAddress)
+	} else if c.SMTPTLS == "none" && !Loopback(c.SMTPAddress) {
+		refuse("smtp_tls is none, but smtp_address (%s) is not a loopback address", c.SMTPAddress)
+	}
+	if _, err := mail.ParseAddress(c.SMTPFrom); err != nil {
+		refuse("smtp_from: %q is not an address such as Cairn <cairn@example.org>", c.SMTPFrom)
 	}
 	return errors.Join(errs...)
 }

@@ -62,6 +62,11 @@ func TestConfigRefuses(t *testing.T) {
 		"plaintext gRPC beyond":       {"", nil, []string{"--grpc=0.0.0.0:9090"}, "tls_cert_file"},
 		"certificate without its key": {"tls_cert_file: a\n", nil, nil, "go together"},
 		"ratio":                       {"trace_ratio: 2\n", nil, nil, "trace_ratio"},
+		"mail in clear":               {"", nil, []string{"--smtp-address=mail.example.org:25", "--smtp-tls=none", "--smtp-from=a@example.org"}, "loopback"},
+		"mail from nobody":            {"", nil, []string{"--smtp-address=mail.example.org:587"}, "smtp_from"},
+		"mail from nowhere":           {"", nil, []string{"--smtp-from=a@example.org"}, "smtp_address"},
+		"mail user, no password":      {"smtp_user: a\n", nil, nil, "smtp_password_file"},
+		"mail somehow":                {"smtp_tls: tls\n", nil, nil, "smtp_tls"},
 		"issuer half said":            {"issuers: [{url: https://id.example}]\n", nil, nil, "issuers[0]"},
 	} {
 		if _, err := load(t, tc.file, tc.env, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {

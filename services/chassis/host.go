@@ -17,6 +17,7 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -38,6 +39,7 @@ type Host struct {
 	Clock  clock.Clock
 	Log    *slog.Logger
 	Crypt  *crypt.Keyset
+	Mail   *mail.Outbox // nil, and may be used so, where no SMTP server is configured
 
 	// Workers and Periodic are the service's jobs; fill them in Start.
 	Workers  *river.Workers

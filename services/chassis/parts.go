@@ -15,6 +15,7 @@ import (
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/embedded"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/mail"
 )
 
 // loadKeys reads the keys that the configuration names; an embedded process makes its own. One
@@ -64,6 +65,13 @@ func (p *Process) loadKeys(standalone, data bool) (err error) {
 		p.clientTLS.RootCAs = pool
 	}
 	return nil
+}
+
+// smtpServer is the SMTP server of the configuration.
+func (c *Config) smtpServer() mail.Server {
+	return mail.Server{
+		Address: c.SMTPAddress, TLS: c.SMTPTLS, CAFile: c.SMTPCAFile, User: c.SMTPUser, PasswordFile: c.SMTPPasswordFile, From: c.SMTPFrom,
+	}
 }
 
 // haveData tells whether any of the components has a database.

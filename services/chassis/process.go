@@ -28,6 +28,7 @@ import (
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/jobs"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/chassis/telemetry"
 )
@@ -100,6 +101,9 @@ func Start(ctx context.Context, config *Config, o Options, components ...Compone
 	otel.SetMeterProvider(p.tel.Meter)
 	p.tel.Log.InfoContext(ctx, "configuration", "values", config)
 
+	if config.SMTPAddress == "" && haveData(components) {
+		p.tel.Log.InfoContext(ctx, "no e-mail is sent: smtp_address is not set")
+	}
 	if err := p.loadKeys(o.Embedded, haveData(components)); err != nil {
 		return nil, err
 	}
@@ -197,6 +201,9 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		if comp.Migrations == nil {
 			continue
 		}
+		if p.config.SMTPAddress != "" {
+			h.Mail = mail.NewOutbox(comp.Name, p.crypt, p.clock)
+		}
 		open := o.OpenDB
 		if open == nil {
 			open = func(ctx context.Context, service string, migrations fs.FS) (*pg.DB, error) {
@@ -277,6 +284,13 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 			return err
 		}
 		run("consumer", consumer.Run)
+	}
+	if h.Mail.On() {
+		sender, err := mail.NewSender(mail.Config{Service: h.Name, DB: h.DB, Keys: p.crypt, Clock: p.clock, Log: h.Log, Server: p.config.smtpServer()})
+		if err != nil {
+			return err
+		}
+		run("e-mail", sender.Run)
 	}
 	run("jobs", func(ctx context.Context) error { return jobs.Run(ctx, h.jobs, h.DB, h.Log) })
 	return nil

@@ -33,6 +33,13 @@ type Suite struct {
 // Option changes the configuration before the start.
 type Option func(*chassis.Config)
 
+// Mail has e-mail go to an SMTP server of the test's, see package smtptest.
+func Mail(address string) Option {
+	return func(c *chassis.Config) {
+		c.SMTPAddress, c.SMTPTLS, c.SMTPFrom = address, "none", "Cairn <cairn@cairn.test>"
+	}
+}
+
 // Start starts the components; they stop when the test ends. TestMain must be pgtest.Run.
 func Start(t testing.TB, components []chassis.Component, options ...Option) *Suite {
 	t.Helper()
