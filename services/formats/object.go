@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -29,12 +30,56 @@ type Object struct {
 // NewObject decodes a record.
 func NewObject(r Record) *Object {
 	o := &Object{row: r.Row, used: map[string]bool{}}
-	d := json.NewDecoder(bytes.NewReader(r.Raw))
-	d.UseNumber()
-	if err := d.Decode(&o.Fields); err != nil || o.Fields == nil {
+	d := jsontext.NewDecoder(bytes.NewBuffer(r.Raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	v, err := decodeJSON(d)
+	fields, object := v.(map[string]any)
+	if err != nil || !object {
 		o.Reject("", string(r.Raw[:min(len(r.Raw), 1000)]), "a meeting is a JSON object")
 	}
+	o.Fields = fields
 	return o
+}
+
+// decodeJSON decodes the next value, numbers as [json.Number]; of equal names the last holds.
+func decodeJSON(d *jsontext.Decoder) (any, error) {
+	t, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch t.Kind() {
+	case '"':
+		return t.String(), nil
+	case '0':
+		return json.Number(t.String()), nil
+	case 't', 'f':
+		return t.Bool(), nil
+	case '{':
+		object := map[string]any{}
+		for d.PeekKind() != '}' {
+			name, err := d.ReadToken()
+			if err != nil {
+				return nil, err
+			}
+			key := name.String()
+			if object[key], err = decodeJSON(d); err != nil {
+				return nil, err
+			}
+		}
+		_, err := d.ReadToken()
+		return object, err
+	case '[':
+		list := []any{}
+		for d.PeekKind() != ']' {
+			v, err := decodeJSON(d)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := d.ReadToken()
+		return list, err
+	}
+	return nil, nil
 }
 
 // Reject rejects the record, unless it is already.
@@ -88,47 +133,47 @@ func (o *Object) Degrees(field string, most float64) (float64, bool) {
 
 // Rest returns the members that the group does not hold itself, under the name of their source; nil if there are none.
 func (o *Object) Rest(source string) *structpb.Struct {
-	out := map[string]any{}
+	rest := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for k, v := range o.Fields {
 		if o.used[k] || v == nil || v == "" || !utf8.ValidString(k) {
 			continue
 		}
-		out[k] = floats(v)
+		rest.Fields[k] = structValue(v)
 	}
-	if len(out) == 0 {
+	if len(rest.GetFields()) == 0 {
 		return nil
 	}
-	s, err := structpb.NewStruct(map[string]any{source: out})
-	if err != nil {
-		o.Reject("", "", "cannot be kept: %v", err)
-	}
+	s := &structpb.Struct{Fields: map[string]*structpb.Value{source: structpb.NewStructValue(rest)}}
 	if n := proto.Size(s); n > maxExtra {
 		o.Reject("", "", "what the record has beside a group's fields takes %d bytes; at most %d are kept", n, maxExtra)
 	}
 	return s
 }
 
-// floats turns JSON numbers into floats, as a Struct has them.
-func floats(v any) any {
+// structValue returns what was decoded as a Struct has it: numbers are floats, or text where there is no such float.
+func structValue(v any) *structpb.Value {
 	switch v := v.(type) {
+	case string:
+		return structpb.NewStringValue(v)
 	case json.Number:
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
+		if f, err := v.Float64(); err == nil {
+			return structpb.NewNumberValue(f)
 		}
-		return f
+		return structpb.NewStringValue(v.String())
+	case bool:
+		return structpb.NewBoolValue(v)
 	case []any:
-		out := make([]any, len(v))
+		list := &structpb.ListValue{Values: make([]*structpb.Value, len(v))}
 		for i := range v {
-			out[i] = floats(v[i])
+			list.Values[i] = structValue(v[i])
 		}
-		return out
+		return structpb.NewListValue(list)
 	case map[string]any:
-		out := make(map[string]any, len(v))
+		object := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(v))}
 		for k := range v {
-			out[k] = floats(v[k])
+			object.Fields[k] = structValue(v[k])
 		}
-		return out
+		return structpb.NewStructValue(object)
 	}
-	return v
+	return structpb.NewNullValue()
 }

@@ -84,10 +84,15 @@ func (k *groupKey) into(g *groupsv1.Group) {
 // written returns a copy of what clients write of the group: the content of the bodies.
 func written(g *groupsv1.Group) *groupsv1.Group {
 	w := proto.CloneOf(g)
-	w.Name, w.Organization, w.Etag, w.AcceptsIntake = "", "", "", false
-	w.State, w.PauseReason, w.MergedInto = 0, 0, ""
-	w.Availability, w.CreateTime, w.UpdateTime, w.DeleteTime = nil, nil, nil, nil
+	strip(w)
 	return w
+}
+
+// strip takes from the group what clients do not write.
+func strip(g *groupsv1.Group) {
+	g.Name, g.Organization, g.Etag, g.AcceptsIntake = "", "", "", false
+	g.State, g.PauseReason, g.MergedInto = 0, 0, ""
+	g.Availability, g.CreateTime, g.UpdateTime, g.DeleteTime = nil, nil, nil, nil
 }
 
 // split divides what clients write into what the public may see and what only the owner does. The private part is nil if
@@ -125,6 +130,18 @@ func rounded(degrees float64) float64 { return math.Round(degrees*100) / 100 }
 // bodies returns the encoded parts of the group.
 func bodies(g *groupsv1.Group) (public *groupsv1.Group, body, private []byte, err error) {
 	return parts(written(g))
+}
+
+// ownParts is parts for a group without extensions; it copies the group only if there is something to hide.
+func ownParts(w *groupsv1.Group) (body, private []byte, err error) {
+	if o := w.GetOnline(); w.GetVenue().GetKind() == groupsv1.Group_Venue_HOME || o.GetJoinUri() != "" || o.GetPhone() != "" || o.GetJoinInstructions() != "" {
+		_, body, private, err = parts(w)
+		return body, private, err
+	}
+	if body, err = proto.Marshal(w); err != nil {
+		return nil, nil, fmt.Errorf("encode group: %w", err)
+	}
+	return body, nil, nil
 }
 
 // parts returns the encoded parts of a group of which only what clients write is set.

@@ -52,8 +52,7 @@ func checkGroup(g *groupsv1.Group) error {
 	c.facilitators(g.GetFacilitators())
 	c.regularTimes(g)
 	if x := g.GetExtensions(); x != nil {
-		c.need(depth(structpb.NewStructValue(x)) <= maxExtensionsDepth, "extensions", "are nested deeper than %d levels", maxExtensionsDepth)
-		c.need(proto.Size(x) <= maxExtensions, "extensions", "are larger than %d bytes", maxExtensions)
+		c.extensions(x)
 	}
 	if capacity := g.GetCapacity(); capacity != nil {
 		capacity.SizeClass = sizeClass(capacity.GetSeats())
@@ -162,12 +161,53 @@ func (c *checker) err() error {
 
 // text checks every text in the message, whose fields' paths begin with prefix.
 func (c *checker) text(m protoreflect.Message, prefix string) {
+	if !plain(m) {
+		c.odd(m, prefix)
+	}
+}
+
+// plain reports whether every text in the message may be kept: most are, and need no paths.
+func plain(m protoreflect.Message) bool {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		kind := fd.Kind()
+		if fd.IsMap() || kind != protoreflect.StringKind && kind != protoreflect.MessageKind || !m.Has(fd) { // maps are of Struct only, which is kept as bytes
+			continue
+		}
+		v := m.Get(fd)
+		switch lines := hasLines(fd.Name()); {
+		case fd.IsList() && kind == protoreflect.StringKind:
+			for i, list := 0, v.List(); i < list.Len(); i++ {
+				if _, odd := oddRune(list.Get(i).String(), lines); odd {
+					return false
+				}
+			}
+		case fd.IsList():
+			for i, list := 0, v.List(); i < list.Len(); i++ {
+				if !plain(list.Get(i).Message()) {
+					return false
+				}
+			}
+		case kind == protoreflect.StringKind:
+			if _, odd := oddRune(v.String(), lines); odd {
+				return false
+			}
+		case !plain(v.Message()):
+			return false
+		}
+	}
+	return true
+}
+
+// odd names the texts that hold what they must not.
+func (c *checker) odd(m protoreflect.Message, prefix string) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		at := prefix + string(fd.Name())
 		one := func(v protoreflect.Value, at string) {
 			switch {
 			case fd.Kind() == protoreflect.MessageKind:
-				c.text(v.Message(), at+".")
+				c.odd(v.Message(), at+".")
 			case fd.Kind() == protoreflect.StringKind && hasLines(fd.Name()):
 				c.plainText(at, v.String())
 			case fd.Kind() == protoreflect.StringKind:
@@ -175,7 +215,7 @@ func (c *checker) text(m protoreflect.Message, prefix string) {
 			}
 		}
 		switch {
-		case fd.IsMap(): // of Struct only, which is kept as bytes
+		case fd.IsMap():
 		case fd.IsList():
 			for i := range v.List().Len() {
 				one(v.List().Get(i), fmt.Sprintf("%s[%d]", at, i))
@@ -199,23 +239,31 @@ func hasLines(field protoreflect.Name) bool {
 // plainText refuses control characters other than those that end lines and indent. (NUL, which PostgreSQL cannot keep, is
 // one.)
 func (c *checker) plainText(path, text string) {
-	for _, r := range text {
-		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
-			c.need(false, path, "must not hold the control character %U", r)
-			return
-		}
-	}
+	r, odd := oddRune(text, true)
+	c.need(!odd, path, "must not hold the control character %U", r)
 }
 
 // plainLine refuses control characters, and those that make a name read otherwise than it is written: overrides and
 // isolates of the writing direction (UAX #9), and line separators.
 func (c *checker) plainLine(path, text string) {
+	r, odd := oddRune(text, false)
+	c.need(!odd, path, "must not hold the character %U", r)
+}
+
+// oddRune returns the first character that a text of several lines, or a name, must not hold.
+func oddRune(text string, lines bool) (rune, bool) {
 	for _, r := range text {
-		if unicode.IsControl(r) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) || r == 0x2028 || r == 0x2029 {
-			c.need(false, path, "must not hold the character %U", r)
-			return
+		switch {
+		case r >= 0x20 && r < 0x7f:
+		case unicode.IsControl(r):
+			if !lines || r != '\n' && r != '\r' && r != '\t' {
+				return r, true
+			}
+		case !lines && ((r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) || r == 0x2028 || r == 0x2029):
+			return r, true
 		}
 	}
+	return 0, false
 }
 
 // languages returns the tags in canonical form, without repetition.
@@ -300,6 +348,11 @@ func validDate(d *date.Date) bool {
 // dateTime returns the start of the day, UTC.
 func dateTime(d *date.Date) time.Time {
 	return time.Date(int(d.GetYear()), time.Month(d.GetMonth()), int(d.GetDay()), 0, 0, 0, 0, time.UTC)
+}
+
+func (c *checker) extensions(x *structpb.Struct) {
+	c.need(depth(structpb.NewStructValue(x)) <= maxExtensionsDepth, "extensions", "are nested deeper than %d levels", maxExtensionsDepth)
+	c.need(proto.Size(x) <= maxExtensions, "extensions", "are larger than %d bytes", maxExtensions)
 }
 
 func (c *checker) facilitators(roles []*groupsv1.Group_FacilitatorRole) {

@@ -154,21 +154,45 @@ func (s *feedServer) decode(d *decoded, f *groupsv1.Feed) {
 		d.rejected = []formats.Rejected{*formats.Reject(int(d.row), "", d.id, "holds no group")}
 		return
 	}
-	g := written(e.Group)
-	g.ExternalId, g.SourceSystem, g.Facilitators, g.MergedInto = d.id, f.GetSourceSystem(), nil, ""
-	told, err := proto.Marshal(g)
+	g := e.Group
+	strip(g)
+	g.ExternalId, g.SourceSystem, g.Facilitators = d.id, f.GetSourceSystem(), nil
+	// The extensions are the bulk of many records. They have no rules but how large and deep they are: they are encoded once.
+	extensions := g.GetExtensions()
+	rest, err := proto.Marshal(&groupsv1.Group{Extensions: extensions})
+	g.Extensions = nil
+	if err == nil {
+		d.told, err = proto.Marshal(g)
+	}
 	if err != nil {
 		d.rejected = []formats.Rejected{*formats.Reject(int(d.row), "", d.id, "holds text that is not UTF-8")}
 		return
 	}
-	d.group, d.closed, d.told = g, e.Closed, told
-	if d.rejected = s.check(d.row, g); len(d.rejected) > 0 {
+	d.told = append(d.told, rest...)
+	d.group, d.closed = g, e.Closed
+	d.rejected = s.check(d.row, g)
+	if d.rejected = append(d.rejected, tooMuch(d, extensions)...); len(d.rejected) > 0 {
 		return
 	}
 	setGuidelines(g, nil)
-	if _, d.body, d.private, err = bodies(g); err != nil {
+	if d.body, d.private, err = ownParts(g); err != nil {
 		d.rejected = []formats.Rejected{*formats.Reject(int(d.row), "", d.id, "cannot be kept")}
 	}
+	d.private = append(d.private, rest...)
+	g.Extensions = extensions
+}
+
+// tooMuch returns why the extensions cannot be taken.
+func tooMuch(d *decoded, extensions *structpb.Struct) (out []formats.Rejected) {
+	if extensions == nil {
+		return nil
+	}
+	c := &checker{}
+	c.extensions(extensions)
+	for _, v := range c.violations {
+		out = append(out, *formats.Reject(int(d.row), v.GetField(), "", "%s", v.GetDescription()))
+	}
+	return out
 }
 
 // check brings a group to its canonical form and returns why it cannot be taken.
