@@ -187,6 +187,8 @@ const (
 	Membership_OFFERS_UNANSWERED Membership_EndReason = 11
 	// She withdrew the consent to keep her data.
 	Membership_CONSENT_WITHDRAWN Membership_EndReason = 12
+	// Her data were erased.
+	Membership_DATA_ERASED Membership_EndReason = 13
 )
 
 // Enum value maps for Membership_EndReason.
@@ -205,6 +207,7 @@ var (
 		10: "OFFER_DECLINED",
 		11: "OFFERS_UNANSWERED",
 		12: "CONSENT_WITHDRAWN",
+		13: "DATA_ERASED",
 	}
 	Membership_EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED": 0,
@@ -220,6 +223,7 @@ var (
 		"OFFER_DECLINED":         10,
 		"OFFERS_UNANSWERED":      11,
 		"CONSENT_WITHDRAWN":      12,
+		"DATA_ERASED":            13,
 	}
 )
 
@@ -688,7 +692,7 @@ var File_cairn_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a&cairn/membership/v1/alternatives.proto\x1a$cairn/membership/v1/peer_match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x14\n" +
+	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a&cairn/membership/v1/alternatives.proto\x1a$cairn/membership/v1/peer_match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x14\n" +
 	"\n" +
 	"Membership\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
@@ -748,7 +752,7 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPARTICIPANT\x10\x01\x12\x12\n" +
 	"\x0ePEER_SUPPORTER\x10\x02\x12\x12\n" +
-	"\x0eCO_FACILITATOR\x10\x03\"\x82\x02\n" +
+	"\x0eCO_FACILITATOR\x10\x03\"\x93\x02\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bMOVED_ON\x10\x01\x12\x0f\n" +
@@ -763,7 +767,8 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\x0eOFFER_DECLINED\x10\n" +
 	"\x12\x15\n" +
 	"\x11OFFERS_UNANSWERED\x10\v\x12\x15\n" +
-	"\x11CONSENT_WITHDRAWN\x10\f\"u\n" +
+	"\x11CONSENT_WITHDRAWN\x10\f\x12\x0f\n" +
+	"\vDATA_ERASED\x10\r\"u\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fNOT_ELIGIBLE\x10\x01\x12\x10\n" +

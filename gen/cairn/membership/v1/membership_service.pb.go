@@ -1304,8 +1304,8 @@ type EndMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership, `memberships/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why it ends. GROUP_ARCHIVED, REFERRAL_RELEASED, OFFER_DECLINED, OFFERS_UNANSWERED and CONSENT_WITHDRAWN are the system's
-	// own and refused here. A member who ends her own says MOVED_ON, NOT_HELPFUL, DISTRESS, RECOVERED or REQUEST_WITHDRAWN.
+	// Why it ends. GROUP_ARCHIVED, REFERRAL_RELEASED, OFFER_DECLINED, OFFERS_UNANSWERED, CONSENT_WITHDRAWN and DATA_ERASED are the's
+	// system's own and refused here. A member who ends her own says MOVED_ON, NOT_HELPFUL, DISTRESS, RECOVERED or REQUEST_WITHDRAWN.
 	Reason Membership_EndReason `protobuf:"varint,2,opt,name=reason,proto3,enum=cairn.membership.v1.Membership_EndReason" json:"reason,omitempty"`
 	// What to add to the reason. Personal: encrypted.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
@@ -1807,12 +1807,12 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xf5\x02\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xf7\x02\n" +
 	"\x14EndMembershipRequest\x12o\n" +
 	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12Z\n" +
-	"\x06reason\x18\x02 \x01(\x0e2).cairn.membership.v1.Membership.EndReasonB\x17\xe0A\x02\xbaH\x11\x82\x01\x0e\x10\x01 \x00 \x06 \t \n" +
-	" \v \fR\x06reason\x12\x1c\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\\\n" +
+	"\x06reason\x18\x02 \x01(\x0e2).cairn.membership.v1.Membership.EndReasonB\x19\xe0A\x02\xbaH\x13\x82\x01\x10\x10\x01 \x00 \x06 \t \n" +
+	" \v \f \rR\x06reason\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04note\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +

@@ -787,7 +787,12 @@ type Referral struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,36,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the referral; send it back to change only what you have read.
-	Etag          string `protobuf:"bytes,37,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,37,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The referral out of which this one was opened, because the person needed more help than the group could give; empty when it
+	// is none of these, or she had come by herself.
+	Parent string `protobuf:"bytes,38,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The safety concern that opened it, `safetyConcerns/{uuid}`; shown to the organization that refers only.
+	SafetyConcern string `protobuf:"bytes,39,opt,name=safety_concern,json=safetyConcern,proto3" json:"safety_concern,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1077,6 +1082,20 @@ func (x *Referral) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Referral) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Referral) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *Referral) GetSafetyConcern() string {
+	if x != nil {
+		return x.SafetyConcern
 	}
 	return ""
 }
@@ -1757,7 +1776,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xea#\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xe8$\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -1810,7 +1829,11 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18% \x01(\tR\x04etag\x1a\xbb\x05\n" +
+	"\x04etag\x18% \x01(\tR\x04etag\x123\n" +
+	"\x06parent\x18& \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13cairn.care/ReferralR\x06parent\x12G\n" +
+	"\x0esafety_concern\x18' \x01(\tB \xe0A\x03\xfaA\x1a\n" +
+	"\x18cairn.care/SafetyConcernR\rsafetyConcern\x1a\xbb\x05\n" +
 	"\aSubject\x12Z\n" +
 	"\videntifiers\x18\x01 \x03(\v2..cairn.referral.v1.Referral.Subject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12&\n" +
