@@ -1304,7 +1304,7 @@ type EndMembershipRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership, `memberships/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why it ends. GROUP_ARCHIVED, REFERRAL_RELEASED, OFFER_DECLINED, OFFERS_UNANSWERED, CONSENT_WITHDRAWN and DATA_ERASED are the's
+	// Why it ends. GROUP_ARCHIVED, REFERRAL_RELEASED, OFFER_DECLINED, OFFERS_UNANSWERED, CONSENT_WITHDRAWN and DATA_ERASED are the
 	// system's own and refused here. A member who ends her own says MOVED_ON, NOT_HELPFUL, DISTRESS, RECOVERED or REQUEST_WITHDRAWN.
 	Reason Membership_EndReason `protobuf:"varint,2,opt,name=reason,proto3,enum=cairn.membership.v1.Membership_EndReason" json:"reason,omitempty"`
 	// What to add to the reason. Personal: encrypted.
