@@ -56,9 +56,9 @@ func (c *groupColumnsOf) queueInsert(b *pgx.Batch, org uuid.UUID, source string)
 	args["source"] = source
 	b.Queue(`
 		INSERT INTO groups (id, org_id, revision, state, pause_reason, title, kind, facilitation, format, languages, cancer_types,
-			time_zone, external_id, source_system, listed, body, create_time, update_time)
+			time_zone, external_id, source_system, listed, body, create_time, update_time, first_public_time)
 		SELECT r.id, @org, r.revision, r.state, r.pause_reason, r.title, r.kind, r.facilitation, r.format, r.languages::text[], r.cancer_types::text[],
-			r.time_zone, r.external_id, @source, r.listed, r.body, r.create_time, r.update_time
+			r.time_zone, r.external_id, @source, r.listed, r.body, r.create_time, r.update_time, CASE WHEN r.state IN (2, 3) THEN r.update_time END
 		FROM unnest(@ids::uuid[], @revisions::bigint[], @states::smallint[], @reasons::smallint[], @titles::text[], @kinds::smallint[],
 				@facilitations::smallint[], @formats::smallint[], @languages::text[], @cancer_types::text[], @zones::text[], @external_ids::text[],
 				@listed::boolean[], @bodies::bytea[], @created::timestamptz[], @updated::timestamptz[])
@@ -108,6 +108,11 @@ type itemColumns struct {
 	states          []int16
 	paused          []bool
 	digests, bodies [][]byte
+}
+
+// itemChanges are what a batch does to the feed's items.
+type itemChanges struct {
+	fresh, known itemColumns
 
 	gone []string // items that change their state only
 	to   []int16
@@ -123,38 +128,49 @@ func (c *itemColumns) add(d *decoded, group uuid.UUID, number int32, state int16
 }
 
 // set gives an item another state.
-func (c *itemColumns) set(it item, state int16) {
+func (c *itemChanges) set(it item, state int16) {
 	c.gone, c.to = append(c.gone, it.ID), append(c.to, state)
 }
 
 // move makes an item another record's.
-func (c *itemColumns) move(from, to string) {
+func (c *itemChanges) move(from, to string) {
 	c.before, c.after = append(c.before, from), append(c.after, to)
 }
 
-// queue queues the rows.
-func (c *itemColumns) queue(b *pgx.Batch, run *runRow) {
-	args := pgx.NamedArgs{
+// insertItems begins the insert of items' columns.
+const insertItems = `
+	INSERT INTO feed_items (feed_id, external_id, org_id, item, group_id, state, paused, digest, body)
+	SELECT @feed, r.id, @org, r.item, r.group_id, r.state, r.paused, r.digest, r.body
+	FROM unnest(@ids::text[], @numbers::int[], @groups::uuid[], @states::smallint[], @paused::boolean[], @digests::bytea[], @bodies::bytea[])
+		AS r (id, item, group_id, state, paused, digest, body)`
+
+func (c *itemColumns) args(run *runRow) pgx.NamedArgs {
+	return pgx.NamedArgs{
 		"feed": run.FeedID, "org": run.OrgID, "ids": c.ids, "groups": c.groups, "states": c.states, "paused": c.paused,
-		"digests": c.digests, "bodies": c.bodies, "gone": c.gone, "to": c.to, "numbers": c.numbers,
-		"before": c.before, "after": c.after,
+		"digests": c.digests, "bodies": c.bodies, "numbers": c.numbers,
 	}
+}
+
+// queue queues the rows.
+func (c *itemChanges) queue(b *pgx.Batch, run *runRow) {
 	if len(c.before) > 0 {
 		b.Queue(`
 			UPDATE feed_items i SET external_id = r.after FROM unnest(@before::text[], @after::text[]) AS r (before, after)
-			WHERE i.feed_id = @feed AND i.org_id = @org AND i.external_id = r.before`, args)
+			WHERE i.feed_id = @feed AND i.org_id = @org AND i.external_id = r.before`,
+			pgx.NamedArgs{"feed": run.FeedID, "org": run.OrgID, "before": c.before, "after": c.after})
 	}
-	if len(c.ids) > 0 {
-		b.Queue(`
-			INSERT INTO feed_items (feed_id, external_id, org_id, item, group_id, state, paused, digest, body)
-			SELECT @feed, r.id, @org, r.item, r.group_id, r.state, r.paused, r.digest, r.body
-			FROM unnest(@ids::text[], @numbers::int[], @groups::uuid[], @states::smallint[], @paused::boolean[], @digests::bytea[], @bodies::bytea[])
-				AS r (id, item, group_id, state, paused, digest, body)
-			ON CONFLICT (feed_id, external_id) DO UPDATE SET state = excluded.state, paused = excluded.paused, digest = excluded.digest, body = excluded.body`, args)
+	if len(c.fresh.ids) > 0 {
+		b.Queue(insertItems, c.fresh.args(run))
+	}
+	if len(c.known.ids) > 0 {
+		b.Queue(insertItems+`
+			ON CONFLICT (feed_id, external_id) DO UPDATE SET state = excluded.state, paused = excluded.paused, digest = excluded.digest, body = excluded.body`,
+			c.known.args(run))
 	}
 	if len(c.gone) > 0 {
 		b.Queue(`
 			UPDATE feed_items i SET state = r.state FROM unnest(@gone::text[], @to::smallint[]) AS r (id, state)
-			WHERE i.feed_id = @feed AND i.org_id = @org AND i.external_id = r.id`, args)
+			WHERE i.feed_id = @feed AND i.org_id = @org AND i.external_id = r.id`,
+			pgx.NamedArgs{"feed": run.FeedID, "org": run.OrgID, "gone": c.gone, "to": c.to})
 	}
 }

@@ -34,7 +34,7 @@ type writer struct {
 // outcome is what a batch has come to.
 type outcome struct {
 	now      time.Time
-	items    itemColumns
+	items    itemChanges
 	inserts  groupColumnsOf
 	updates  groupColumnsOf
 	history  *history
@@ -294,10 +294,11 @@ func (w *writer) keep(o *outcome, d *decoded, group uuid.UUID, it *item, paused 
 		o.live++
 	}
 	if it == nil {
-		it = &item{Item: w.next + o.fresh}
+		o.items.fresh.add(d, group, w.next+o.fresh, itemLive, paused)
 		o.fresh++
+		return
 	}
-	o.items.add(d, group, it.Item, itemLive, paused)
+	o.items.known.add(d, group, it.Item, itemLive, paused)
 }
 
 // remove deletes the group of an item that the feed has no more, unless it is gone, or another feed has it too.
