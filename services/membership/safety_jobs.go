@@ -1,0 +1,94 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+)
+
+// How often what keeps people safe is looked after, and how much at once.
+const (
+	safetyEvery  = 5 * time.Second
+	safetyAtOnce = 100
+)
+
+type safetyArgs struct{}
+
+// Kind names the job.
+func (safetyArgs) Kind() string { return "membership_safety" }
+
+// addSafetyJobs adds the workers and returns the periodic jobs of concerns.
+func (s *server) addSafetyJobs(w *river.Workers) []*river.PeriodicJob {
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[safetyArgs]) error {
+		return s.passOnOverdue(ctx)
+	}))
+	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(safetyEvery), func() (river.JobArgs, *river.InsertOpts) {
+		return safetyArgs{}, oneAtATime()
+	}, &river.PeriodicJobOpts{RunOnStart: true})}
+}
+
+// oneAtATime is how a periodic job is queued that is not run twice when it is late.
+func oneAtATime() *river.InsertOpts {
+	return &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled, rivertype.JobStateRetryable,
+	}}}
+}
+
+// passOnOverdue gives every concern whose due time has passed to the next who acts. One that cannot be passed on does not keep
+// the others from it; the error tells of it.
+func (s *server) passOnOverdue(ctx context.Context) error {
+	var late []uuid.UUID
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT id FROM safety_concerns WHERE state <> 3 AND due_time <= @now ORDER BY due_time LIMIT @n`,
+			pgx.NamedArgs{"now": s.clock.Now(), "n": safetyAtOnce})
+		if err != nil {
+			return err
+		}
+		late, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	}); err != nil {
+		return fmt.Errorf("find overdue concerns: %w", err)
+	}
+	var broken []error
+	for _, id := range late {
+		if err := s.passOn(ctx, id); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %w", aip.Name("safetyConcerns", id), err))
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// passOn gives one overdue concern to the next who acts, unless somebody was faster.
+func (s *server) passOn(ctx context.Context, id uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		now := s.clock.Now()
+		var row *concernRow
+		lock := new(pgx.Batch)
+		lock.Queue(`SELECT `+concernColumns+` FROM safety_concerns c WHERE c.id = @id AND c.state <> 3 AND c.due_time <= @now FOR NO KEY UPDATE`,
+			pgx.NamedArgs{"id": id, "now": now}).Query(atMostOne(&row))
+		if err := send(ctx, tx, lock); err != nil || row == nil {
+			return err
+		}
+		there, err := findLeads(ctx, tx, row.GroupID)
+		if err != nil {
+			return err
+		}
+		row.passOn(there, now)
+		b := new(pgx.Batch)
+		updateConcern(b, row)
+		if err := queueConcernChanged(ctx, b, row, "escalated"); err != nil {
+			return err
+		}
+		audit.Queue(ctx, b, row.name())
+		return send(ctx, tx, b)
+	})
+}
