@@ -1,70 +1,122 @@
 package recurrence
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+	"time"
+)
 
 // budget bounds the work of one expansion: a date or time looked at costs 1, an
 // occurrence costs perOccurrence.
 const (
 	budget        = 2_000_000
 	perOccurrence = 20
+	perYear       = 20
 )
 
 // lastDay is the last day that an expansion looks at: the end of the year 9999.
 const lastDay = 2932896
 
+// start is an occurrence in seconds.
+type start struct{ local, at int64 }
+
+// search says which occurrences an expansion finds: those from one instant on and before another, and others of which it does
+// not know whether they are. It ends when there are more than most.
+type search struct {
+	since, before int64
+	most          int
+	exdates       []int64 // floating, in order
+
+	found  []start // by local time
+	n      int     // of found
+	inside int     // of those, how many are in the time and at a time that the clock shows
+}
+
+// add adds an occurrence, and tells whether more are wanted.
+func (s *search) add(local int64, clock *clockwork) bool {
+	if len(s.exdates) > 0 {
+		if _, is := slices.BinarySearch(s.exdates, local); is {
+			return true
+		}
+	}
+	at := clock.instant(local)
+	if s.n == len(s.found) {
+		more := make([]start, max(128, 2*len(s.found)))
+		copy(more, s.found)
+		s.found = more
+	}
+	s.found[s.n] = start{local, at}
+	s.n++
+	if at >= s.since && at < s.before && !clock.gap { // what is skipped may come later than what follows, and together with another
+		s.inside++
+	}
+	return s.inside <= s.most
+}
+
 // expansion walks through the occurrences of a rule in floating time.
 type expansion struct {
 	rule    rule // with what RFC 5545 takes from the start filled in
+	limits  limits
 	start   int64
 	startAt date
-	startOn int   // day number of the start
-	times   []int // seconds of the day, where the rule is daily or rarer
-	limit   int64 // floating seconds from which it need not look
+	startOn int     // day number of the start
+	second  int64   // of the day, at which it starts
+	times   []int64 // seconds of the day, where the rule is daily or rarer; nil: only at the second of the start
+	limit   int64   // floating seconds from which it need not look
 	work    int
-	left    int // of COUNT; negative: without end
-	yield   func(int64) bool
+	left    int  // of COUNT; negative: without end
+	past    bool // it has come to UNTIL
+	clock   clockwork
+
+	set []int64 // of a period, to choose from
 }
 
-// expand calls yield with each occurrence from start on and before limit, in order
-// and in floating seconds, until yield returns false. A rule whose expansion costs
-// too much is an error that names FREQ. It tells whether COUNT or the calendar ended it.
-func expand(r *rule, start, limit int64, yield func(int64) bool) (ended bool, err error) {
+// expand finds the occurrences from start on and before limit, in order and in floating seconds. A rule whose expansion costs
+// too much is an error that names FREQ. It tells whether COUNT or UNTIL ended it.
+func expand(r *rule, start, limit int64, zone *time.Location, s *search) (ended bool, err error) {
 	day := int(floorDiv64(start, secondsPerDay))
-	e := &expansion{rule: *r, start: start, startAt: dateOf(day), startOn: day, limit: limit, left: -1, yield: yield}
+	e := &expansion{
+		rule: *r, start: start, startAt: dateOf(day), startOn: day, second: start - int64(day)*secondsPerDay,
+		limits: limitsOf(r), limit: min(limit, (lastDay+1)*secondsPerDay), left: -1, clock: clockFor(zone),
+	}
 	if r.count > 0 {
 		e.left = r.count
 	}
 	e.fill()
 	switch r.freq {
-	case yearly, monthly, weekly, daily:
-		e.periods()
+	case yearly:
+		e.years(s)
+	case monthly:
+		e.months(s)
+	case weekly:
+		e.weeks(s)
+	case daily:
+		e.everyDay(s)
 	default:
-		e.clock()
+		e.dayByDay(s)
 	}
 	if e.work > budget {
 		return false, failed("FREQ", "makes a rule that costs too much to follow; use a rarer FREQ")
 	}
-	return e.left == 0, nil
+	return e.left == 0 || e.past || r.until.before(limit-reach, &e.clock), nil
 }
 
 // fill takes from the start what the rule leaves out (RFC 5545 section 3.3.10).
 func (e *expansion) fill() {
-	r := &e.rule
-	second := int(e.start - int64(e.startOn)*secondsPerDay)
-	if len(r.weekNumbers)+len(r.yearDays)+len(r.monthDays)+len(r.weekdays) == 0 {
-		switch r.freq {
-		case yearly:
-			if len(r.months) == 0 {
-				r.months = []int{e.startAt.month}
-			}
-			r.monthDays = []int{e.startAt.day}
-		case monthly:
-			r.monthDays = []int{e.startAt.day}
-		case weekly:
-			r.weekdays = []weekday{{day: weekdayOf(e.startOn)}}
+	r, l := &e.rule, &e.limits
+	if len(r.yearDays)+len(r.monthDays)+len(r.weekdays) == 0 {
+		switch {
+		case len(r.weekNumbers) > 0 || r.freq == weekly:
+			l.weekdays = 1 << weekdayOf(e.startOn)
+		case r.freq == yearly && len(r.months) == 0:
+			l.months, l.days = 1<<e.startAt.month, 1<<e.startAt.day
+		case r.freq == yearly || r.freq == monthly:
+			l.days = 1 << e.startAt.day
 		}
-	} else if len(r.weekNumbers) > 0 && len(r.yearDays)+len(r.monthDays)+len(r.weekdays) == 0 {
-		r.weekdays = []weekday{{day: weekdayOf(e.startOn)}}
+	}
+	second := int(e.second)
+	if r.freq < hourly && len(r.hours)+len(r.minutes)+len(r.seconds) == 0 {
+		return
 	}
 	if len(r.hours) == 0 && r.freq < hourly {
 		r.hours = []int{second / 3600}
@@ -78,70 +130,111 @@ func (e *expansion) fill() {
 	if r.freq < hourly {
 		for _, h := range r.hours {
 			for _, m := range r.minutes {
-				for _, s := range r.seconds {
-					e.times = append(e.times, h*3600+m*60+s)
+				for _, sec := range r.seconds {
+					e.times = append(e.times, int64(h*3600+m*60+sec))
 				}
 			}
 		}
 	}
 }
 
-// periods walks through years, months, weeks or days.
-func (e *expansion) periods() {
-	r := &e.rule
-	var days []int
-	year, month, first := e.startAt.year, e.startAt.month, e.startOn
-	if r.freq == weekly {
-		first -= floorMod(weekdayOf(first)-r.weekFrom, 7)
-	}
-	for {
-		length := 1
-		switch r.freq {
-		case yearly:
-			first, length = daysOf(year, 1, 1), yearLength(year)
-		case monthly:
-			first, length = daysOf(year, month, 1), monthLength(year, month)
-		case weekly:
-			length = 7
-		}
-		if int64(first)*secondsPerDay >= e.limit || first > lastDay || e.work > budget {
+// more tells whether the period that begins with the day is to be looked at, at that cost.
+func (e *expansion) more(day, cost int) bool {
+	e.work += cost
+	return int64(day)*secondsPerDay < e.limit && e.work <= budget
+}
+
+func (e *expansion) years(s *search) {
+	var days [366]int64
+	for year := e.startAt.year; ; year += e.rule.interval {
+		first := daysOf(year, 1, 1)
+		if !e.more(first, perYear) {
 			return
 		}
-		days = days[:0]
-		e.work += 1 + length
-		for d := first; d < first+length; d++ {
-			if e.matches(d) {
-				days = append(days, d)
+		set, n := e.limits.inYear(&e.rule, year, first, yearLength(year)), 0
+		for i, word := range set {
+			for ; word != 0; word &= word - 1 {
+				days[n] = int64(first+i<<6+bits.TrailingZeros64(word)) * secondsPerDay
+				n++
 			}
 		}
-		if len(days) > 0 && !e.emitDays(days) {
+		if !e.emitDays(days[:n], s) {
 			return
-		}
-		switch r.freq {
-		case yearly:
-			year += r.interval
-		case monthly:
-			month += r.interval
-			year, month = year+(month-1)/12, (month-1)%12+1
-		case weekly:
-			first += 7 * r.interval
-		default:
-			first += r.interval
 		}
 	}
 }
 
-// clock walks through hours, minutes or seconds, day by day: a day that does not
-// match costs one step.
-func (e *expansion) clock() {
+func (e *expansion) months(s *search) {
+	var days [31]int64
+	year, month := e.startAt.year, e.startAt.month
+	for {
+		first := daysOf(year, month, 1)
+		if !e.more(first, 1) {
+			return
+		}
+		if m := e.limits.months; m == 0 || m>>month&1 == 1 {
+			n := 0
+			for set := e.limits.inMonth(weekdayOf(first), monthLength(year, month), true); set != 0; set &= set - 1 {
+				days[n] = int64(first+bits.TrailingZeros32(set)) * secondsPerDay
+				n++
+			}
+			if !e.emitDays(days[:n], s) {
+				return
+			}
+		}
+		month += e.rule.interval
+		year, month = year+(month-1)/12, (month-1)%12+1
+	}
+}
+
+func (e *expansion) weeks(s *search) {
+	r := &e.rule
+	var within [7]int
+	var days [7]int64
+	on := 0
+	for i := range 7 {
+		if day := (r.weekFrom + i) % 7; e.limits.weekdays>>day&1 == 1 {
+			within[on] = i
+			on++
+		}
+	}
+	for first := e.startOn - floorMod(weekdayOf(e.startOn)-r.weekFrom, 7); e.more(first, 1); first += 7 * r.interval {
+		n := 0
+		for _, i := range within[:on] {
+			if e.limits.months == 0 || e.limits.months>>dateOf(first+i).month&1 == 1 {
+				days[n] = int64(first+i) * secondsPerDay
+				n++
+			}
+		}
+		if !e.emitDays(days[:n], s) {
+			return
+		}
+	}
+}
+
+func (e *expansion) everyDay(s *search) {
+	var days [1]int64
+	for day := e.startOn; e.more(day, 1); day += e.rule.interval {
+		if !e.limits.has(day) {
+			continue
+		}
+		days[0] = int64(day) * secondsPerDay
+		if !e.emitDays(days[:], s) {
+			return
+		}
+	}
+}
+
+// dayByDay walks through hours, minutes or seconds: a day that does not match costs
+// one step.
+func (e *expansion) dayByDay(s *search) {
 	r := &e.rule
 	unit := map[frequency]int{hourly: 3600, minutely: 60, secondly: 1}[r.freq]
+	hours, minutes, seconds := setOf(r.hours), setOf(r.minutes), setOf(r.seconds)
 	perDay := secondsPerDay / unit
 	origin := int(floorDiv64(e.start, int64(unit)))
-	var set []int64
-	for day := e.startOn; int64(day)*secondsPerDay < e.limit && e.work <= budget; day++ {
-		e.work++
-		if !e.matches(day) {
+	for day := e.startOn; e.more(day, 1); day++ {
+		if !e.limits.has(day) {
 			continue
 		}
 		from := max(day*perDay, origin)
@@ -149,78 +242,94 @@ func (e *expansion) clock() {
 		for at := from; at < (day+1)*perDay && e.work <= budget; at += r.interval {
 			e.work++
 			second := (at - day*perDay) * unit
-			if !holds(r.hours, second/3600) || r.freq >= minutely && !holds(r.minutes, second/60%60) ||
-				r.freq == secondly && !holds(r.seconds, second%60) {
+			if hours>>(second/3600)&1 == 0 || r.freq >= minutely && minutes>>(second/60%60)&1 == 0 ||
+				r.freq == secondly && seconds>>(second%60)&1 == 0 {
 				continue
 			}
 			base := int64(at) * int64(unit)
-			set = set[:0]
+			e.set = e.set[:0]
 			switch r.freq {
 			case hourly:
 				for _, m := range r.minutes {
-					for _, s := range r.seconds {
-						set = append(set, base+int64(m*60+s))
+					for _, sec := range r.seconds {
+						e.set = append(e.set, base+int64(m*60+sec))
 					}
 				}
 			case minutely:
-				for _, s := range r.seconds {
-					set = append(set, base+int64(s))
+				for _, sec := range r.seconds {
+					e.set = append(e.set, base+int64(sec))
 				}
 			default:
-				set = append(set, base)
+				e.set = append(e.set, base)
 			}
-			if !e.emit(set) {
+			if !e.emit(len(e.set), func(i int) int64 { return e.set[i] }, s) {
 				return
 			}
 		}
 	}
 }
 
-// emitDays emits the times of a period's days.
-func (e *expansion) emitDays(days []int) bool {
-	if len(e.rule.positions) > 0 {
-		set := make([]int64, 0, len(days)*len(e.times))
-		for _, d := range days {
-			for _, t := range e.times {
-				set = append(set, int64(d)*secondsPerDay+int64(t))
-			}
-		}
-		e.work += len(set)
-		return e.emit(set)
+// setOf returns the values as bits; all of them where none is given.
+func setOf(values []int) uint64 {
+	if len(values) == 0 {
+		return ^uint64(0)
 	}
-	for _, d := range days {
-		for _, t := range e.times {
-			e.work++
-			if !e.one(int64(d)*secondsPerDay + int64(t)) {
+	var set uint64
+	for _, v := range values {
+		set |= 1 << v
+	}
+	return set
+}
+
+// emitDays emits the times of a period's days, or of BYSETPOS those that it chooses.
+func (e *expansion) emitDays(days []int64, s *search) bool {
+	switch n := len(e.times); {
+	case len(e.rule.positions) > 0 && n == 0:
+		return e.emit(len(days), func(i int) int64 { return days[i] + e.second }, s)
+	case len(e.rule.positions) > 0:
+		return e.emit(len(days)*n, func(i int) int64 { return days[i/n] + e.times[i%n] }, s)
+	case n == 0:
+		for _, d := range days {
+			if !e.one(d+e.second, s) {
 				return false
 			}
 		}
+	default:
+		for _, d := range days {
+			for _, t := range e.times {
+				e.work++
+				if !e.one(d+t, s) {
+					return false
+				}
+			}
+		}
 	}
-	return e.work <= budget
+	return true
 }
 
-// emit emits a period's set, in order, thinned by BYSETPOS.
-func (e *expansion) emit(set []int64) bool {
+// emit emits a period's set of n, in order, thinned by BYSETPOS.
+func (e *expansion) emit(n int, at func(i int) int64, s *search) bool {
 	if len(e.rule.positions) == 0 {
-		for _, at := range set {
-			if !e.one(at) {
+		for i := range n {
+			if !e.one(at(i), s) {
 				return false
 			}
 		}
 		return true
 	}
-	var picked []int64
+	var picked []int
 	for _, p := range e.rule.positions {
+		e.work++
 		if p < 0 {
-			p += len(set) + 1
+			p += n + 1
 		}
-		if p >= 1 && p <= len(set) {
-			picked = append(picked, set[p-1])
+		if p >= 1 && p <= n {
+			picked = append(picked, p-1)
 		}
 	}
 	slices.Sort(picked)
-	for _, at := range slices.Compact(picked) {
-		if !e.one(at) {
+	for _, i := range slices.Compact(picked) {
+		if !e.one(at(i), s) {
 			return false
 		}
 	}
@@ -228,7 +337,7 @@ func (e *expansion) emit(set []int64) bool {
 }
 
 // one emits an occurrence, unless it is before the start.
-func (e *expansion) one(at int64) bool {
+func (e *expansion) one(at int64, s *search) bool {
 	if at < e.start {
 		return true
 	}
@@ -239,71 +348,12 @@ func (e *expansion) one(at int64) bool {
 		e.left--
 	}
 	e.work += perOccurrence
-	return e.yield(at) && e.left != 0 && e.work <= budget
-}
-
-// matches tells whether a day is in the rule's BYMONTH, BYMONTHDAY, BYYEARDAY,
-// BYWEEKNO and BYDAY.
-func (e *expansion) matches(day int) bool {
-	r := &e.rule
-	if len(r.months)+len(r.monthDays)+len(r.yearDays)+len(r.weekNumbers) == 0 && r.freq > monthly {
-		return len(r.weekdays) == 0 || slices.Contains(r.weekdays, weekday{day: weekdayOf(day)})
-	}
-	d := dateOf(day)
-	if !holds(r.months, d.month) {
+	if e.rule.until.set && e.rule.until.before(at, &e.clock) {
+		e.past = true
 		return false
 	}
-	length := monthLength(d.year, d.month)
-	if len(r.monthDays) > 0 && !slices.Contains(r.monthDays, d.day) && !slices.Contains(r.monthDays, d.day-length-1) {
-		return false
-	}
-	if len(r.yearDays) > 0 {
-		ofYear := day - daysOf(d.year, 1, 1) + 1
-		if !slices.Contains(r.yearDays, ofYear) && !slices.Contains(r.yearDays, ofYear-yearLength(d.year)-1) {
-			return false
-		}
-	}
-	if len(r.weekNumbers) > 0 && !e.inWeek(day, d.year) {
-		return false
-	}
-	return len(r.weekdays) == 0 || e.onWeekday(day, d, length)
+	return s.add(at, &e.clock) && e.left != 0 && e.work <= budget
 }
-
-// inWeek tells whether a day's week is one of BYWEEKNO.
-func (e *expansion) inWeek(day, year int) bool {
-	from := e.rule.weekFrom
-	if day < firstWeek(year, from) {
-		year--
-	} else if day >= firstWeek(year+1, from) {
-		year++
-	}
-	first := firstWeek(year, from)
-	number := (day-first)/7 + 1
-	weeks := (firstWeek(year+1, from) - first) / 7
-	return slices.Contains(e.rule.weekNumbers, number) || slices.Contains(e.rule.weekNumbers, number-weeks-1)
-}
-
-// onWeekday tells whether a day is one of BYDAY: of the month where the rule is
-// monthly or has BYMONTH, else of the year.
-func (e *expansion) onWeekday(day int, d date, monthDays int) bool {
-	on := weekdayOf(day)
-	place, length := d.day, monthDays
-	if e.rule.freq == yearly && len(e.rule.months) == 0 {
-		place, length = day-daysOf(d.year, 1, 1)+1, yearLength(d.year)
-	}
-	for _, w := range e.rule.weekdays {
-		if w.day != on {
-			continue
-		}
-		if w.n == 0 || w.n == (place-1)/7+1 || -w.n == (length-place)/7+1 {
-			return true
-		}
-	}
-	return false
-}
-
-// holds tells whether a list is empty or has the value.
-func holds(list []int, value int) bool { return len(list) == 0 || slices.Contains(list, value) }
 
 func floorDiv64(a, b int64) int64 {
 	q := a / b

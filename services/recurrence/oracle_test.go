@@ -46,31 +46,36 @@ func oracle(t interface{ Fatalf(string, ...any) }, rule string, start time.Time,
 // week), numbered days mixed with others.
 func TestAgainstOracle(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		rule := drawRule(t)
-		start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.Int64Range(0, 10*365*86400).Draw(t, "start")) * time.Second)
-		set, err := recurrence.Parse(recurrence.Spec{RRule: rule, TimeZone: "UTC", Start: recurrence.FormatLocal(start)})
-		if err != nil {
-			return // never occurs, or costs too much: rrule-go would look on to the year 9999
+	rapid.Check(t, againstOracle)
+}
+
+// FuzzAgainstOracle does the same for as long as it is let.
+func FuzzAgainstOracle(f *testing.F) { f.Fuzz(rapid.MakeFuzz(againstOracle)) }
+
+func againstOracle(t *rapid.T) {
+	rule := drawRule(t)
+	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.Int64Range(0, 10*365*86400).Draw(t, "start")) * time.Second)
+	set, err := recurrence.Parse(recurrence.Spec{RRule: rule, TimeZone: "UTC", Start: recurrence.FormatLocal(start)})
+	if err != nil {
+		return // never occurs, or costs too much: rrule-go would look on to the year 9999
+	}
+	end := start.AddDate(6, 0, 0)
+	list, _, err := set.Between(start, end, 50_000)
+	if err != nil {
+		return
+	}
+	if len(list) > 200 {
+		list = list[:200]
+	}
+	var want []time.Time
+	if len(list) > 0 {
+		want = oracle(t, rule, start, len(list))
+	}
+	for i, o := range list {
+		if i >= len(want) || !o.Start.Equal(want[i]) {
+			t.Fatalf("%s from %s: occurrence %d is %s, rrule-go has %v", rule, start, i, o.Start, want[max(0, i-1):])
 		}
-		end := start.AddDate(6, 0, 0)
-		list, _, err := set.Between(start, end, 50_000)
-		if err != nil {
-			return
-		}
-		if len(list) > 200 {
-			list = list[:200]
-		}
-		var want []time.Time
-		if len(list) > 0 {
-			want = oracle(t, rule, start, len(list))
-		}
-		for i, o := range list {
-			if i >= len(want) || !o.Start.Equal(want[i]) {
-				t.Fatalf("%s from %s: occurrence %d is %s, rrule-go has %v", rule, start, i, o.Start, want[max(0, i-1):])
-			}
-		}
-	})
+	}
 }
 
 func drawRule(t *rapid.T) string {

@@ -4,8 +4,10 @@
 package recurrence
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -40,11 +42,15 @@ func in(field string, err error) error {
 
 // Spec is a series as a caller writes it. Starts are local times in the zone.
 type Spec struct {
-	RRule    string // empty: only Start and RDates
+	RRule    string   // empty: only Start and RDates
+	Further  []string // more rules: what any of them gives
 	TimeZone string
 	Start    string
 	RDates   []string
 	ExDates  []string
+
+	// Loose reads, to look at, what no calendar could keep: a rule more often than daily without an end, exceptions that leave nothing.
+	Loose bool
 }
 
 // Set is a series' set of occurrences.
@@ -52,9 +58,9 @@ type Set struct {
 	Start time.Time // first start, floating (see Local)
 	Zone  *time.Location
 
-	rule    *rule
+	rules   []*rule
 	rdates  []int64
-	exdates map[int64]bool
+	exdates []int64 // in order
 }
 
 // Occurrence is one start of a series.
@@ -69,7 +75,7 @@ const never = 100
 
 // Parse reads a series. It refuses one that has no occurrence at all.
 func Parse(spec Spec) (*Set, error) {
-	s := &Set{exdates: map[int64]bool{}}
+	s := &Set{}
 	var err error
 	if s.Zone, err = Zone(spec.TimeZone); err != nil {
 		return nil, in("time_zone", err)
@@ -89,22 +95,56 @@ func Parse(spec Spec) (*Set, error) {
 		if err != nil {
 			return nil, in(fmt.Sprintf("exdates[%d]", i), err)
 		}
-		s.exdates[t.Unix()] = true
+		s.exdates = append(s.exdates, t.Unix())
 	}
+	slices.Sort(s.exdates)
 	if spec.RRule != "" {
-		if s.rule, err = parseRule(spec.RRule); err != nil {
+		if err := s.addRule(spec.RRule, spec.Loose); err != nil {
 			return nil, in("rrule", err)
 		}
-		if err := s.occurs(s.rule); err != nil {
-			return nil, in("rrule", err)
+	}
+	for i, text := range spec.Further {
+		if spec.RRule == "" {
+			return nil, in("rrule", failed("", "is needed beside further rules"))
 		}
+		if err := s.addRule(text, spec.Loose); err != nil {
+			return nil, in(fmt.Sprintf("further_rrules[%d]", i), err)
+		}
+	}
+	if spec.Loose {
+		return s, nil
 	}
 	return s, s.check()
 }
 
+func (s *Set) addRule(text string, loose bool) error {
+	r, err := parseRule(text)
+	if err != nil {
+		return err
+	}
+	if !loose && r.freq >= hourly && r.count == 0 && !r.until.set {
+		return failed("FREQ", "more often than daily needs COUNT or UNTIL")
+	}
+	s.rules = append(s.rules, r)
+	return s.occurs(r)
+}
+
+// excluded tells whether a floating start is an exception.
+func (s *Set) excluded(at int64) bool {
+	if len(s.exdates) == 0 {
+		return false
+	}
+	_, found := slices.BinarySearch(s.exdates, at)
+	return found
+}
+
 // AtMostDaily reports whether the rule alone says that there is at most one occurrence a day.
 func (s *Set) AtMostDaily() bool {
-	return s.rule != nil && s.rule.freq <= daily && len(s.rule.hours)+len(s.rule.minutes)+len(s.rule.seconds) == 0
+	if len(s.rules) != 1 {
+		return false
+	}
+	r := s.rules[0]
+	return r.freq <= daily && len(r.hours)+len(r.minutes)+len(r.seconds) == 0
 }
 
 // occurs refuses a rule that never occurs, naming the part without which it would.
@@ -152,59 +192,48 @@ func (s *Set) occurs(r *rule) error {
 
 // first tells whether a rule has an occurrence.
 func (s *Set) first(r *rule) (bool, error) {
-	found := false
-	clock := clockwork{zone: s.Zone}
-	_, err := expand(r, s.Start.Unix(), s.Start.AddDate(never, 0, 0).Unix(), func(at int64) bool {
-		found = !r.until.before(at, &clock)
-		return false
-	})
-	return found, err
+	q := search{since: math.MinInt64, before: math.MaxInt64, most: 0}
+	_, err := expand(r, s.Start.Unix(), s.Start.AddDate(never, 0, 0).Unix(), s.Zone, &q)
+	return q.n > 0, err
 }
 
 // check refuses a set of which the exceptions leave nothing. Only finite sets can be
 // so; each exception hides one occurrence at most.
 func (s *Set) check() error {
-	if len(s.exdates) == 0 {
+	if len(s.exdates) == 0 || slices.ContainsFunc(s.rdates, func(at int64) bool { return !s.excluded(at) }) {
 		return nil
 	}
-	found := false
-	if _, err := s.floating(s.Start.AddDate(never, 0, 0).Unix(), func(int64) bool {
-		found = true
-		return false
-	}); err != nil {
-		return in("rrule", err)
+	q := search{since: math.MinInt64, before: math.MaxInt64, most: 0, exdates: s.exdates}
+	_, err := s.expand(s.Start.AddDate(never, 0, 0).Unix(), &q)
+	if err == nil && q.n == 0 {
+		err = in("exdates", failed("", "leave no occurrence of the series"))
 	}
-	for _, at := range s.rdates {
-		found = found || !s.exdates[at]
-	}
-	if !found {
-		return in("exdates", failed("", "leave no occurrence of the series"))
-	}
-	return nil
+	return err
 }
 
-// floating walks through the rule's occurrences before a floating limit, without
-// extra dates and exceptions. It tells whether the rule has none after those.
-func (s *Set) floating(limit int64, yield func(int64) bool) (bool, error) {
-	if s.rule == nil {
-		if at := s.Start.Unix(); at < limit {
-			if !s.exdates[at] {
-				yield(at)
-			}
-			return true, nil
+// expand searches through the rules before a floating limit. It tells whether they have nothing after those.
+func (s *Set) expand(limit int64, q *search) (ended bool, err error) {
+	if len(s.rules) == 0 {
+		at := s.Start.Unix()
+		if at < limit {
+			clock := clockFor(s.Zone)
+			q.add(at, &clock)
 		}
-		return false, nil
+		return at < limit, nil
 	}
-	clock := clockwork{zone: s.Zone}
-	over := false
-	ended, err := expand(s.rule, s.Start.Unix(), limit, func(at int64) bool {
-		if s.rule.until.before(at, &clock) {
-			over = true
-			return false
+	ended = true
+	for i, r := range s.rules {
+		q.inside = 0
+		over, err := expand(r, s.Start.Unix(), limit, s.Zone, q)
+		if err != nil && i > 0 {
+			return false, in(fmt.Sprintf("further_rrules[%d]", i-1), err)
 		}
-		return s.exdates[at] || yield(at)
-	})
-	return ended || over || s.rule.until.before(limit-reach, &clock), err
+		if err != nil {
+			return false, in("rrule", err)
+		}
+		ended = ended && over
+	}
+	return ended, nil
 }
 
 // before tells whether a floating time is past UNTIL.
@@ -212,7 +241,7 @@ func (u until) before(at int64, clock *clockwork) bool {
 	if !u.set {
 		return false
 	}
-	if u.utc {
+	if u.utc && at > u.seconds-reach && at < u.seconds+reach {
 		at = clock.instant(at)
 	}
 	return at > u.seconds
@@ -229,48 +258,117 @@ var ErrTooMany = errors.New("too many occurrences")
 // because a zone skips one's wall clock, it returns the one that the clock shows.
 // It tells whether the series has none from the second instant on.
 func (s *Set) Between(from, to time.Time, limit int) (list []Occurrence, ended bool, err error) {
-	clock := clockwork{zone: s.Zone}
-	stop := to.Unix() + reach
-	found := make([]Occurrence, 0, 64)
-	index, inside := 0, 0
-	ended, err = s.floating(stop, func(at int64) bool {
-		o := Occurrence{Local: time.Unix(at, 0).UTC(), Start: time.Unix(clock.instant(at), 0).UTC()}
-		if !o.Start.Before(from) && o.Start.Before(to) {
-			inside++
-		}
-		found = append(found, o)
-		return inside <= limit
-	})
-	if err != nil {
-		return nil, false, in("rrule", err)
-	}
-	if inside > limit {
+	list, more, err := s.First(from, to, limit)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case more == moreInside:
 		return nil, false, ErrTooMany
 	}
-	for _, at := range s.rdates {
-		if !s.exdates[at] {
-			found = append(found, Occurrence{Local: time.Unix(at, 0).UTC(), Start: time.Unix(clock.instant(at), 0).UTC()})
-		}
+	return list, more == none, nil
+}
+
+// More says what a series has beyond the occurrences that were returned.
+type More int
+
+// What there may be.
+const (
+	none       More = iota // nothing
+	moreAfter              // occurrences after the time that was asked for
+	moreInside             // occurrences within that time
+)
+
+// Any tells whether the series goes on.
+func (m More) Any() bool { return m != none }
+
+// First is Between for the first occurrences, at most limit of them, however many there are.
+func (s *Set) First(from, to time.Time, limit int) ([]Occurrence, More, error) {
+	var few [128]start
+	found, index, more, err := s.search(from, to, limit, few[:])
+	if err != nil {
+		return nil, none, err
 	}
-	slices.SortFunc(found, func(a, b Occurrence) int {
-		if c := a.Start.Compare(b.Start); c != 0 {
-			return c
-		}
-		return -a.Local.Compare(b.Local) // what the clock shows is later than what it skips
-	})
-	found = slices.CompactFunc(found, func(a, b Occurrence) bool { return a.Start.Equal(b.Start) })
-	for _, o := range found {
-		o.Index = index
-		index++
-		if !o.Start.Before(to) {
-			ended = false
-			break
-		}
-		if !o.Start.Before(from) {
-			if list = append(list, o); len(list) > limit {
-				return nil, false, ErrTooMany
+	list := make([]Occurrence, len(found))
+	for i, o := range found {
+		list[i] = Occurrence{Local: time.Unix(o.local, 0).UTC(), Start: time.Unix(o.at, 0).UTC(), Index: index + i}
+	}
+	return list, more, nil
+}
+
+// Starts is Between for who needs the instants only.
+func (s *Set) Starts(from, to time.Time, limit int) ([]time.Time, error) {
+	var few [128]start
+	found, _, more, err := s.search(from, to, limit, few[:])
+	if err != nil {
+		return nil, err
+	}
+	if more == moreInside {
+		return nil, ErrTooMany
+	}
+	list := make([]time.Time, len(found))
+	for i, o := range found {
+		list[i] = time.Unix(o.at, 0).UTC()
+	}
+	return list, nil
+}
+
+// search returns the first occurrences from one instant on and before another, and the place of the first of them in the series. It
+// may use room for them.
+func (s *Set) search(from, to time.Time, limit int, room []start) (found []start, index int, more More, err error) {
+	q := search{since: from.Unix(), before: to.Unix(), most: limit, exdates: s.exdates, found: room}
+	if from.Nanosecond() > 0 {
+		q.since++
+	}
+	if to.Nanosecond() > 0 {
+		q.before++
+	}
+	ended, err := s.expand(q.before+reach, &q)
+	if err != nil {
+		return nil, 0, none, err
+	}
+	found = q.found[:q.n]
+	if len(s.rdates) > 0 {
+		clock := clockFor(s.Zone)
+		for _, local := range s.rdates {
+			if !s.excluded(local) {
+				found = append(found, start{local, clock.instant(local)})
 			}
 		}
 	}
-	return list, ended, nil
+	if !increasing(found) {
+		slices.SortFunc(found, sooner)
+		found = slices.CompactFunc(found, func(a, b start) bool { return a.at == b.at })
+	}
+	for index < len(found) && found[index].at < q.since {
+		index++
+	}
+	stop := len(found)
+	for stop > index && found[stop-1].at >= q.before {
+		stop--
+	}
+	switch {
+	case stop-index > limit:
+		return found[index : index+limit], index, moreInside, nil
+	case stop < len(found) || !ended:
+		more = moreAfter
+	}
+	return found[index:stop], index, more, nil
+}
+
+// increasing tells whether each is later than the one before.
+func increasing(list []start) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i].at <= list[i-1].at {
+			return false
+		}
+	}
+	return true
+}
+
+// sooner orders starts by their instants; what the clock shows is before what it skips.
+func sooner(a, b start) int {
+	if a.at != b.at {
+		return cmp.Compare(a.at, b.at)
+	}
+	return cmp.Compare(b.local, a.local)
 }

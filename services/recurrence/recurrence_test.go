@@ -3,6 +3,7 @@ package recurrence_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,5 +259,87 @@ func TestIndexAndEnd(t *testing.T) {
 	}
 	if _, _, err := set.Between(instant(t, "2027-01-01"), instant(t, "2028-01-01"), 3); !errors.Is(err, recurrence.ErrTooMany) {
 		t.Errorf("limit 3 of 4: got %v, want ErrTooMany", err)
+	}
+}
+
+// TestFurtherRules unites several rules, extra dates and exceptions.
+func TestFurtherRules(t *testing.T) {
+	t.Parallel()
+	spec := recurrence.Spec{
+		RRule: "FREQ=WEEKLY;BYDAY=TU;COUNT=3", Further: []string{"FREQ=MONTHLY;BYDAY=-1SU;COUNT=2", "FREQ=WEEKLY;BYDAY=TU,WE;COUNT=3"},
+		TimeZone: "Europe/Berlin", Start: "2027-03-16T19:00", RDates: []string{"2027-03-16T19:00", "2027-03-20T10:00"}, ExDates: []string{"2027-03-17T19:00"},
+	}
+	want := []string{
+		"2027-03-16T19:00:00+01:00", "2027-03-20T10:00:00+01:00", "2027-03-23T19:00:00+01:00", "2027-03-28T19:00:00+02:00",
+		"2027-03-30T19:00:00+02:00", "2027-04-25T19:00:00+02:00",
+	}
+	if got := starts(t, spec, "2027-01-01", "2028-01-01"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	set, err := recurrence.Parse(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 8 {
+		list, more, err := set.First(instant(t, "2027-03-18"), instant(t, "2028-01-01"), n)
+		if err != nil || len(list) != min(n, 5) || more.Any() != (n < 5) {
+			t.Errorf("the first %d: %d, more %t, %v", n, len(list), more.Any(), err)
+		}
+		for i, o := range list {
+			if got := o.Start.In(set.Zone).Format(time.RFC3339); got != want[i+1] || o.Index != i+1 {
+				t.Errorf("the first %d: %s (%d), want %s", n, got, o.Index, want[i+1])
+			}
+		}
+	}
+}
+
+// TestLoose reads to look at what no calendar could keep.
+func TestLoose(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{"FREQ=HOURLY;INTERVAL=5": "00:30 05:30 10:30", "FREQ=SECONDLY;BYSECOND=0,30": "00:30 00:30 00:31"} {
+		set, err := recurrence.Parse(recurrence.Spec{RRule: rule, TimeZone: "UTC", Start: "2027-01-01T00:30", Loose: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, more, err := set.First(set.Start, set.Start.AddDate(1, 0, 0), 3)
+		var got []string
+		for _, o := range list {
+			got = append(got, o.Local.Format("15:04"))
+		}
+		if err != nil || strings.Join(got, " ") != want || !more.Any() {
+			t.Errorf("%s: %v, %v; want %s", rule, got, err, want)
+		}
+	}
+	set, err := recurrence.Parse(recurrence.Spec{TimeZone: "UTC", Start: "2027-01-01T00:30", ExDates: []string{"2027-01-01T00:30"}, Loose: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, more, err := set.First(set.Start, set.Start.AddDate(1, 0, 0), 3); err != nil || len(list) > 0 || more.Any() {
+		t.Errorf("%v, %v, %v; want nothing", list, more, err)
+	}
+}
+
+// TestLastDayOfLeapYears: package time ends a leap year a day early where it goes by a zone's rule.
+func TestLastDayOfLeapYears(t *testing.T) {
+	t.Parallel()
+	for _, year := range []int{2028, 2040, 2096, 2104, 2400} {
+		spec := recurrence.Spec{RRule: "FREQ=DAILY;COUNT=3", TimeZone: "America/New_York", Start: fmt.Sprintf("%d-12-30T23:00", year)}
+		got := starts(t, spec, fmt.Sprintf("%d-12-01", year), fmt.Sprintf("%d-02-01", year+1))
+		if want := []string{fmt.Sprintf("%d-12-30T23:00:00-05:00", year), fmt.Sprintf("%d-12-31T23:00:00-05:00", year), fmt.Sprintf("%d-01-01T23:00:00-05:00", year+1)}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// TestGap orders what a zone skips: 02:30 becomes 03:30, which is after 03:00 and at once with 03:30.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	spec := recurrence.Spec{RRule: "FREQ=DAILY;BYHOUR=2,3;BYMINUTE=0,30;COUNT=8", TimeZone: "Europe/Berlin", Start: "2027-03-28T02:00"}
+	want := []string{
+		"2027-03-28T03:00:00+02:00", "2027-03-28T03:30:00+02:00",
+		"2027-03-29T02:00:00+02:00", "2027-03-29T02:30:00+02:00", "2027-03-29T03:00:00+02:00", "2027-03-29T03:30:00+02:00",
+	}
+	if got := starts(t, spec, "2027-03-01", "2027-05-01"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

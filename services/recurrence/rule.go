@@ -133,8 +133,7 @@ func parseRule(text string) (*rule, error) {
 	return r, r.check()
 }
 
-// check refuses combinations that RFC 5545 forbids, and rules that would never stop
-// filling a calendar.
+// check refuses combinations that RFC 5545 forbids.
 func (r *rule) check() error {
 	numbered := slices.ContainsFunc(r.weekdays, func(w weekday) bool { return w.n != 0 })
 	any := len(r.months)+len(r.monthDays)+len(r.yearDays)+len(r.weekNumbers)+len(r.weekdays)+
@@ -154,8 +153,6 @@ func (r *rule) check() error {
 		return failed("BYDAY", "may not number its days (as in 1MO) beside BYWEEKNO")
 	case len(r.positions) > 0 && !any:
 		return failed("BYSETPOS", "needs another BY… part to choose from")
-	case r.freq >= hourly && r.count == 0 && !r.until.set:
-		return failed("FREQ", "more often than daily needs COUNT or UNTIL")
 	}
 	return nil
 }

@@ -2,14 +2,15 @@ package recurrence
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
 // zones are those that were asked for, by name: reading one again would cost more than all else that is done with it. What is no
-// zone is not remembered.
-var zones sync.Map
+// zone is not remembered. periods are the same zones' periods of constant offset, by zone, from the year 1900 to the year 2100.
+var zones, periods sync.Map
 
 // Zone finds an IANA time zone by name. It refuses the empty name and the machine's
 // own zone.
@@ -24,8 +25,44 @@ func Zone(name string) (*time.Location, error) {
 	if err != nil {
 		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
 	}
+	periods.Store(zone, periodsOf(zone))
 	zones.Store(strings.Clone(name), zone)
 	return zone, nil
+}
+
+// period is a time in which a zone has one offset, in Unix seconds.
+type period struct{ from, to, offset int64 }
+
+func periodsOf(zone *time.Location) []period {
+	var list []period
+	for at := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); at < time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); {
+		p := periodAt(at, zone)
+		if n := len(list); n > 0 && list[n-1].offset == p.offset {
+			list[n-1].to = p.to
+		} else {
+			list = append(list, p)
+		}
+		at = p.to
+	}
+	return list
+}
+
+// periodAt returns a period that holds an instant. The offset may stay as it is where the period ends.
+func periodAt(at int64, zone *time.Location) period {
+	t := time.Unix(at, 0).In(zone)
+	_, offset := t.Zone()
+	from, to := t.ZoneBounds()
+	p := period{math.MinInt64 / 2, math.MaxInt64 / 2, int64(offset)}
+	if !from.IsZero() {
+		p.from = from.Unix()
+	}
+	if !to.IsZero() {
+		p.to = to.Unix()
+	}
+	if p.to <= at { // package time ends leap years a day early where it goes by a zone's rule
+		p.to = at + secondsPerDay
+	}
+	return p
 }
 
 // Local reads a local time without zone, "2027-03-04T19:00" or with seconds. A local
@@ -55,17 +92,26 @@ func WallClock(at time.Time, zone *time.Location) time.Time {
 // the zone skips is read with the offset before the gap; of a time that occurs twice
 // it returns the first (RFC 5545 section 3.3.5).
 func Instant(local time.Time, zone *time.Location) time.Time {
-	c := clockwork{zone: zone}
+	c := clockFor(zone)
 	return time.Unix(c.instant(local.Unix()), 0).UTC()
 }
 
 // clockwork turns floating seconds into Unix seconds. It remembers the period of
 // constant offset that it last met.
 type clockwork struct {
-	zone     *time.Location
-	known    bool
-	from, to int64 // Unix seconds of the period's ends
-	offset   int64
+	period
+	zone *time.Location
+	list []period // that are known of the zone
+	i    int      // the one that holds, if any
+	gap  bool     // the last time that it turned is one that the zone skips
+}
+
+func clockFor(zone *time.Location) clockwork {
+	c := clockwork{zone: zone, i: -1, period: period{from: 1, to: 0}}
+	if known, ok := periods.Load(zone); ok {
+		c.list = known.([]period) //nolint:forcetypeassert // there is nothing else in it
+	}
+	return c
 }
 
 // margin keeps the short way clear of transitions: none shifts by more than a day.
@@ -73,9 +119,16 @@ const margin = 2 * 86400
 
 // instant is Instant over seconds.
 func (c *clockwork) instant(local int64) int64 {
-	if at := local - c.offset; c.known && at >= c.from+margin && at < c.to-margin {
+	if at := local - c.offset; at >= c.from+margin && at < c.to-margin {
+		c.gap = false
 		return at
 	}
+	return c.search(local)
+}
+
+// search is instant where the period is another, or its end is near.
+func (c *clockwork) search(local int64) int64 {
+	c.gap = false
 	c.enter(local - margin)
 	for {
 		if at := local - c.offset; at < c.to {
@@ -84,6 +137,7 @@ func (c *clockwork) instant(local int64) int64 {
 		before, change := c.offset, c.to
 		c.enter(change)
 		if local-c.offset < change {
+			c.gap = true
 			return local - before // the change skips the time
 		}
 	}
@@ -91,14 +145,25 @@ func (c *clockwork) instant(local int64) int64 {
 
 // enter moves to the period that holds an instant.
 func (c *clockwork) enter(at int64) {
-	t := time.Unix(at, 0).In(c.zone)
-	_, offset := t.Zone()
-	from, to := t.ZoneBounds()
-	c.known, c.offset, c.from, c.to = true, int64(offset), math.MinInt64/2, math.MaxInt64/2
-	if !from.IsZero() {
-		c.from = from.Unix()
+	if at >= c.from && at < c.to {
+		return
 	}
-	if !to.IsZero() {
-		c.to = to.Unix()
+	if i := c.i + 1; i < len(c.list) && at >= c.list[i].from && at < c.list[i].to {
+		c.i, c.period = i, c.list[i]
+		return
 	}
+	i, found := slices.BinarySearchFunc(c.list, at, func(p period, at int64) int {
+		switch {
+		case p.to <= at:
+			return -1
+		case p.from > at:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		c.i, c.period = i, c.list[i]
+		return
+	}
+	c.period = periodAt(at, c.zone)
 }
