@@ -17,6 +17,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/groups/index"
@@ -166,7 +167,7 @@ type look struct {
 func (f *indexer) look(ctx context.Context) (l look, err error) {
 	l.at = f.clock.Now()
 	if err := f.db.QueryRow(ctx, `
-		SELECT generation, `+sameCluster+`, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())
+		SELECT generation, `+changefeed.SameCluster+`, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())
 		FROM change_feed`).Scan(&l.generation, &l.same, &l.horizon, &l.ahead); err != nil {
 		return l, fmt.Errorf("look at change feed: %w", err)
 	}

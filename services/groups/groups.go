@@ -14,7 +14,9 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -33,7 +35,7 @@ func component(roots *x509.CertPool) chassis.Component {
 
 func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	partners := partnersv1.NewPartnersServiceClient(h.Peer("partners"))
-	s := &server{db: h.DB, clock: h.Clock, orgs: newOrganizations(partners, h.Clock), pulse: newPulse(h.DB, h.Log)}
+	s := &server{db: h.DB, clock: h.Clock, keys: h.Crypt, orgs: newOrganizations(partners, h.Clock), pulse: changefeed.NewPulse(h.DB, "groups", h.Log, "groups")}
 	if err := openFeed(ctx, h.DB, h.Log); err != nil {
 		return err
 	}
@@ -69,8 +71,9 @@ type server struct {
 	groupsv1.UnimplementedResourcesServiceServer
 	db    *pg.DB
 	clock clock.Clock
+	keys  *crypt.Keyset
 	orgs  *organizations
-	pulse *pulse // of the change feed
+	pulse *changefeed.Pulse // of the change feed
 
 	indexer *indexer
 }

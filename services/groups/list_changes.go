@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -86,13 +85,6 @@ func (f *changeFeed) open(ctx context.Context, token string) (err error) {
 		f.cursor = cursor
 	}
 	return nil
-}
-
-func expiredToken() error {
-	return &fault.Error{
-		Code: codes.OutOfRange, Reason: "SYNC_TOKEN_EXPIRED",
-		Message: "the directory has been restored or rebuilt since this token; begin again without a token, and drop what the new listing no longer has",
-	}
 }
 
 // next returns the next page, and whether there is more already. An empty page is no error.
