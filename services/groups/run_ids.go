@@ -110,9 +110,11 @@ func (w *writer) adoptable(ctx context.Context, tx pgx.Tx, ids []string, items m
 	if len(strange) == 0 {
 		return out, nil
 	}
+	// One look each: what is known of the table while it is being filled would have it read as a whole.
 	rows, err := tx.Query(ctx, `
-		SELECT external_id, id FROM groups
-		WHERE org_id = @org AND source_system = @source AND external_id = ANY(@ids::text[]) AND external_id <> '' AND delete_time IS NULL`,
+		SELECT r.id, g.id FROM unnest(@ids::text[]) AS r (id) CROSS JOIN LATERAL (
+			SELECT id FROM groups WHERE org_id = @org AND source_system = @source AND external_id = r.id AND external_id <> '' AND delete_time IS NULL LIMIT 1
+		) AS g`,
 		pgx.NamedArgs{"org": w.run.OrgID, "source": w.f.GetSourceSystem(), "ids": strange})
 	if err != nil {
 		return nil, fmt.Errorf("find groups: %w", err)
