@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func Start(t testing.TB, components []chassis.Component, options ...Option) *Sui
 	if os.Getenv("CAIRN_TEST_LOG") != "" {
 		config.LogLevel = os.Getenv("CAIRN_TEST_LOG")
 	}
+	config.Peers = outOfReach(components)
 	for _, o := range options {
 		o(config)
 	}
@@ -83,6 +85,17 @@ func Start(t testing.TB, components []chassis.Component, options ...Option) *Sui
 	})
 	s.CatchUp()
 	return s
+}
+
+// outOfReach returns an address that nobody listens on for each service that is not among the components.
+func outOfReach(components []chassis.Component) map[string]string {
+	peers := map[string]string{}
+	for _, name := range []string{"gateway", "groups", "membership", "partners", "referral", "scheduling"} {
+		if !slices.ContainsFunc(components, func(c chassis.Component) bool { return c.Name == name }) {
+			peers[name] = "127.0.0.1:1"
+		}
+	}
+	return peers
 }
 
 // CatchUp returns when what was written so far can be searched for.

@@ -86,7 +86,7 @@ func (x *MemberChanged) GetDoNotContact() bool {
 }
 
 // The data of the events `care.cairn.membership.membership.{requested,screened,waitlisted,offered,approved,activated,
-// leave_started,leave_ended,ended,declined,guidelines_asked,guidelines_acknowledged}.v1`. The subject is the membership.
+// leave_started,leave_ended,ended,declined,guidelines_asked,guidelines_acknowledged,role_changed}.v1`. The subject is the membership.
 type MembershipChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership, `memberships/{uuid}`.
@@ -286,11 +286,111 @@ func (x *SeatsChanged) GetRevision() int64 {
 	return 0
 }
 
+// The data of the events `care.cairn.membership.peer_match.{proposed,accepted,ended,declined}.v1`. The subject is the match.
+type PeerMatchChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The match, `peerMatches/{uuid}`.
+	PeerMatch string `protobuf:"bytes,1,opt,name=peer_match,json=peerMatch,proto3" json:"peer_match,omitempty"`
+	// The group in which they meet, `groups/{uuid}`.
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// The organization that owns the group, `organizations/{uuid}`.
+	Organization string `protobuf:"bytes,3,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The membership of the one who is supported, `memberships/{uuid}`.
+	Mentee string `protobuf:"bytes,4,opt,name=mentee,proto3" json:"mentee,omitempty"`
+	// The membership of the one who supports, `memberships/{uuid}`.
+	Supporter string `protobuf:"bytes,5,opt,name=supporter,proto3" json:"supporter,omitempty"`
+	// The state it is in after the change.
+	State PeerMatch_State `protobuf:"varint,6,opt,name=state,proto3,enum=cairn.membership.v1.PeerMatch_State" json:"state,omitempty"`
+	// Why it is over; set in states ENDED and DECLINED only.
+	EndReason     PeerMatch_EndReason `protobuf:"varint,7,opt,name=end_reason,json=endReason,proto3,enum=cairn.membership.v1.PeerMatch_EndReason" json:"end_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerMatchChanged) Reset() {
+	*x = PeerMatchChanged{}
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerMatchChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerMatchChanged) ProtoMessage() {}
+
+func (x *PeerMatchChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerMatchChanged.ProtoReflect.Descriptor instead.
+func (*PeerMatchChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PeerMatchChanged) GetPeerMatch() string {
+	if x != nil {
+		return x.PeerMatch
+	}
+	return ""
+}
+
+func (x *PeerMatchChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PeerMatchChanged) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *PeerMatchChanged) GetMentee() string {
+	if x != nil {
+		return x.Mentee
+	}
+	return ""
+}
+
+func (x *PeerMatchChanged) GetSupporter() string {
+	if x != nil {
+		return x.Supporter
+	}
+	return ""
+}
+
+func (x *PeerMatchChanged) GetState() PeerMatch_State {
+	if x != nil {
+		return x.State
+	}
+	return PeerMatch_STATE_UNSPECIFIED
+}
+
+func (x *PeerMatchChanged) GetEndReason() PeerMatch_EndReason {
+	if x != nil {
+		return x.EndReason
+	}
+	return PeerMatch_END_REASON_UNSPECIFIED
+}
+
 var File_cairn_membership_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a$cairn/membership/v1/membership.proto\"q\n" +
+	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a$cairn/membership/v1/membership.proto\x1a$cairn/membership/v1/peer_match.proto\"q\n" +
 	"\rMemberChanged\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12$\n" +
@@ -314,7 +414,17 @@ const file_cairn_membership_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"open_seats\x18\x04 \x01(\x05R\topenSeats\x12'\n" +
 	"\x0fwaitlist_length\x18\x05 \x01(\x05R\x0ewaitlistLength\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x03R\brevisionB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
+	"\brevision\x18\x06 \x01(\x03R\brevision\"\xa6\x02\n" +
+	"\x10PeerMatchChanged\x12\x1d\n" +
+	"\n" +
+	"peer_match\x18\x01 \x01(\tR\tpeerMatch\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\"\n" +
+	"\forganization\x18\x03 \x01(\tR\forganization\x12\x16\n" +
+	"\x06mentee\x18\x04 \x01(\tR\x06mentee\x12\x1c\n" +
+	"\tsupporter\x18\x05 \x01(\tR\tsupporter\x12:\n" +
+	"\x05state\x18\x06 \x01(\x0e2$.cairn.membership.v1.PeerMatch.StateR\x05state\x12G\n" +
+	"\n" +
+	"end_reason\x18\a \x01(\x0e2(.cairn.membership.v1.PeerMatch.EndReasonR\tendReasonB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
 	file_cairn_membership_v1_events_proto_rawDescOnce sync.Once
@@ -328,24 +438,29 @@ func file_cairn_membership_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_events_proto_rawDescData
 }
 
-var file_cairn_membership_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cairn_membership_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cairn_membership_v1_events_proto_goTypes = []any{
 	(*MemberChanged)(nil),         // 0: cairn.membership.v1.MemberChanged
 	(*MembershipChanged)(nil),     // 1: cairn.membership.v1.MembershipChanged
 	(*SeatsChanged)(nil),          // 2: cairn.membership.v1.SeatsChanged
-	(Membership_State)(0),         // 3: cairn.membership.v1.Membership.State
-	(Membership_EndReason)(0),     // 4: cairn.membership.v1.Membership.EndReason
-	(Membership_DeclineReason)(0), // 5: cairn.membership.v1.Membership.DeclineReason
+	(*PeerMatchChanged)(nil),      // 3: cairn.membership.v1.PeerMatchChanged
+	(Membership_State)(0),         // 4: cairn.membership.v1.Membership.State
+	(Membership_EndReason)(0),     // 5: cairn.membership.v1.Membership.EndReason
+	(Membership_DeclineReason)(0), // 6: cairn.membership.v1.Membership.DeclineReason
+	(PeerMatch_State)(0),          // 7: cairn.membership.v1.PeerMatch.State
+	(PeerMatch_EndReason)(0),      // 8: cairn.membership.v1.PeerMatch.EndReason
 }
 var file_cairn_membership_v1_events_proto_depIdxs = []int32{
-	3, // 0: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
-	4, // 1: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
-	5, // 2: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
+	5, // 1: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
+	6, // 2: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
+	7, // 3: cairn.membership.v1.PeerMatchChanged.state:type_name -> cairn.membership.v1.PeerMatch.State
+	8, // 4: cairn.membership.v1.PeerMatchChanged.end_reason:type_name -> cairn.membership.v1.PeerMatch.EndReason
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_events_proto_init() }
@@ -354,13 +469,14 @@ func file_cairn_membership_v1_events_proto_init() {
 		return
 	}
 	file_cairn_membership_v1_membership_proto_init()
+	file_cairn_membership_v1_peer_match_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_events_proto_rawDesc), len(file_cairn_membership_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

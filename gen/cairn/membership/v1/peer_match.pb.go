@@ -478,7 +478,7 @@ func (x *PeerMatch) GetEtag() string {
 // One thing that was looked at in two people, and what was found.
 type PairingCriterion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was looked at, stable: "diagnosis", "treatment", "phase", "age", "language" or "interests".
+	// What was looked at, stable: "diagnosis", "treatment", "age", "language", "phase", "role" or "interests".
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What was found.
 	Verdict PairingCriterion_Verdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=cairn.membership.v1.PairingCriterion_Verdict" json:"verdict,omitempty"`

@@ -38,14 +38,14 @@ const (
 type PeerMatchesServiceClient interface {
 	// Changes what a member does in a group. Peer supporters and co-facilitators are active, have taken part for 90 days and have
 	// training recorded, with the call or earlier, that still counts. Fails with FAILED_PRECONDITION: NOT_ACTIVE, TOO_NEW,
-	// NO_TRAINING, HAS_MENTEES (a supporter who steps back ends her matches first).
+	// NO_TRAINING, HAS_MENTEES (a supporter who steps back ends her matches first), OWN_ROLE (nobody changes her own).
 	ChangeMembershipRole(ctx context.Context, in *ChangeMembershipRoleRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Ranks the peer supporters of a member's group who may be proposed to her now: trained, with room for another mentee, with a
 	// language in common, and not tried before.
 	SuggestPeers(ctx context.Context, in *SuggestPeersRequest, opts ...grpc.CallOption) (*SuggestPeersResponse, error)
 	// Proposes a match: with the supporter said, or with the one who suits best. A member asks for herself, says no supporter, and
 	// has accepted by asking. After a match has ended or was declined the next one is proposed, never the same again by itself.
-	// Fails with FAILED_PRECONDITION: NOT_ACTIVE, ALREADY_MATCHED, NOT_A_SUPPORTER, SUPPORTER_FULL, NO_SUPPORTER.
+	// Fails with FAILED_PRECONDITION: NOT_ACTIVE, ALREADY_MATCHED, NOT_A_SUPPORTER, SUPPORTER_FULL, NO_COMMON_LANGUAGE, NO_SUPPORTER.
 	CreatePeerMatch(ctx context.Context, in *CreatePeerMatchRequest, opts ...grpc.CallOption) (*PeerMatch, error)
 	// Returns one match with what made it. The reading is audited.
 	GetPeerMatch(ctx context.Context, in *GetPeerMatchRequest, opts ...grpc.CallOption) (*PeerMatch, error)
@@ -158,14 +158,14 @@ func (c *peerMatchesServiceClient) EndPeerMatch(ctx context.Context, in *EndPeer
 type PeerMatchesServiceServer interface {
 	// Changes what a member does in a group. Peer supporters and co-facilitators are active, have taken part for 90 days and have
 	// training recorded, with the call or earlier, that still counts. Fails with FAILED_PRECONDITION: NOT_ACTIVE, TOO_NEW,
-	// NO_TRAINING, HAS_MENTEES (a supporter who steps back ends her matches first).
+	// NO_TRAINING, HAS_MENTEES (a supporter who steps back ends her matches first), OWN_ROLE (nobody changes her own).
 	ChangeMembershipRole(context.Context, *ChangeMembershipRoleRequest) (*Membership, error)
 	// Ranks the peer supporters of a member's group who may be proposed to her now: trained, with room for another mentee, with a
 	// language in common, and not tried before.
 	SuggestPeers(context.Context, *SuggestPeersRequest) (*SuggestPeersResponse, error)
 	// Proposes a match: with the supporter said, or with the one who suits best. A member asks for herself, says no supporter, and
 	// has accepted by asking. After a match has ended or was declined the next one is proposed, never the same again by itself.
-	// Fails with FAILED_PRECONDITION: NOT_ACTIVE, ALREADY_MATCHED, NOT_A_SUPPORTER, SUPPORTER_FULL, NO_SUPPORTER.
+	// Fails with FAILED_PRECONDITION: NOT_ACTIVE, ALREADY_MATCHED, NOT_A_SUPPORTER, SUPPORTER_FULL, NO_COMMON_LANGUAGE, NO_SUPPORTER.
 	CreatePeerMatch(context.Context, *CreatePeerMatchRequest) (*PeerMatch, error)
 	// Returns one match with what made it. The reading is audited.
 	GetPeerMatch(context.Context, *GetPeerMatchRequest) (*PeerMatch, error)
