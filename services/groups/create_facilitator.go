@@ -18,6 +18,7 @@ func (s *server) CreateFacilitator(ctx context.Context, req *groupsv1.CreateFaci
 		return nil, err
 	}
 	f := writtenFacilitator(req.GetFacilitator())
+	f.Email = req.GetFacilitator().GetEmail()
 	unverify(f)
 	if err := checkFacilitator(f); err != nil {
 		return nil, err
@@ -25,6 +26,9 @@ func (s *server) CreateFacilitator(ctx context.Context, req *groupsv1.CreateFaci
 	now := s.clock.Now()
 	r := facilitatorRow{ID: aip.NewID(), OrgID: orgID, Revision: 1, CreateTime: now, UpdateTime: now}
 	r.into(f)
+	if err := r.seal(s.keys, f.GetEmail()); err != nil {
+		return nil, err
+	}
 
 	b := s.db.Batch(ctx)
 	if err := queueSaveFacilitator(b, &r, f); err != nil {

@@ -38,6 +38,7 @@ func groupEvent(k *groupKey, g *groupsv1.Group, change string) events.Event {
 			PauseReason:       groupsv1.Group_PauseReason(k.PauseReason),
 			RegularTimes:      g.GetRegularTimes(),
 			Joining:           g.GetJoining(),
+			Reminders:         g.GetReminders(),
 		},
 	}
 }

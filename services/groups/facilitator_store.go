@@ -14,6 +14,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 )
@@ -26,15 +27,16 @@ type facilitatorRow struct {
 	Body       []byte
 	CreateTime time.Time
 	UpdateTime time.Time
+	Email      []byte // encrypted; nil when not known
 }
 
-const facilitatorColumns = `f.id, f.org_id, f.revision, f.body, f.create_time, f.update_time`
+const facilitatorColumns = `f.id, f.org_id, f.revision, f.body, f.create_time, f.update_time, f.email`
 
 func (r *facilitatorRow) scan(row pgx.Row) error {
-	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.Body, &r.CreateTime, &r.UpdateTime)
+	return row.Scan(&r.ID, &r.OrgID, &r.Revision, &r.Body, &r.CreateTime, &r.UpdateTime, &r.Email)
 }
 
-// toProto returns the facilitator of a row.
+// toProto returns the facilitator of a row, without her address.
 func (r *facilitatorRow) toProto() (*groupsv1.Facilitator, error) {
 	f := &groupsv1.Facilitator{}
 	if err := proto.Unmarshal(r.Body, f); err != nil {
@@ -42,6 +44,25 @@ func (r *facilitatorRow) toProto() (*groupsv1.Facilitator, error) {
 	}
 	r.into(f)
 	return f, nil
+}
+
+// toFullProto returns the facilitator of a row with her address.
+func (r *facilitatorRow) toFullProto(keys *crypt.Keyset) (*groupsv1.Facilitator, error) {
+	f, err := r.toProto()
+	if err != nil || r.Email == nil {
+		return f, err
+	}
+	f.Email, err = crypt.OpenString(keys.AEAD(), f.GetName(), "email", r.Email)
+	return f, err
+}
+
+// seal keeps a facilitator's address.
+func (r *facilitatorRow) seal(keys *crypt.Keyset, email string) (err error) {
+	r.Email = nil
+	if email != "" {
+		r.Email, err = crypt.SealString(keys.AEAD(), aip.Name("facilitators", r.ID), "email", email)
+	}
+	return err
 }
 
 // into sets the fields that the columns hold.
@@ -52,10 +73,10 @@ func (r *facilitatorRow) into(f *groupsv1.Facilitator) {
 	f.Etag = aip.ETag(r.Revision)
 }
 
-// writtenFacilitator returns a copy without what the columns hold.
+// writtenFacilitator returns a copy without what the columns hold, her address for one.
 func writtenFacilitator(f *groupsv1.Facilitator) *groupsv1.Facilitator {
 	w := proto.CloneOf(f)
-	w.Name, w.Organization, w.Etag, w.CreateTime, w.UpdateTime = "", "", "", nil, nil
+	w.Name, w.Organization, w.Etag, w.CreateTime, w.UpdateTime, w.Email = "", "", "", nil, nil, ""
 	return w
 }
 
@@ -100,18 +121,18 @@ func queueSaveFacilitator(b *pgx.Batch, r *facilitatorRow, f *groupsv1.Facilitat
 	args := pgx.NamedArgs{
 		"id": r.ID, "org": r.OrgID, "revision": r.Revision, "display_name": f.GetDisplayName(), "languages": orEmpty(f.GetLanguages()),
 		"lived_experience": len(f.GetLivedExperience()) > 0, "expire_date": nil, "verified": f.GetLicence().GetVerifyTime() != nil,
-		"body": body, "create_time": r.CreateTime, "update_time": r.UpdateTime,
+		"body": body, "create_time": r.CreateTime, "update_time": r.UpdateTime, "email": r.Email,
 	}
 	if d := f.GetLicence().GetExpireDate(); d != nil {
 		args["expire_date"] = dateTime(d)
 	}
 	b.Queue(`
-		INSERT INTO facilitators (id, org_id, revision, display_name, languages, lived_experience, licence_expire_date, licence_verified, body, create_time, update_time)
-		VALUES (@id, @org, @revision, @display_name, @languages, @lived_experience, @expire_date::date, @verified, @body, @create_time, @update_time)
+		INSERT INTO facilitators (id, org_id, revision, display_name, languages, lived_experience, licence_expire_date, licence_verified, body, create_time, update_time, email)
+		VALUES (@id, @org, @revision, @display_name, @languages, @lived_experience, @expire_date::date, @verified, @body, @create_time, @update_time, @email)
 		ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, display_name = excluded.display_name, languages = excluded.languages,
 			lived_experience = excluded.lived_experience, licence_expire_date = excluded.licence_expire_date,
 			licence_notice = CASE WHEN facilitators.licence_expire_date = excluded.licence_expire_date THEN facilitators.licence_notice END,
-			licence_verified = excluded.licence_verified, body = excluded.body, update_time = excluded.update_time`, args)
+			licence_verified = excluded.licence_verified, body = excluded.body, update_time = excluded.update_time, email = excluded.email`, args)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/latlng"
@@ -19,6 +20,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/chassis/auth"
 )
 
 // everything is a group that says something in every field that clients write.
@@ -51,6 +53,7 @@ func everything(facilitators ...string) *groupsv1.Group {
 		Joining: &groupsv1.Group_Joining{
 			Approval: groupsv1.Group_Joining_AUTOMATIC, OfferDuration: durationpb.New(48 * time.Hour), Leave: groupsv1.Group_Joining_FREES_SEAT,
 		},
+		Reminders: &groupsv1.Group_Reminders{Audience: groupsv1.Group_Reminders_COMING, Offsets: []*durationpb.Duration{durationpb.New(48 * time.Hour)}},
 		Cost: &groupsv1.Group_Cost{
 			Type: groupsv1.Group_Cost_FEE, Amount: &money.Money{CurrencyCode: "USD", Units: 5, Nanos: 500_000_000}, SlidingScale: true,
 			InsuranceAccepted: true, Payers: []string{"Medicaid"},
@@ -170,14 +173,15 @@ func TestEveryFieldOfFacilitators(t *testing.T) {
 			Course: "Peer facilitation", Provider: "School", CompleteDate: &date.Date{Year: 2025, Month: 3, Day: 14}, ExpireDate: &date.Date{Year: 2028, Month: 3, Day: 14},
 		}},
 		Licence: &groupsv1.Facilitator_Licence{Profession: "Psychologist", Number: "1", Jurisdiction: "US-MO", ExpireDate: &date.Date{Year: 2099, Month: 12, Day: 31}},
+		Email:   "ana@example.org",
 	}
 	if missing := unset(in.ProtoReflect(), ""); len(missing) > 0 {
 		t.Errorf("the test says nothing in %v", missing)
 	}
 	same := func(what string, got, want *groupsv1.Facilitator) {
 		t.Helper()
-		if diff := cmp.Diff(writtenFacilitator(want), writtenFacilitator(got), protocmp.Transform()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", what, diff)
+		if diff := cmp.Diff(writtenFacilitator(want), writtenFacilitator(got), protocmp.Transform()); diff != "" || got.GetEmail() != want.GetEmail() {
+			t.Errorf("%s: address %q, want %q (-want +got):\n%s", what, got.GetEmail(), want.GetEmail(), diff)
 		}
 	}
 	f := must[facilitator](t)(s.CreateFacilitator(s.owner, &groupsv1.CreateFacilitatorRequest{Facilitator: in}))
@@ -188,4 +192,26 @@ func TestEveryFieldOfFacilitators(t *testing.T) {
 	in.Name = f.GetName()
 	must[facilitator](t)(s.UpdateFacilitator(s.owner, &groupsv1.UpdateFacilitatorRequest{Facilitator: in, UpdateMask: whole}))
 	same("replaced by much", must[facilitator](t)(s.GetFacilitator(s.owner, &groupsv1.GetFacilitatorRequest{Name: f.GetName()})), in)
+}
+
+// A facilitator's address is told to who asks for her, and to nobody who reads the database or a list.
+func TestFacilitatorsAddressIsKeptApart(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	f := must[facilitator](t)(s.CreateFacilitator(s.owner, &groupsv1.CreateFacilitatorRequest{
+		Facilitator: &groupsv1.Facilitator{DisplayName: "Ana", Email: "ana@example.org"},
+	}))
+	if got := must[facilitator](t)(s.GetFacilitator(s.owner, &groupsv1.GetFacilitatorRequest{Name: f.GetName()})); got.GetEmail() != "ana@example.org" {
+		t.Errorf("GetFacilitator has address %q, want hers", got.GetEmail())
+	}
+	list, err := s.ListFacilitators(s.owner, &groupsv1.ListFacilitatorsRequest{})
+	if err != nil || len(list.GetFacilitators()) != 1 || list.GetFacilitators()[0].GetEmail() != "" {
+		t.Errorf("ListFacilitators has %v, %v, want her without her address", list.GetFacilitators(), err)
+	}
+	var readable bool
+	if err := s.DBs["groups"].Tx(auth.System(t.Context(), "groups"), func(tx pgx.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT position('ana@example.org'::bytea IN body) + position('ana@example.org'::bytea IN email) > 0 FROM facilitators`).Scan(&readable)
+	}); err != nil || readable {
+		t.Errorf("her address can be read in the database: %v, %v", readable, err)
+	}
 }

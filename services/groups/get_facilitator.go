@@ -31,5 +31,5 @@ func (s *server) GetFacilitator(ctx context.Context, req *groupsv1.GetFacilitato
 	} else if err != nil {
 		return nil, fmt.Errorf("read facilitator: %w", err)
 	}
-	return r.toProto()
+	return r.toFullProto(s.keys)
 }

@@ -17,6 +17,7 @@ import (
 	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -50,6 +51,7 @@ func start(ctx context.Context, h *chassis.Host, roots *x509.CertPool) error {
 	groupsv1.RegisterResourcesServiceServer(h, s)
 	h.Subscribe(s.fromMembership())
 	h.Subscribe(s.fromScheduling())
+	h.Subscribe(erasure.Subscription("groups", h.Clock, nil)) // keeps nothing about members
 	h.Periodic = append(h.Periodic, licenceSweep(), reviewSweep())
 	if err := river.AddWorkerSafely(h.Workers, &reviewWorker{server: s}); err != nil {
 		return err

@@ -30,7 +30,7 @@ func (s *server) UpdateFacilitator(ctx context.Context, req *groupsv1.UpdateFaci
 			before = proto.CloneOf(before)
 		}
 		_, err := aip.Masked(req.GetUpdateMask(), f, proto.CloneOf(req.GetFacilitator()),
-			"display_name", "biography", "languages", "lived_experience", "training", "licence")
+			"display_name", "biography", "languages", "lived_experience", "training", "licence", "email")
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (s *server) tryChangeFacilitator(ctx context.Context, id uuid.UUID, etag, c
 		if err := aip.CheckETag(etag, r.Revision); err != nil {
 			return err
 		}
-		if f, err = r.toProto(); err != nil {
+		if f, err = r.toFullProto(s.keys); err != nil {
 			return err
 		}
 		before := proto.CloneOf(f)
@@ -88,6 +88,9 @@ func (s *server) tryChangeFacilitator(ctx context.Context, id uuid.UUID, etag, c
 		if changed {
 			r.Revision, r.UpdateTime = r.Revision+1, s.clock.Now()
 			r.into(f)
+			if err := r.seal(s.keys, f.GetEmail()); err != nil {
+				return err
+			}
 			if err := queueSaveFacilitator(b, &r, f); err != nil {
 				return err
 			}

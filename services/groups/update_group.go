@@ -20,7 +20,7 @@ func mutable() []string {
 		"title", "summary", "description", "languages", "kind", "facilitation", "format", "venue", "online", "accessibility",
 		"cancer_types", "phases", "side_effects", "audiences", "demographics", "demographic_note", "age_limits", "intake", "structure",
 		"activities", "capacity", "joining", "cost", "confidentiality", "guidelines", "facilitators", "contact", "time_zone", "regular_times", "external_id",
-		"source_system", "extensions",
+		"source_system", "extensions", "reminders",
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
+	_ "time/tzdata" // zones are there on every machine
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -71,6 +73,9 @@ func (s *server) checkMember(prefix string, m *membershipv1.Member) error {
 		if _, ok := cancertype.Lookup(code); !ok {
 			bad = append(bad, fault.Field(fmt.Sprintf("%scancer_types[%d]", prefix, i), "%q is no cancer type: ListCancerTypes has them all", code))
 		}
+	}
+	if _, err := time.LoadLocation(m.GetTimeZone()); err != nil || m.GetTimeZone() == "Local" {
+		bad = append(bad, fault.Field(prefix+"time_zone", "%q is no IANA time zone, such as Europe/Madrid", m.GetTimeZone()))
 	}
 	for i, c := range m.GetConsents() {
 		if c.GetWithdrawnTime() == nil && standing(m, c.GetKind()) != c {

@@ -5,12 +5,14 @@ package membership
 import (
 	"context"
 	"embed"
+	"log/slog"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -25,8 +27,19 @@ func Component() chassis.Component {
 }
 
 func start(_ context.Context, h *chassis.Host) error {
-	s := &server{db: h.DB, clock: h.Clock, keys: h.Crypt, groups: groupsv1.NewGroupsServiceClient(h.Peer("groups"))}
+	s := &server{db: h.DB, clock: h.Clock, keys: h.Crypt, groups: groupsv1.NewGroupsServiceClient(h.Peer("groups")),
+		peers: dialPeers(h), log: h.Log, mail: h.Mail}
+	var err error
+	if s.texts, err = writtenTexts(); err != nil {
+		return err
+	}
+	h.Periodic = append(h.Periodic, s.addMatchJobs(h.Workers)...)
 	membershipv1.RegisterMembershipServiceServer(h, s)
+	membershipv1.RegisterFeedbackServiceServer(h, s)
+	membershipv1.RegisterPeerMatchesServiceServer(h, s)
+	s.startCare(h)
+	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
+	membershipv1.RegisterRecipientsServiceServer(h, s)
 	h.Subscribe(s.subscription())
 	return nil
 }
@@ -34,9 +47,20 @@ func start(_ context.Context, h *chassis.Host) error {
 // server implements MembershipService.
 type server struct {
 	membershipv1.UnimplementedMembershipServiceServer
+	membershipv1.UnimplementedFeedbackServiceServer
+	membershipv1.UnimplementedPeerMatchesServiceServer
+	membershipv1.UnimplementedRecipientsServiceServer
+	membershipv1.UnimplementedPrivacyServiceServer
+	membershipv1.UnimplementedSafetyServiceServer
 
 	db     *pg.DB
 	clock  clock.Clock
 	keys   *crypt.Keyset
 	groups groupsv1.GroupsServiceClient
+	peers
+	holders
+	log   *slog.Logger
+	mail  *mail.Outbox
+	texts *mail.Texts
+	lines lines
 }

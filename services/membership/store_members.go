@@ -35,6 +35,7 @@ type memberRow struct {
 	PreferredChannel int32
 	DoNotContact     bool
 	Details          string
+	MailSettings     string
 	DataKey          []byte
 	Personal         []byte
 	CreateTime       time.Time
@@ -42,7 +43,7 @@ type memberRow struct {
 }
 
 const memberColumns = `id, org_id, revision, alias, role, birth_year, languages, area_locality, area_region, area_country,
-	cancer_types, preferred_channel, do_not_contact, details::text AS details, data_key, personal, create_time, update_time`
+	cancer_types, preferred_channel, do_not_contact, details::text AS details, mail_settings::text AS mail_settings, data_key, personal, create_time, update_time`
 
 // personalField is the field name that a member's personal fields are sealed for.
 const personalField = "personal"
@@ -55,6 +56,11 @@ func (r *memberRow) toProto() (*membershipv1.Member, error) {
 	if err := protojson.Unmarshal([]byte(r.Details), m); err != nil {
 		return nil, fmt.Errorf("details of %s: %w", r.name(), err)
 	}
+	settings := new(membershipv1.Member)
+	if err := protojson.Unmarshal([]byte(r.MailSettings), settings); err != nil {
+		return nil, fmt.Errorf("mail settings of %s: %w", r.name(), err)
+	}
+	m.TimeZone, m.QuietHours, m.MutedMessages = settings.GetTimeZone(), settings.GetQuietHours(), settings.GetMutedMessages()
 	m.Name = r.name()
 	m.Organization = aip.Name("organizations", r.OrgID)
 	m.Alias = r.Alias
@@ -101,11 +107,16 @@ func (r *memberRow) set(m *membershipv1.Member, key tink.AEAD) error {
 	r.AreaLocality, r.AreaRegion, r.AreaCountry = m.GetArea().GetLocality(), m.GetArea().GetAdministrativeArea(), m.GetArea().GetCountry()
 	r.PreferredChannel = int32(m.GetPreferredChannel())
 	r.DoNotContact = m.GetDoNotContact()
-	details, err := protojson.Marshal(&membershipv1.Member{SuitableTimes: m.GetSuitableTimes(), Consents: m.GetConsents()})
+	details, err := protojson.Marshal(&membershipv1.Member{SuitableTimes: m.GetSuitableTimes(), Consents: m.GetConsents(), Treatments: m.GetTreatments(), Phase: m.GetPhase(), Interests: m.GetInterests()})
 	if err != nil {
 		return fmt.Errorf("details of %s: %w", r.name(), err)
 	}
 	r.Details = string(details)
+	settings, err := protojson.Marshal(&membershipv1.Member{TimeZone: m.GetTimeZone(), QuietHours: m.GetQuietHours(), MutedMessages: m.GetMutedMessages()})
+	if err != nil {
+		return fmt.Errorf("mail settings of %s: %w", r.name(), err)
+	}
+	r.MailSettings = string(settings)
 	r.Personal, err = crypt.SealProto(key, r.name(), personalField, &membershipv1.Member{
 		LegalName: m.GetLegalName(), Email: m.GetEmail(), Phone: m.GetPhone(), ContactNote: m.GetContactNote(),
 	})
@@ -126,16 +137,16 @@ func (r *memberRow) args() pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"id": r.ID, "org": r.OrgID, "revision": r.Revision, "alias": r.Alias, "role": r.Role, "birth_year": r.BirthYear,
 		"languages": r.Languages, "locality": r.AreaLocality, "region": r.AreaRegion, "country": r.AreaCountry,
-		"cancer_types": r.CancerTypes, "channel": r.PreferredChannel, "do_not_contact": r.DoNotContact, "details": r.Details,
+		"cancer_types": r.CancerTypes, "channel": r.PreferredChannel, "do_not_contact": r.DoNotContact, "details": r.Details, "mail_settings": r.MailSettings,
 		"data_key": r.DataKey, "personal": r.Personal, "create_time": r.CreateTime, "update_time": r.UpdateTime,
 	}
 }
 
 func insertMember(b *pgx.Batch, r *memberRow) {
 	b.Queue(`INSERT INTO members (id, org_id, revision, alias, role, birth_year, languages, area_locality, area_region,
-			area_country, cancer_types, preferred_channel, do_not_contact, details, data_key, personal, create_time, update_time)
+			area_country, cancer_types, preferred_channel, do_not_contact, details, mail_settings, data_key, personal, create_time, update_time)
 		VALUES (@id, @org, @revision, @alias, @role, @birth_year, @languages, @locality, @region,
-			@country, @cancer_types, @channel, @do_not_contact, @details::text::jsonb, @data_key, @personal, @create_time, @update_time)`, r.args())
+			@country, @cancer_types, @channel, @do_not_contact, @details::text::jsonb, @mail_settings::text::jsonb, @data_key, @personal, @create_time, @update_time)`, r.args())
 }
 
 // updateMember writes a row that the transaction has locked.
@@ -143,11 +154,11 @@ func updateMember(b *pgx.Batch, r *memberRow) {
 	b.Queue(`UPDATE members SET revision = @revision, alias = @alias, role = @role, birth_year = @birth_year,
 			languages = @languages, area_locality = @locality, area_region = @region, area_country = @country,
 			cancer_types = @cancer_types, preferred_channel = @channel, do_not_contact = @do_not_contact,
-			details = @details::text::jsonb, personal = @personal, update_time = @update_time
+			details = @details::text::jsonb, mail_settings = @mail_settings::text::jsonb, personal = @personal, update_time = @update_time
 		WHERE id = @id`, r.args())
 }
 
-const selectMember = `SELECT ` + memberColumns + ` FROM members WHERE id = @id AND (@all OR org_id = @org)`
+const selectMember = `SELECT ` + memberColumns + ` FROM members WHERE id = @id AND (@all OR org_id = @org) AND erase_time IS NULL`
 
 // lockMember returns a member of the tenant, locked against other changes; pgx.ErrNoRows if there is none.
 func lockMember(ctx context.Context, tx pg.Querier, t auth.Tenant, id uuid.UUID) (*memberRow, error) {
@@ -164,7 +175,7 @@ func findMember(ctx context.Context, tx pg.Querier, org uuid.UUID, digests [][]b
 		return nil, nil
 	}
 	rows, err := tx.Query(ctx, `SELECT `+memberColumns+` FROM members
-		WHERE org_id = @org AND id = (
+		WHERE org_id = @org AND erase_time IS NULL AND id = (
 			SELECT member_id FROM member_identifiers WHERE org_id = @org AND digest = ANY(@digests) ORDER BY member_id LIMIT 1)
 		FOR NO KEY UPDATE`, pgx.NamedArgs{"org": org, "digests": digests})
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 func mutableMember() []string {
 	return []string{
 		"alias", "role", "birth_year", "languages", "area", "cancer_types", "suitable_times", "preferred_channel",
-		"do_not_contact", "legal_name", "email", "phone", "contact_note",
+		"do_not_contact", "legal_name", "email", "phone", "contact_note", "time_zone", "quiet_hours", "muted_messages",
+		"treatments", "phase", "interests",
 	}
 }
 
@@ -34,11 +35,14 @@ func (s *server) UpdateMember(ctx context.Context, req *membershipv1.UpdateMembe
 }
 
 // changeMember makes a change to one member of the tenant, in one transaction with its event, audit and kept answer. field
-// is the request field that holds her name.
-func (s *server) changeMember(ctx context.Context, field, name, etag string, edit func(*membershipv1.Member) error) (*membershipv1.Member, error) {
+// is the request field that holds her name, also what follows in the transaction.
+func (s *server) changeMember(ctx context.Context, field, name, etag string, edit func(*membershipv1.Member) error, also ...func(context.Context, pgx.Tx, *memberRow) error) (*membershipv1.Member, error) {
 	id, err := aip.ParseName(field, "members", name)
 	if err != nil {
 		return nil, err
+	}
+	if !mayTouch(ctx, id) {
+		return nil, fault.NotFound(name)
 	}
 	var answer *membershipv1.Member
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
@@ -56,7 +60,15 @@ func (s *server) changeMember(ctx context.Context, field, name, etag string, edi
 		if err := idem.Save(ctx, b, answer); err != nil {
 			return err
 		}
-		return send(ctx, tx, b)
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		for _, do := range also {
+			if err := do(ctx, tx, row); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound(name)

@@ -38,6 +38,8 @@ type Message struct {
 	Key string
 	// Subject is the person whom it is to, "members/…" or "facilitators/…": [Forget] takes back what is unsent. May be empty.
 	Subject string
+	// About is of what it tells, such as "sessions/…": [Withdraw] takes back what is unsent. May be empty.
+	About string
 	// To is her address.
 	To string
 	// ReplyTo is where answers go; empty: to the sender's address.
@@ -100,10 +102,17 @@ func (o *Outbox) Insert(ctx context.Context, tx pg.Querier, m Message) error {
 }
 
 const insert = `
-INSERT INTO mail (key, subject, payload, not_before, expire_time, next_time, create_time)
-VALUES (@key, @subject, @payload, @not_before, @expire_time, @not_before, @now) ON CONFLICT (key) DO NOTHING`
+INSERT INTO mail (key, subject, about, payload, not_before, expire_time, next_time, create_time)
+VALUES (@key, @subject, @about, @payload, @not_before, @expire_time, @not_before, @now) ON CONFLICT (key) DO NOTHING`
 
-// Queue has the batch take back what is unsent to or about a person, for her erasure, and drop her name from what was sent.
+// Withdraw has the batch take back what is unsent of something that is not so any more.
+func Withdraw(b *pgx.Batch, about string, now time.Time) {
+	b.Queue(`
+		UPDATE mail SET payload = NULL, next_time = NULL, outcome = 'withdrawn', done_time = @now
+		WHERE about = @about AND about <> '' AND next_time IS NOT NULL`, pgx.NamedArgs{"about": about, "now": now})
+}
+
+// Forget has the batch take back what is unsent to a person, for her erasure, and drop her name from what was sent.
 func Forget(b *pgx.Batch, subject string, now time.Time) {
 	b.Queue(`
 		UPDATE mail SET subject = '', payload = NULL, next_time = NULL, outcome = CASE outcome WHEN '' THEN 'erased' ELSE outcome END,
@@ -152,7 +161,7 @@ func (o *Outbox) args(m Message) (pgx.NamedArgs, error) {
 		return nil, err
 	}
 	return pgx.NamedArgs{
-		"key": key[:], "subject": m.Subject, "payload": sealed, "not_before": m.NotBefore, "expire_time": m.Expires, "now": now,
+		"key": key[:], "subject": m.Subject, "about": m.About, "payload": sealed, "not_before": m.NotBefore, "expire_time": m.Expires, "now": now,
 	}, nil
 }
 

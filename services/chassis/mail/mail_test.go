@@ -155,6 +155,24 @@ func TestInItsTime(t *testing.T) {
 	}
 }
 
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	gone, other := f.letter("gone"), f.letter("other")
+	gone.About, other.About = "sessions/1", "sessions/2"
+	f.queue(gone, other, f.letter("of nothing"))
+	b := f.db.Batch(t.Context())
+	Withdraw(b, "sessions/1", f.clock.Now())
+	Withdraw(b, "", f.clock.Now())
+	if err := f.db.Send(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	f.send()
+	if got, want := f.outcomes(), []string{"withdrawn ", "sent ", "sent "}; !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+}
+
 func TestForget(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

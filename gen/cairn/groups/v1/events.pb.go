@@ -68,7 +68,9 @@ type GroupChanged struct {
 	// When it meets by its listing; scheduling plans these.
 	RegularTimes []*Group_RegularTime `protobuf:"bytes,20,rep,name=regular_times,json=regularTimes,proto3" json:"regular_times,omitempty"`
 	// How people get in, and what becomes of their seats.
-	Joining       *Group_Joining `protobuf:"bytes,21,opt,name=joining,proto3" json:"joining,omitempty"`
+	Joining *Group_Joining `protobuf:"bytes,21,opt,name=joining,proto3" json:"joining,omitempty"`
+	// Who is reminded of its sessions, and when.
+	Reminders     *Group_Reminders `protobuf:"bytes,26,opt,name=reminders,proto3" json:"reminders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,6 +248,13 @@ func (x *GroupChanged) GetRegularTimes() []*Group_RegularTime {
 func (x *GroupChanged) GetJoining() *Group_Joining {
 	if x != nil {
 		return x.Joining
+	}
+	return nil
+}
+
+func (x *GroupChanged) GetReminders() *Group_Reminders {
+	if x != nil {
+		return x.Reminders
 	}
 	return nil
 }
@@ -595,7 +604,7 @@ var File_cairn_groups_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\x8c\b\n" +
+	"\x1ccairn/groups/v1/events.proto\x12\x0fcairn.groups.v1\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xcc\b\n" +
 	"\fGroupChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12\x14\n" +
@@ -620,7 +629,8 @@ const file_cairn_groups_v1_events_proto_rawDesc = "" +
 	"changeTime\x12E\n" +
 	"\fpause_reason\x18\x13 \x01(\x0e2\".cairn.groups.v1.Group.PauseReasonR\vpauseReason\x12G\n" +
 	"\rregular_times\x18\x14 \x03(\v2\".cairn.groups.v1.Group.RegularTimeR\fregularTimes\x128\n" +
-	"\ajoining\x18\x15 \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\"\xda\x01\n" +
+	"\ajoining\x18\x15 \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\x12>\n" +
+	"\treminders\x18\x1a \x01(\v2 .cairn.groups.v1.Group.RemindersR\treminders\"\xda\x01\n" +
 	"\x12FacilitatorChanged\x12 \n" +
 	"\vfacilitator\x18\x01 \x01(\tR\vfacilitator\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12A\n" +
@@ -683,9 +693,10 @@ var file_cairn_groups_v1_events_proto_goTypes = []any{
 	(Group_PauseReason)(0),        // 14: cairn.groups.v1.Group.PauseReason
 	(*Group_RegularTime)(nil),     // 15: cairn.groups.v1.Group.RegularTime
 	(*Group_Joining)(nil),         // 16: cairn.groups.v1.Group.Joining
-	(*date.Date)(nil),             // 17: google.type.Date
-	(Resource_Kind)(0),            // 18: cairn.groups.v1.Resource.Kind
-	(Resource_State)(0),           // 19: cairn.groups.v1.Resource.State
+	(*Group_Reminders)(nil),       // 17: cairn.groups.v1.Group.Reminders
+	(*date.Date)(nil),             // 18: google.type.Date
+	(Resource_Kind)(0),            // 19: cairn.groups.v1.Resource.Kind
+	(Resource_State)(0),           // 20: cairn.groups.v1.Resource.State
 }
 var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	5,  // 0: cairn.groups.v1.GroupChanged.state:type_name -> cairn.groups.v1.Group.State
@@ -700,20 +711,21 @@ var file_cairn_groups_v1_events_proto_depIdxs = []int32{
 	14, // 9: cairn.groups.v1.GroupChanged.pause_reason:type_name -> cairn.groups.v1.Group.PauseReason
 	15, // 10: cairn.groups.v1.GroupChanged.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
 	16, // 11: cairn.groups.v1.GroupChanged.joining:type_name -> cairn.groups.v1.Group.Joining
-	17, // 12: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
-	13, // 13: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
-	17, // 14: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
-	13, // 15: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
-	18, // 16: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
-	19, // 17: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
-	17, // 18: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
-	13, // 19: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
-	13, // 20: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	17, // 12: cairn.groups.v1.GroupChanged.reminders:type_name -> cairn.groups.v1.Group.Reminders
+	18, // 13: cairn.groups.v1.FacilitatorChanged.licence_expire_date:type_name -> google.type.Date
+	13, // 14: cairn.groups.v1.FacilitatorChanged.change_time:type_name -> google.protobuf.Timestamp
+	18, // 15: cairn.groups.v1.LicenceLapsing.licence_expire_date:type_name -> google.type.Date
+	13, // 16: cairn.groups.v1.LicenceLapsing.change_time:type_name -> google.protobuf.Timestamp
+	19, // 17: cairn.groups.v1.ResourceChanged.kind:type_name -> cairn.groups.v1.Resource.Kind
+	20, // 18: cairn.groups.v1.ResourceChanged.state:type_name -> cairn.groups.v1.Resource.State
+	18, // 19: cairn.groups.v1.ResourceChanged.review_due:type_name -> google.type.Date
+	13, // 20: cairn.groups.v1.ResourceChanged.change_time:type_name -> google.protobuf.Timestamp
+	13, // 21: cairn.groups.v1.GroupsSynced.change_time:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_events_proto_init() }

@@ -114,7 +114,9 @@ type Facilitator struct {
 	// When the facilitator was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change; send it back to change only what you have read.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Where she is written to by Cairn, an e-mail address: the roster of her sessions, the day before. Personal: encrypted, left out of lists, never public.
+	Email         string `protobuf:"bytes,12,opt,name=email,proto3" json:"email,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +224,13 @@ func (x *Facilitator) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Facilitator) GetEtag() string {
 	if x != nil {
 		return x.Etag
+	}
+	return ""
+}
+
+func (x *Facilitator) GetEmail() string {
+	if x != nil {
+		return x.Email
 	}
 	return ""
 }
@@ -458,7 +467,7 @@ var File_cairn_groups_v1_facilitator_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_facilitator_proto_rawDesc = "" +
 	"\n" +
-	"!cairn/groups/v1/facilitator.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xc9\f\n" +
+	"!cairn/groups/v1/facilitator.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xee\f\n" +
 	"\vFacilitator\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -475,7 +484,9 @@ const file_cairn_groups_v1_facilitator_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\v \x01(\tR\x04etag\x1a\xf8\x01\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\x12#\n" +
+	"\x05email\x18\f \x01(\tB\r\xbaH\n" +
+	"\xd8\x01\x01r\x05\x18\xfe\x01`\x01R\x05email\x1a\xf8\x01\n" +
 	"\x0fLivedExperience\x12-\n" +
 	"\vcancer_type\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18<R\n" +
 	"cancerType\x12T\n" +

@@ -1264,6 +1264,63 @@ func (Group_Structure_Type) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 3, 0}
 }
 
+// Who is reminded.
+type Group_Reminders_Audience int32
+
+const (
+	// Not said; read as everybody.
+	Group_Reminders_AUDIENCE_UNSPECIFIED Group_Reminders_Audience = 0
+	// Every active member but those who said no.
+	Group_Reminders_EVERYBODY Group_Reminders_Audience = 1
+	// Those who said yes.
+	Group_Reminders_COMING Group_Reminders_Audience = 2
+	// Nobody.
+	Group_Reminders_NOBODY Group_Reminders_Audience = 3
+)
+
+// Enum value maps for Group_Reminders_Audience.
+var (
+	Group_Reminders_Audience_name = map[int32]string{
+		0: "AUDIENCE_UNSPECIFIED",
+		1: "EVERYBODY",
+		2: "COMING",
+		3: "NOBODY",
+	}
+	Group_Reminders_Audience_value = map[string]int32{
+		"AUDIENCE_UNSPECIFIED": 0,
+		"EVERYBODY":            1,
+		"COMING":               2,
+		"NOBODY":               3,
+	}
+)
+
+func (x Group_Reminders_Audience) Enum() *Group_Reminders_Audience {
+	p := new(Group_Reminders_Audience)
+	*p = x
+	return p
+}
+
+func (x Group_Reminders_Audience) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Group_Reminders_Audience) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_groups_v1_group_proto_enumTypes[18].Descriptor()
+}
+
+func (Group_Reminders_Audience) Type() protoreflect.EnumType {
+	return &file_cairn_groups_v1_group_proto_enumTypes[18]
+}
+
+func (x Group_Reminders_Audience) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Group_Reminders_Audience.Descriptor instead.
+func (Group_Reminders_Audience) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 0}
+}
+
 // Who lets people in.
 type Group_Joining_Approval int32
 
@@ -1302,11 +1359,11 @@ func (x Group_Joining_Approval) String() string {
 }
 
 func (Group_Joining_Approval) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[18].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[19].Descriptor()
 }
 
 func (Group_Joining_Approval) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[18]
+	return &file_cairn_groups_v1_group_proto_enumTypes[19]
 }
 
 func (x Group_Joining_Approval) Number() protoreflect.EnumNumber {
@@ -1315,7 +1372,7 @@ func (x Group_Joining_Approval) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_Joining_Approval.Descriptor instead.
 func (Group_Joining_Approval) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 0}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6, 0}
 }
 
 // What a leave of absence does to the seat.
@@ -1355,11 +1412,11 @@ func (x Group_Joining_Leave) String() string {
 }
 
 func (Group_Joining_Leave) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[19].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[20].Descriptor()
 }
 
 func (Group_Joining_Leave) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[19]
+	return &file_cairn_groups_v1_group_proto_enumTypes[20]
 }
 
 func (x Group_Joining_Leave) Number() protoreflect.EnumNumber {
@@ -1368,7 +1425,7 @@ func (x Group_Joining_Leave) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_Joining_Leave.Descriptor instead.
 func (Group_Joining_Leave) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5, 1}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6, 1}
 }
 
 // How it is paid.
@@ -1412,11 +1469,11 @@ func (x Group_Cost_Type) String() string {
 }
 
 func (Group_Cost_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[20].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[21].Descriptor()
 }
 
 func (Group_Cost_Type) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[20]
+	return &file_cairn_groups_v1_group_proto_enumTypes[21]
 }
 
 func (x Group_Cost_Type) Number() protoreflect.EnumNumber {
@@ -1425,7 +1482,7 @@ func (x Group_Cost_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_Cost_Type.Descriptor instead.
 func (Group_Cost_Type) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6, 0}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7, 0}
 }
 
 // The part.
@@ -1469,11 +1526,11 @@ func (x Group_FacilitatorRole_Role) String() string {
 }
 
 func (Group_FacilitatorRole_Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_groups_v1_group_proto_enumTypes[21].Descriptor()
+	return file_cairn_groups_v1_group_proto_enumTypes[22].Descriptor()
 }
 
 func (Group_FacilitatorRole_Role) Type() protoreflect.EnumType {
-	return &file_cairn_groups_v1_group_proto_enumTypes[21]
+	return &file_cairn_groups_v1_group_proto_enumTypes[22]
 }
 
 func (x Group_FacilitatorRole_Role) Number() protoreflect.EnumNumber {
@@ -1482,7 +1539,7 @@ func (x Group_FacilitatorRole_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Group_FacilitatorRole_Role.Descriptor instead.
 func (Group_FacilitatorRole_Role) EnumDescriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8, 0}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9, 0}
 }
 
 // A group that helps people living with or after cancer, as its owner publishes it.
@@ -1576,7 +1633,9 @@ type Group struct {
 	// The group that this one was merged into as its duplicate, "groups/{uuid}"; empty when it was not. The public sees only that one.
 	MergedInto string `protobuf:"bytes,42,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
 	// How people get in, and what becomes of their seats.
-	Joining       *Group_Joining `protobuf:"bytes,43,opt,name=joining,proto3" json:"joining,omitempty"`
+	Joining *Group_Joining `protobuf:"bytes,43,opt,name=joining,proto3" json:"joining,omitempty"`
+	// Who is reminded of the group's sessions, and when. Absent means everybody, a day and two hours before.
+	Reminders     *Group_Reminders `protobuf:"bytes,47,opt,name=reminders,proto3" json:"reminders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1908,6 +1967,13 @@ func (x *Group) GetMergedInto() string {
 func (x *Group) GetJoining() *Group_Joining {
 	if x != nil {
 		return x.Joining
+	}
+	return nil
+}
+
+func (x *Group) GetReminders() *Group_Reminders {
+	if x != nil {
+		return x.Reminders
 	}
 	return nil
 }
@@ -2277,6 +2343,61 @@ func (x *Group_Capacity) GetSizeClass() Group_SizeClass {
 	return Group_SIZE_CLASS_UNSPECIFIED
 }
 
+// How people are reminded of sessions by e-mail.
+type Group_Reminders struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is reminded.
+	Audience Group_Reminders_Audience `protobuf:"varint,1,opt,name=audience,proto3,enum=cairn.groups.v1.Group_Reminders_Audience" json:"audience,omitempty"`
+	// How long before a session, from 15 minutes to 7 days each; at most 5. None means a day and two hours.
+	Offsets       []*durationpb.Duration `protobuf:"bytes,2,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group_Reminders) Reset() {
+	*x = Group_Reminders{}
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group_Reminders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group_Reminders) ProtoMessage() {}
+
+func (x *Group_Reminders) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group_Reminders.ProtoReflect.Descriptor instead.
+func (*Group_Reminders) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5}
+}
+
+func (x *Group_Reminders) GetAudience() Group_Reminders_Audience {
+	if x != nil {
+		return x.Audience
+	}
+	return Group_Reminders_AUDIENCE_UNSPECIFIED
+}
+
+func (x *Group_Reminders) GetOffsets() []*durationpb.Duration {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
+}
+
 // How people get in, and what becomes of their seats.
 type Group_Joining struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2292,7 +2413,7 @@ type Group_Joining struct {
 
 func (x *Group_Joining) Reset() {
 	*x = Group_Joining{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2425,7 @@ func (x *Group_Joining) String() string {
 func (*Group_Joining) ProtoMessage() {}
 
 func (x *Group_Joining) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[6]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2438,7 @@ func (x *Group_Joining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Joining.ProtoReflect.Descriptor instead.
 func (*Group_Joining) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 5}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6}
 }
 
 func (x *Group_Joining) GetApproval() Group_Joining_Approval {
@@ -2360,7 +2481,7 @@ type Group_Cost struct {
 
 func (x *Group_Cost) Reset() {
 	*x = Group_Cost{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2493,7 @@ func (x *Group_Cost) String() string {
 func (*Group_Cost) ProtoMessage() {}
 
 func (x *Group_Cost) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2506,7 @@ func (x *Group_Cost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Cost.ProtoReflect.Descriptor instead.
 func (*Group_Cost) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 6}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7}
 }
 
 func (x *Group_Cost) GetType() Group_Cost_Type {
@@ -2438,7 +2559,7 @@ type Group_Guidelines struct {
 
 func (x *Group_Guidelines) Reset() {
 	*x = Group_Guidelines{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2571,7 @@ func (x *Group_Guidelines) String() string {
 func (*Group_Guidelines) ProtoMessage() {}
 
 func (x *Group_Guidelines) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2584,7 @@ func (x *Group_Guidelines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Guidelines.ProtoReflect.Descriptor instead.
 func (*Group_Guidelines) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 7}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8}
 }
 
 func (x *Group_Guidelines) GetVersion() int32 {
@@ -2500,7 +2621,7 @@ type Group_FacilitatorRole struct {
 
 func (x *Group_FacilitatorRole) Reset() {
 	*x = Group_FacilitatorRole{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2633,7 @@ func (x *Group_FacilitatorRole) String() string {
 func (*Group_FacilitatorRole) ProtoMessage() {}
 
 func (x *Group_FacilitatorRole) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2646,7 @@ func (x *Group_FacilitatorRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_FacilitatorRole.ProtoReflect.Descriptor instead.
 func (*Group_FacilitatorRole) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 8}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
 }
 
 func (x *Group_FacilitatorRole) GetFacilitator() string {
@@ -2557,7 +2678,7 @@ type Group_Contact struct {
 
 func (x *Group_Contact) Reset() {
 	*x = Group_Contact{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2690,7 @@ func (x *Group_Contact) String() string {
 func (*Group_Contact) ProtoMessage() {}
 
 func (x *Group_Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2703,7 @@ func (x *Group_Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Contact.ProtoReflect.Descriptor instead.
 func (*Group_Contact) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 9}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 10}
 }
 
 func (x *Group_Contact) GetUri() string {
@@ -2625,7 +2746,7 @@ type Group_RegularTime struct {
 
 func (x *Group_RegularTime) Reset() {
 	*x = Group_RegularTime{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2758,7 @@ func (x *Group_RegularTime) String() string {
 func (*Group_RegularTime) ProtoMessage() {}
 
 func (x *Group_RegularTime) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2771,7 @@ func (x *Group_RegularTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_RegularTime.ProtoReflect.Descriptor instead.
 func (*Group_RegularTime) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 10}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 11}
 }
 
 func (x *Group_RegularTime) GetRrule() string {
@@ -2707,7 +2828,7 @@ type Group_Availability struct {
 
 func (x *Group_Availability) Reset() {
 	*x = Group_Availability{}
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2840,7 @@ func (x *Group_Availability) String() string {
 func (*Group_Availability) ProtoMessage() {}
 
 func (x *Group_Availability) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_group_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_group_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2853,7 @@ func (x *Group_Availability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group_Availability.ProtoReflect.Descriptor instead.
 func (*Group_Availability) Descriptor() ([]byte, []int) {
-	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 11}
+	return file_cairn_groups_v1_group_proto_rawDescGZIP(), []int{0, 12}
 }
 
 func (x *Group_Availability) GetOpenSeats() int32 {
@@ -2774,7 +2895,7 @@ var File_cairn_groups_v1_group_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd5@\n" +
+	"\x1bcairn/groups/v1/group.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\"cairn/type/v1/postal_address.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\x90C\n" +
 	"\x05Group\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2835,7 +2956,8 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\vmerged_into\x18* \x01(\tB\x18\xe0A\x03\xfaA\x12\n" +
 	"\x10cairn.care/GroupR\n" +
 	"mergedInto\x128\n" +
-	"\ajoining\x18+ \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\x1a\xfc\x03\n" +
+	"\ajoining\x18+ \x01(\v2\x1e.cairn.groups.v1.Group.JoiningR\ajoining\x12>\n" +
+	"\treminders\x18/ \x01(\v2 .cairn.groups.v1.Group.RemindersR\treminders\x1a\xfc\x03\n" +
 	"\x05Venue\x12?\n" +
 	"\x04kind\x18\x01 \x01(\x0e2!.cairn.groups.v1.Group.Venue.KindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1e\n" +
 	"\x05label\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05label\x126\n" +
@@ -2890,7 +3012,17 @@ const file_cairn_groups_v1_group_proto_rawDesc = "" +
 	"\x05seats\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\x05seats\x12\x1a\n" +
 	"\bwaitlist\x18\x02 \x01(\bR\bwaitlist\x12D\n" +
 	"\n" +
-	"size_class\x18\x03 \x01(\x0e2 .cairn.groups.v1.Group.SizeClassB\x03\xe0A\x03R\tsizeClass\x1a\xf8\x02\n" +
+	"size_class\x18\x03 \x01(\x0e2 .cairn.groups.v1.Group.SizeClassB\x03\xe0A\x03R\tsizeClass\x1a\xf8\x01\n" +
+	"\tReminders\x12O\n" +
+	"\baudience\x18\x01 \x01(\x0e2).cairn.groups.v1.Group.Reminders.AudienceB\b\xbaH\x05\x82\x01\x02\x10\x01R\baudience\x12M\n" +
+	"\aoffsets\x18\x02 \x03(\v2\x19.google.protobuf.DurationB\x18\xbaH\x15\x92\x01\x12\x10\x05\"\x0e\xaa\x01\v\"\x04\b\x80\xf5$2\x03\b\x84\aR\aoffsets\"K\n" +
+	"\bAudience\x12\x18\n" +
+	"\x14AUDIENCE_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tEVERYBODY\x10\x01\x12\n" +
+	"\n" +
+	"\x06COMING\x10\x02\x12\n" +
+	"\n" +
+	"\x06NOBODY\x10\x03\x1a\xf8\x02\n" +
 	"\aJoining\x12M\n" +
 	"\bapproval\x18\x01 \x01(\x0e2'.cairn.groups.v1.Group.Joining.ApprovalB\b\xbaH\x05\x82\x01\x02\x10\x01R\bapproval\x12T\n" +
 	"\x0eoffer_duration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x05\b\x80\x9a\x9e\x012\x03\b\x90\x1cR\rofferDuration\x12D\n" +
@@ -3107,8 +3239,8 @@ func file_cairn_groups_v1_group_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_group_proto_rawDescData
 }
 
-var file_cairn_groups_v1_group_proto_enumTypes = make([]protoimpl.EnumInfo, 22)
-var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_cairn_groups_v1_group_proto_enumTypes = make([]protoimpl.EnumInfo, 23)
+var file_cairn_groups_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(Group_Kind)(0),                 // 0: cairn.groups.v1.Group.Kind
 	(Group_Facilitation)(0),         // 1: cairn.groups.v1.Group.Facilitation
@@ -3128,30 +3260,32 @@ var file_cairn_groups_v1_group_proto_goTypes = []any{
 	(Group_Venue_Precision)(0),      // 15: cairn.groups.v1.Group.Venue.Precision
 	(Group_AgeLimits_Strictness)(0), // 16: cairn.groups.v1.Group.AgeLimits.Strictness
 	(Group_Structure_Type)(0),       // 17: cairn.groups.v1.Group.Structure.Type
-	(Group_Joining_Approval)(0),     // 18: cairn.groups.v1.Group.Joining.Approval
-	(Group_Joining_Leave)(0),        // 19: cairn.groups.v1.Group.Joining.Leave
-	(Group_Cost_Type)(0),            // 20: cairn.groups.v1.Group.Cost.Type
-	(Group_FacilitatorRole_Role)(0), // 21: cairn.groups.v1.Group.FacilitatorRole.Role
-	(*Group)(nil),                   // 22: cairn.groups.v1.Group
-	(*Group_Venue)(nil),             // 23: cairn.groups.v1.Group.Venue
-	(*Group_Online)(nil),            // 24: cairn.groups.v1.Group.Online
-	(*Group_AgeLimits)(nil),         // 25: cairn.groups.v1.Group.AgeLimits
-	(*Group_Structure)(nil),         // 26: cairn.groups.v1.Group.Structure
-	(*Group_Capacity)(nil),          // 27: cairn.groups.v1.Group.Capacity
-	(*Group_Joining)(nil),           // 28: cairn.groups.v1.Group.Joining
-	(*Group_Cost)(nil),              // 29: cairn.groups.v1.Group.Cost
-	(*Group_Guidelines)(nil),        // 30: cairn.groups.v1.Group.Guidelines
-	(*Group_FacilitatorRole)(nil),   // 31: cairn.groups.v1.Group.FacilitatorRole
-	(*Group_Contact)(nil),           // 32: cairn.groups.v1.Group.Contact
-	(*Group_RegularTime)(nil),       // 33: cairn.groups.v1.Group.RegularTime
-	(*Group_Availability)(nil),      // 34: cairn.groups.v1.Group.Availability
-	(*structpb.Struct)(nil),         // 35: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
-	(*v1.PostalAddress)(nil),        // 37: cairn.type.v1.PostalAddress
-	(*latlng.LatLng)(nil),           // 38: google.type.LatLng
-	(*date.Date)(nil),               // 39: google.type.Date
-	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
-	(*money.Money)(nil),             // 41: google.type.Money
+	(Group_Reminders_Audience)(0),   // 18: cairn.groups.v1.Group.Reminders.Audience
+	(Group_Joining_Approval)(0),     // 19: cairn.groups.v1.Group.Joining.Approval
+	(Group_Joining_Leave)(0),        // 20: cairn.groups.v1.Group.Joining.Leave
+	(Group_Cost_Type)(0),            // 21: cairn.groups.v1.Group.Cost.Type
+	(Group_FacilitatorRole_Role)(0), // 22: cairn.groups.v1.Group.FacilitatorRole.Role
+	(*Group)(nil),                   // 23: cairn.groups.v1.Group
+	(*Group_Venue)(nil),             // 24: cairn.groups.v1.Group.Venue
+	(*Group_Online)(nil),            // 25: cairn.groups.v1.Group.Online
+	(*Group_AgeLimits)(nil),         // 26: cairn.groups.v1.Group.AgeLimits
+	(*Group_Structure)(nil),         // 27: cairn.groups.v1.Group.Structure
+	(*Group_Capacity)(nil),          // 28: cairn.groups.v1.Group.Capacity
+	(*Group_Reminders)(nil),         // 29: cairn.groups.v1.Group.Reminders
+	(*Group_Joining)(nil),           // 30: cairn.groups.v1.Group.Joining
+	(*Group_Cost)(nil),              // 31: cairn.groups.v1.Group.Cost
+	(*Group_Guidelines)(nil),        // 32: cairn.groups.v1.Group.Guidelines
+	(*Group_FacilitatorRole)(nil),   // 33: cairn.groups.v1.Group.FacilitatorRole
+	(*Group_Contact)(nil),           // 34: cairn.groups.v1.Group.Contact
+	(*Group_RegularTime)(nil),       // 35: cairn.groups.v1.Group.RegularTime
+	(*Group_Availability)(nil),      // 36: cairn.groups.v1.Group.Availability
+	(*structpb.Struct)(nil),         // 37: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
+	(*v1.PostalAddress)(nil),        // 39: cairn.type.v1.PostalAddress
+	(*latlng.LatLng)(nil),           // 40: google.type.LatLng
+	(*date.Date)(nil),               // 41: google.type.Date
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(*money.Money)(nil),             // 43: google.type.Money
 }
 var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	3,  // 0: cairn.groups.v1.Group.state:type_name -> cairn.groups.v1.Group.State
@@ -3159,53 +3293,56 @@ var file_cairn_groups_v1_group_proto_depIdxs = []int32{
 	0,  // 2: cairn.groups.v1.Group.kind:type_name -> cairn.groups.v1.Group.Kind
 	1,  // 3: cairn.groups.v1.Group.facilitation:type_name -> cairn.groups.v1.Group.Facilitation
 	2,  // 4: cairn.groups.v1.Group.format:type_name -> cairn.groups.v1.Group.Format
-	23, // 5: cairn.groups.v1.Group.venue:type_name -> cairn.groups.v1.Group.Venue
-	24, // 6: cairn.groups.v1.Group.online:type_name -> cairn.groups.v1.Group.Online
+	24, // 5: cairn.groups.v1.Group.venue:type_name -> cairn.groups.v1.Group.Venue
+	25, // 6: cairn.groups.v1.Group.online:type_name -> cairn.groups.v1.Group.Online
 	9,  // 7: cairn.groups.v1.Group.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
 	5,  // 8: cairn.groups.v1.Group.phases:type_name -> cairn.groups.v1.Group.Phase
 	6,  // 9: cairn.groups.v1.Group.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
 	7,  // 10: cairn.groups.v1.Group.audiences:type_name -> cairn.groups.v1.Group.Audience
 	8,  // 11: cairn.groups.v1.Group.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	25, // 12: cairn.groups.v1.Group.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
+	26, // 12: cairn.groups.v1.Group.age_limits:type_name -> cairn.groups.v1.Group.AgeLimits
 	12, // 13: cairn.groups.v1.Group.intake:type_name -> cairn.groups.v1.Group.Intake
-	26, // 14: cairn.groups.v1.Group.structure:type_name -> cairn.groups.v1.Group.Structure
+	27, // 14: cairn.groups.v1.Group.structure:type_name -> cairn.groups.v1.Group.Structure
 	10, // 15: cairn.groups.v1.Group.activities:type_name -> cairn.groups.v1.Group.Activity
-	27, // 16: cairn.groups.v1.Group.capacity:type_name -> cairn.groups.v1.Group.Capacity
-	29, // 17: cairn.groups.v1.Group.cost:type_name -> cairn.groups.v1.Group.Cost
+	28, // 16: cairn.groups.v1.Group.capacity:type_name -> cairn.groups.v1.Group.Capacity
+	31, // 17: cairn.groups.v1.Group.cost:type_name -> cairn.groups.v1.Group.Cost
 	11, // 18: cairn.groups.v1.Group.confidentiality:type_name -> cairn.groups.v1.Group.Confidentiality
-	30, // 19: cairn.groups.v1.Group.guidelines:type_name -> cairn.groups.v1.Group.Guidelines
-	31, // 20: cairn.groups.v1.Group.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
-	32, // 21: cairn.groups.v1.Group.contact:type_name -> cairn.groups.v1.Group.Contact
-	34, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
-	35, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
-	36, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
-	36, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
-	36, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
-	33, // 27: cairn.groups.v1.Group.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
-	28, // 28: cairn.groups.v1.Group.joining:type_name -> cairn.groups.v1.Group.Joining
-	14, // 29: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
-	37, // 30: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
-	38, // 31: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
-	15, // 32: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
-	16, // 33: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
-	17, // 34: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
-	39, // 35: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
-	13, // 36: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
-	18, // 37: cairn.groups.v1.Group.Joining.approval:type_name -> cairn.groups.v1.Group.Joining.Approval
-	40, // 38: cairn.groups.v1.Group.Joining.offer_duration:type_name -> google.protobuf.Duration
-	19, // 39: cairn.groups.v1.Group.Joining.leave:type_name -> cairn.groups.v1.Group.Joining.Leave
-	20, // 40: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
-	41, // 41: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
-	21, // 42: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
-	40, // 43: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
-	39, // 44: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
-	36, // 45: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
-	33, // 46: cairn.groups.v1.Group.Availability.planned_times:type_name -> cairn.groups.v1.Group.RegularTime
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	32, // 19: cairn.groups.v1.Group.guidelines:type_name -> cairn.groups.v1.Group.Guidelines
+	33, // 20: cairn.groups.v1.Group.facilitators:type_name -> cairn.groups.v1.Group.FacilitatorRole
+	34, // 21: cairn.groups.v1.Group.contact:type_name -> cairn.groups.v1.Group.Contact
+	36, // 22: cairn.groups.v1.Group.availability:type_name -> cairn.groups.v1.Group.Availability
+	37, // 23: cairn.groups.v1.Group.extensions:type_name -> google.protobuf.Struct
+	38, // 24: cairn.groups.v1.Group.create_time:type_name -> google.protobuf.Timestamp
+	38, // 25: cairn.groups.v1.Group.update_time:type_name -> google.protobuf.Timestamp
+	38, // 26: cairn.groups.v1.Group.delete_time:type_name -> google.protobuf.Timestamp
+	35, // 27: cairn.groups.v1.Group.regular_times:type_name -> cairn.groups.v1.Group.RegularTime
+	30, // 28: cairn.groups.v1.Group.joining:type_name -> cairn.groups.v1.Group.Joining
+	29, // 29: cairn.groups.v1.Group.reminders:type_name -> cairn.groups.v1.Group.Reminders
+	14, // 30: cairn.groups.v1.Group.Venue.kind:type_name -> cairn.groups.v1.Group.Venue.Kind
+	39, // 31: cairn.groups.v1.Group.Venue.address:type_name -> cairn.type.v1.PostalAddress
+	40, // 32: cairn.groups.v1.Group.Venue.location:type_name -> google.type.LatLng
+	15, // 33: cairn.groups.v1.Group.Venue.precision:type_name -> cairn.groups.v1.Group.Venue.Precision
+	16, // 34: cairn.groups.v1.Group.AgeLimits.strictness:type_name -> cairn.groups.v1.Group.AgeLimits.Strictness
+	17, // 35: cairn.groups.v1.Group.Structure.type:type_name -> cairn.groups.v1.Group.Structure.Type
+	41, // 36: cairn.groups.v1.Group.Structure.start_date:type_name -> google.type.Date
+	13, // 37: cairn.groups.v1.Group.Capacity.size_class:type_name -> cairn.groups.v1.Group.SizeClass
+	18, // 38: cairn.groups.v1.Group.Reminders.audience:type_name -> cairn.groups.v1.Group.Reminders.Audience
+	42, // 39: cairn.groups.v1.Group.Reminders.offsets:type_name -> google.protobuf.Duration
+	19, // 40: cairn.groups.v1.Group.Joining.approval:type_name -> cairn.groups.v1.Group.Joining.Approval
+	42, // 41: cairn.groups.v1.Group.Joining.offer_duration:type_name -> google.protobuf.Duration
+	20, // 42: cairn.groups.v1.Group.Joining.leave:type_name -> cairn.groups.v1.Group.Joining.Leave
+	21, // 43: cairn.groups.v1.Group.Cost.type:type_name -> cairn.groups.v1.Group.Cost.Type
+	43, // 44: cairn.groups.v1.Group.Cost.amount:type_name -> google.type.Money
+	22, // 45: cairn.groups.v1.Group.FacilitatorRole.role:type_name -> cairn.groups.v1.Group.FacilitatorRole.Role
+	42, // 46: cairn.groups.v1.Group.RegularTime.duration:type_name -> google.protobuf.Duration
+	41, // 47: cairn.groups.v1.Group.RegularTime.start_date:type_name -> google.type.Date
+	38, // 48: cairn.groups.v1.Group.Availability.next_sessions:type_name -> google.protobuf.Timestamp
+	35, // 49: cairn.groups.v1.Group.Availability.planned_times:type_name -> cairn.groups.v1.Group.RegularTime
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_group_proto_init() }
@@ -3213,14 +3350,14 @@ func file_cairn_groups_v1_group_proto_init() {
 	if File_cairn_groups_v1_group_proto != nil {
 		return
 	}
-	file_cairn_groups_v1_group_proto_msgTypes[12].OneofWrappers = []any{}
+	file_cairn_groups_v1_group_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_group_proto_rawDesc), len(file_cairn_groups_v1_group_proto_rawDesc)),
-			NumEnums:      22,
-			NumMessages:   13,
+			NumEnums:      23,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

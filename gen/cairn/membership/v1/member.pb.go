@@ -291,6 +291,71 @@ func (Member_Treatment) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 3}
 }
 
+// What an e-mail is for: what she may want none of, one kind at a time.
+type Member_MessageKind int32
+
+const (
+	// Not said; refused.
+	Member_MESSAGE_KIND_UNSPECIFIED Member_MessageKind = 0
+	// That a session of her group is coming up.
+	Member_SESSION_REMINDERS Member_MessageKind = 1
+	// That a session was moved or is cancelled.
+	Member_SESSION_CHANGES Member_MessageKind = 2
+	// What her group's leaders have to say.
+	Member_ANNOUNCEMENTS Member_MessageKind = 3
+	// What became of her request for a place, and a seat that is offered to her.
+	Member_PLACES Member_MessageKind = 4
+	// That somebody is proposed to support her, or to be supported by her.
+	Member_PEER_MATCHES Member_MessageKind = 5
+)
+
+// Enum value maps for Member_MessageKind.
+var (
+	Member_MessageKind_name = map[int32]string{
+		0: "MESSAGE_KIND_UNSPECIFIED",
+		1: "SESSION_REMINDERS",
+		2: "SESSION_CHANGES",
+		3: "ANNOUNCEMENTS",
+		4: "PLACES",
+		5: "PEER_MATCHES",
+	}
+	Member_MessageKind_value = map[string]int32{
+		"MESSAGE_KIND_UNSPECIFIED": 0,
+		"SESSION_REMINDERS":        1,
+		"SESSION_CHANGES":          2,
+		"ANNOUNCEMENTS":            3,
+		"PLACES":                   4,
+		"PEER_MATCHES":             5,
+	}
+)
+
+func (x Member_MessageKind) Enum() *Member_MessageKind {
+	p := new(Member_MessageKind)
+	*p = x
+	return p
+}
+
+func (x Member_MessageKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Member_MessageKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_membership_v1_member_proto_enumTypes[4].Descriptor()
+}
+
+func (Member_MessageKind) Type() protoreflect.EnumType {
+	return &file_cairn_membership_v1_member_proto_enumTypes[4]
+}
+
+func (x Member_MessageKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Member_MessageKind.Descriptor instead.
+func (Member_MessageKind) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 4}
+}
+
 // A person who seeks or gives support, as one organization knows her.
 //
 // Fields marked personal are encrypted with a key of the member's own, left out of lists and events, and every reading of
@@ -337,6 +402,12 @@ type Member struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Names this version of the record; send it back with an update to change nothing newer.
 	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The IANA time zone of her wall clock, e.g. "Europe/Madrid"; empty means that of what she is told about.
+	TimeZone string `protobuf:"bytes,24,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// When no e-mail is sent to her; absent means from 21:00 to 08:00. What comes up meanwhile waits, unless it is too late then.
+	QuietHours *Member_QuietHours `protobuf:"bytes,25,opt,name=quiet_hours,json=quietHours,proto3" json:"quiet_hours,omitempty"`
+	// The kinds of e-mail that she does not want. The link beneath each e-mail adds its kind.
+	MutedMessages []Member_MessageKind `protobuf:"varint,26,rep,packed,name=muted_messages,json=mutedMessages,proto3,enum=cairn.membership.v1.Member_MessageKind" json:"muted_messages,omitempty"`
 	// The treatments that she has had or has. Health data.
 	Treatments []Member_Treatment `protobuf:"varint,28,rep,packed,name=treatments,proto3,enum=cairn.membership.v1.Member_Treatment" json:"treatments,omitempty"`
 	// Where she stands in treatment and life. Health data.
@@ -510,6 +581,27 @@ func (x *Member) GetEtag() string {
 	return ""
 }
 
+func (x *Member) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Member) GetQuietHours() *Member_QuietHours {
+	if x != nil {
+		return x.QuietHours
+	}
+	return nil
+}
+
+func (x *Member) GetMutedMessages() []Member_MessageKind {
+	if x != nil {
+		return x.MutedMessages
+	}
+	return nil
+}
+
 func (x *Member) GetTreatments() []Member_Treatment {
 	if x != nil {
 		return x.Treatments
@@ -531,6 +623,61 @@ func (x *Member) GetInterests() []string {
 	return nil
 }
 
+// The hours of the night in which no e-mail is sent to her.
+type Member_QuietHours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When they begin, on her wall clock, "22:00".
+	Start string `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// When they end, "07:00"; the same as the start means that there are none.
+	End           string `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member_QuietHours) Reset() {
+	*x = Member_QuietHours{}
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member_QuietHours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member_QuietHours) ProtoMessage() {}
+
+func (x *Member_QuietHours) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member_QuietHours.ProtoReflect.Descriptor instead.
+func (*Member_QuietHours) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Member_QuietHours) GetStart() string {
+	if x != nil {
+		return x.Start
+	}
+	return ""
+}
+
+func (x *Member_QuietHours) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
 // A consent that was given, and maybe taken back; never deleted while the member is kept.
 type Member_Consent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -548,7 +695,7 @@ type Member_Consent struct {
 
 func (x *Member_Consent) Reset() {
 	*x = Member_Consent{}
-	mi := &file_cairn_membership_v1_member_proto_msgTypes[1]
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +707,7 @@ func (x *Member_Consent) String() string {
 func (*Member_Consent) ProtoMessage() {}
 
 func (x *Member_Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_member_proto_msgTypes[1]
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +720,7 @@ func (x *Member_Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member_Consent.ProtoReflect.Descriptor instead.
 func (*Member_Consent) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 0}
+	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 1}
 }
 
 func (x *Member_Consent) GetKind() Member_ConsentKind {
@@ -619,7 +766,7 @@ type Member_Area struct {
 
 func (x *Member_Area) Reset() {
 	*x = Member_Area{}
-	mi := &file_cairn_membership_v1_member_proto_msgTypes[2]
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +778,7 @@ func (x *Member_Area) String() string {
 func (*Member_Area) ProtoMessage() {}
 
 func (x *Member_Area) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_member_proto_msgTypes[2]
+	mi := &file_cairn_membership_v1_member_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +791,7 @@ func (x *Member_Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member_Area.ProtoReflect.Descriptor instead.
 func (*Member_Area) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 1}
+	return file_cairn_membership_v1_member_proto_rawDescGZIP(), []int{0, 2}
 }
 
 func (x *Member_Area) GetLocality() string {
@@ -672,7 +819,7 @@ var File_cairn_membership_v1_member_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x13\n" +
+	" cairn/membership/v1/member.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x16\n" +
 	"\x06Member\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -701,12 +848,21 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12Z\n" +
+	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12$\n" +
+	"\ttime_zone\x18\x18 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12G\n" +
+	"\vquiet_hours\x18\x19 \x01(\v2&.cairn.membership.v1.Member.QuietHoursR\n" +
+	"quietHours\x12c\n" +
+	"\x0emuted_messages\x18\x1a \x03(\x0e2'.cairn.membership.v1.Member.MessageKindB\x13\xbaH\x10\x92\x01\r\x10\n" +
+	"\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\rmutedMessages\x12Z\n" +
 	"\n" +
 	"treatments\x18\x1c \x03(\x0e2%.cairn.membership.v1.Member.TreatmentB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\n" +
 	"treatments\x12<\n" +
 	"\x05phase\x18\x1d \x01(\x0e2\x1c.cairn.groups.v1.Group.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12>\n" +
-	"\tinterests\x18\x1e \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\x14\x18\x01\"\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\tinterests\x1a\x97\x02\n" +
+	"\tinterests\x18\x1e \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\x14\x18\x01\"\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\tinterests\x1a\x8a\x01\n" +
+	"\n" +
+	"QuietHours\x12?\n" +
+	"\x05start\x18\x01 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$R\x05start\x12;\n" +
+	"\x03end\x18\x02 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$R\x03end\x1a\x97\x02\n" +
 	"\aConsent\x12J\n" +
 	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.ConsentKindB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x124\n" +
 	"\aversion\x18\x02 \x01(\tB\x1a\xe0A\x02\xbaH\x14r\x12\x10\x01\x18(2\f^[^\\p{Cc}]*$R\aversion\x12B\n" +
@@ -747,7 +903,15 @@ const file_cairn_membership_v1_member_proto_rawDesc = "" +
 	"\rIMMUNOTHERAPY\x10\x05\x12\x14\n" +
 	"\x10TARGETED_THERAPY\x10\x06\x12\x18\n" +
 	"\x14STEM_CELL_TRANSPLANT\x10\a\x12\x17\n" +
-	"\x13ACTIVE_SURVEILLANCE\x10\b:9\xeaA6\n" +
+	"\x13ACTIVE_SURVEILLANCE\x10\b\"\x88\x01\n" +
+	"\vMessageKind\x12\x1c\n" +
+	"\x18MESSAGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11SESSION_REMINDERS\x10\x01\x12\x13\n" +
+	"\x0fSESSION_CHANGES\x10\x02\x12\x11\n" +
+	"\rANNOUNCEMENTS\x10\x03\x12\n" +
+	"\n" +
+	"\x06PLACES\x10\x04\x12\x10\n" +
+	"\fPEER_MATCHES\x10\x05:9\xeaA6\n" +
 	"\x11cairn.care/Member\x12\x10members/{member}*\amembers2\x06memberB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
@@ -762,38 +926,42 @@ func file_cairn_membership_v1_member_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_member_proto_rawDescData
 }
 
-var file_cairn_membership_v1_member_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_cairn_membership_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cairn_membership_v1_member_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_cairn_membership_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cairn_membership_v1_member_proto_goTypes = []any{
 	(Member_Role)(0),              // 0: cairn.membership.v1.Member.Role
 	(Member_ConsentKind)(0),       // 1: cairn.membership.v1.Member.ConsentKind
 	(Member_ContactChannel)(0),    // 2: cairn.membership.v1.Member.ContactChannel
 	(Member_Treatment)(0),         // 3: cairn.membership.v1.Member.Treatment
-	(*Member)(nil),                // 4: cairn.membership.v1.Member
-	(*Member_Consent)(nil),        // 5: cairn.membership.v1.Member.Consent
-	(*Member_Area)(nil),           // 6: cairn.membership.v1.Member.Area
-	(*v1.TimeOfWeek)(nil),         // 7: cairn.type.v1.TimeOfWeek
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(v11.Group_Phase)(0),          // 9: cairn.groups.v1.Group.Phase
+	(Member_MessageKind)(0),       // 4: cairn.membership.v1.Member.MessageKind
+	(*Member)(nil),                // 5: cairn.membership.v1.Member
+	(*Member_QuietHours)(nil),     // 6: cairn.membership.v1.Member.QuietHours
+	(*Member_Consent)(nil),        // 7: cairn.membership.v1.Member.Consent
+	(*Member_Area)(nil),           // 8: cairn.membership.v1.Member.Area
+	(*v1.TimeOfWeek)(nil),         // 9: cairn.type.v1.TimeOfWeek
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(v11.Group_Phase)(0),          // 11: cairn.groups.v1.Group.Phase
 }
 var file_cairn_membership_v1_member_proto_depIdxs = []int32{
 	0,  // 0: cairn.membership.v1.Member.role:type_name -> cairn.membership.v1.Member.Role
-	6,  // 1: cairn.membership.v1.Member.area:type_name -> cairn.membership.v1.Member.Area
-	7,  // 2: cairn.membership.v1.Member.suitable_times:type_name -> cairn.type.v1.TimeOfWeek
+	8,  // 1: cairn.membership.v1.Member.area:type_name -> cairn.membership.v1.Member.Area
+	9,  // 2: cairn.membership.v1.Member.suitable_times:type_name -> cairn.type.v1.TimeOfWeek
 	2,  // 3: cairn.membership.v1.Member.preferred_channel:type_name -> cairn.membership.v1.Member.ContactChannel
-	5,  // 4: cairn.membership.v1.Member.consents:type_name -> cairn.membership.v1.Member.Consent
-	8,  // 5: cairn.membership.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: cairn.membership.v1.Member.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 7: cairn.membership.v1.Member.treatments:type_name -> cairn.membership.v1.Member.Treatment
-	9,  // 8: cairn.membership.v1.Member.phase:type_name -> cairn.groups.v1.Group.Phase
-	1,  // 9: cairn.membership.v1.Member.Consent.kind:type_name -> cairn.membership.v1.Member.ConsentKind
-	8,  // 10: cairn.membership.v1.Member.Consent.granted_time:type_name -> google.protobuf.Timestamp
-	8,  // 11: cairn.membership.v1.Member.Consent.withdrawn_time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 4: cairn.membership.v1.Member.consents:type_name -> cairn.membership.v1.Member.Consent
+	10, // 5: cairn.membership.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	10, // 6: cairn.membership.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 7: cairn.membership.v1.Member.quiet_hours:type_name -> cairn.membership.v1.Member.QuietHours
+	4,  // 8: cairn.membership.v1.Member.muted_messages:type_name -> cairn.membership.v1.Member.MessageKind
+	3,  // 9: cairn.membership.v1.Member.treatments:type_name -> cairn.membership.v1.Member.Treatment
+	11, // 10: cairn.membership.v1.Member.phase:type_name -> cairn.groups.v1.Group.Phase
+	1,  // 11: cairn.membership.v1.Member.Consent.kind:type_name -> cairn.membership.v1.Member.ConsentKind
+	10, // 12: cairn.membership.v1.Member.Consent.granted_time:type_name -> google.protobuf.Timestamp
+	10, // 13: cairn.membership.v1.Member.Consent.withdrawn_time:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_member_proto_init() }
@@ -806,8 +974,8 @@ func file_cairn_membership_v1_member_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_member_proto_rawDesc), len(file_cairn_membership_v1_member_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   3,
+			NumEnums:      5,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

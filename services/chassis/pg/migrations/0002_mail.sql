@@ -7,12 +7,13 @@ CREATE TABLE mail (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key         bytea       NOT NULL, -- SHA-256 of what is said to whom
     subject     text        NOT NULL, -- whose erasure takes it back, "members/…", or ''
+    about       text        NOT NULL, -- of what it tells, "sessions/…", or ''
     payload     bytea,
     not_before  timestamptz NOT NULL,
     expire_time timestamptz NOT NULL, -- of no use any more, and not sent, from then on
     next_time   timestamptz,          -- when a sender takes it, or takes it again; NULL once it is done
     attempts    integer     NOT NULL DEFAULT 0,
-    outcome     text        NOT NULL DEFAULT '' CHECK (outcome IN ('', 'sent', 'refused', 'expired', 'erased')),
+    outcome     text        NOT NULL DEFAULT '' CHECK (outcome IN ('', 'sent', 'refused', 'expired', 'withdrawn', 'erased')),
     answer      text        NOT NULL DEFAULT '', -- the SMTP server's last status code, when it was not well
     create_time timestamptz NOT NULL,
     done_time   timestamptz,
@@ -21,4 +22,5 @@ CREATE TABLE mail (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX mail_next_time ON mail (next_time, id) WHERE next_time IS NOT NULL;
 CREATE INDEX mail_subject ON mail (subject) WHERE subject <> '';
+CREATE INDEX mail_about ON mail (about) WHERE about <> '' AND next_time IS NOT NULL;
 CREATE INDEX mail_done_time ON mail (done_time) WHERE done_time IS NOT NULL;
