@@ -16,6 +16,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/jwks"
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
@@ -63,6 +64,7 @@ func component(roots *x509.CertPool) chassis.Component {
 			river.AddWorker(h.Workers, &rotateWorker{service: s})
 			river.AddWorker(h.Workers, &sweepWorker{service: s})
 			h.Periodic = append(h.Periodic, periodicJobs()...)
+			h.Subscribe(erasure.Subscription("partners", h.Clock, nil)) // keeps nothing about members
 			return nil
 		},
 	}

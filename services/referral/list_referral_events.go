@@ -47,7 +47,7 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 	}
 	resp := &referralv1.ListReferralEventsResponse{NextPageToken: next}
 	for _, e := range rows {
-		note, err := s.open(r, eventNoteField(e.Number), e.Note)
+		note, err := s.openNote(r, e)
 		if err != nil {
 			return nil, err
 		}

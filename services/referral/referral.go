@@ -18,6 +18,7 @@ import (
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -43,6 +44,7 @@ func newServer(h *chassis.Host) *server {
 		directory:  groupsv1.NewDirectoryServiceClient(h.Peer("groups")),
 		resources:  groupsv1.NewResourcesServiceClient(h.Peer("groups")),
 		membership: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
+		safety:     membershipv1.NewSafetyServiceClient(h.Peer("membership")),
 		scheduling: schedulingv1.NewSchedulingServiceClient(h.Peer("scheduling")),
 		partners:   partnersv1.NewPartnersServiceClient(h.Peer("partners")),
 	}
@@ -50,7 +52,10 @@ func newServer(h *chassis.Host) *server {
 
 func (s *server) register(h *chassis.Host) {
 	referralv1.RegisterReferralServiceServer(h, s)
+	referralv1.RegisterPrivacyServiceServer(h, s)
 	h.Subscribe(s.membershipEvents())
+	h.Subscribe(s.escalationEvents())
+	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseReferrals))
 	h.Subscribe(s.schedulingEvents())
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
 }
@@ -58,6 +63,7 @@ func (s *server) register(h *chassis.Host) {
 // server implements ReferralService.
 type server struct {
 	referralv1.UnimplementedReferralServiceServer
+	referralv1.UnimplementedPrivacyServiceServer
 
 	db    *pg.DB
 	clock clock.Clock
@@ -69,6 +75,7 @@ type server struct {
 	directory  groupsv1.DirectoryServiceClient
 	resources  groupsv1.ResourcesServiceClient
 	membership membershipv1.MembershipServiceClient
+	safety     membershipv1.SafetyServiceClient
 	scheduling schedulingv1.SchedulingServiceClient
 	partners   partnersv1.PartnersServiceClient
 }

@@ -55,6 +55,9 @@ type row struct {
 	AcceptTime         *time.Time
 	CreateTime         time.Time
 	UpdateTime         time.Time
+	ParentID           *uuid.UUID
+	ConcernID          *uuid.UUID
+	ErasedRevision     int64
 
 	body body // what the columns hold, where it is known already
 }
@@ -64,7 +67,7 @@ const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, 
 	r.requested_group_id, r.deadline, r.reject_reason, r.state_reason, r.awaiting, r.due_time, r.overdue_time, r.group_id,
 	r.membership_id, r.membership_state, r.membership_revision, r.first_session_id, r.first_session_time,
 	r.sessions_recorded, r.sessions_reported, r.first_attended_time, r.outcome_note, r.outcome_helped, r.distress_after,
-	r.send_time, r.accept_time, r.create_time, r.update_time`
+	r.send_time, r.accept_time, r.create_time, r.update_time, r.parent_id, r.concern_id, r.erased_revision`
 
 // visible is the tenant's predicate: the referrer's own, and the owner's once sent. A draft that is withdrawn never was.
 const visible = `(@all OR r.org_id = @org OR (r.owner_org_id = @org AND r.send_time IS NOT NULL))`

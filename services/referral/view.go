@@ -121,6 +121,9 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 	if r.State == completed {
 		m.Outcome = r.outcome()
 	}
+	if v == whole {
+		m.Parent, m.SafetyConcern = optionalName("referrals", r.ParentID), optionalName("safetyConcerns", r.ConcernID)
+	}
 	if v == whole || covers(r, consent, s.clock.Now())(referralv1.Referral_Consent_CLINICAL) {
 		if m.ReasonCodes, err = r.reasonCodes(); err != nil {
 			return nil, err

@@ -76,7 +76,7 @@ func SaveTx(ctx context.Context, tx pg.Querier, response proto.Message) error {
 	return nil
 }
 
-const insertAnswer = `INSERT INTO idempotency (key, answer) VALUES (@key, @answer)`
+const insertAnswer = `INSERT INTO idempotency (key, answer, names) VALUES (@key, @answer, @names)`
 
 // save returns the row to insert, nil if the caller sent no request_id.
 func (c *call) save(response proto.Message) (pgx.NamedArgs, error) {
@@ -95,7 +95,7 @@ func (c *call) save(response proto.Message) (pgx.NamedArgs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encrypt answer: %w", err)
 	}
-	return pgx.NamedArgs{"key": c.key, "answer": sealed}, nil
+	return pgx.NamedArgs{"key": c.key, "answer": sealed, "names": names(response.ProtoReflect(), []string{}, 0)}, nil
 }
 
 // check tells whether the handler has saved the answer it returns.

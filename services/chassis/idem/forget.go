@@ -1,0 +1,51 @@
+package idem
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Forget queues that every kept answer goes which names one of the resources, "members/…", "memberships/…" or "referrals/…".
+// Whoever repeats such a call has it done, or refused, anew.
+func Forget(b *pgx.Batch, resources []string) *pgx.QueuedQuery {
+	return b.Queue(`DELETE FROM idempotency WHERE names && @names`, pgx.NamedArgs{"names": resources})
+}
+
+// deepest is how far down an answer is looked through for names.
+const deepest = 3
+
+// names adds to list the people, memberships and referrals that a message names.
+func names(m protoreflect.Message, list []string, depth int) []string {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+		case f.Kind() == protoreflect.StringKind && f.IsList():
+			for i := range v.List().Len() {
+				list = personal(list, v.List().Get(i).String())
+			}
+		case f.Kind() == protoreflect.StringKind:
+			list = personal(list, v.String())
+		case f.Message() == nil || depth == deepest:
+		case f.IsList():
+			for i := range v.List().Len() {
+				list = names(v.List().Get(i).Message(), list, depth+1)
+			}
+		default:
+			list = names(v.Message(), list, depth+1)
+		}
+		return true
+	})
+	return list
+}
+
+// personal adds what names a person's resource.
+func personal(list []string, s string) []string {
+	for _, collection := range [...]string{"members/", "memberships/", "referrals/", "safetyConcerns/"} {
+		if strings.HasPrefix(s, collection) && len(s) == len(collection)+36 {
+			return append(list, s)
+		}
+	}
+	return list
+}

@@ -1,0 +1,139 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/auth"
+)
+
+// eraseReferrals empties the referrals of a person who is erased: those that placed her, and those opened for her. What became of
+// them, and when, stays; the notes of their timelines can be read no more, because their key is gone.
+func (s *server) eraseReferrals(ctx context.Context, tx pgx.Tx, e *membershipv1.ErasureRequested) (int64, error) {
+	named, err := poisonedAll("referrals", e.GetReferrals())
+	if err != nil {
+		return 0, err
+	}
+	memberships, err := poisonedAll("memberships", e.GetMemberships())
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range memberships {
+		if err := lockKey(ctx, tx, "memberships", id); err != nil {
+			return 0, err
+		}
+	}
+	for _, id := range named {
+		if err := lockKey(ctx, tx, "referrals", id); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO erased_referrals SELECT unnest(@ids::uuid[]) ON CONFLICT DO NOTHING`, pgx.NamedArgs{"ids": named}); err != nil {
+		return 0, fmt.Errorf("mark erased referrals: %w", err)
+	}
+	tag, err := tx.Exec(ctx, `DELETE FROM attendances WHERE membership_id = ANY(@ids)`, pgx.NamedArgs{"ids": memberships})
+	if err != nil {
+		return 0, fmt.Errorf("erase attendance: %w", err)
+	}
+	hers, err := ids(ctx, tx, `SELECT id FROM referrals WHERE id = ANY(@named) OR membership_id = ANY(@memberships) ORDER BY id`,
+		pgx.NamedArgs{"named": named, "memberships": memberships})
+	if err != nil {
+		return 0, fmt.Errorf("find referrals to erase: %w", err)
+	}
+	for _, id := range hers {
+		if err := s.erase(ctx, tx, id); err != nil {
+			return 0, err
+		}
+	}
+	return tag.RowsAffected() + int64(len(hers)), nil
+}
+
+// poisonedAll is poisoned for a list of names.
+func poisonedAll(collection string, names []string) ([]uuid.UUID, error) {
+	all := make([]uuid.UUID, len(names))
+	for i, name := range names {
+		id, err := poisoned(collection, collection, name)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = id
+	}
+	return all, nil
+}
+
+// erase empties one referral and ends it, if it has not ended: nobody is left to be helped.
+func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+	if err != nil || r == nil || r.ErasedRevision > 0 {
+		return err
+	}
+	old := r.DataKey
+	r.ErasedRevision = r.Revision
+	if r.DataKey, _, err = s.keys.NewDataKey(); err != nil {
+		return err
+	}
+	if err := s.fill(r, &referralv1.Referral{Author: r.Author, Urgency: referralv1.Referral_Urgency(r.Urgency)}); err != nil {
+		return err
+	}
+	r.FillerNumber, r.StateReason, r.OutcomeNote, r.DistressAfter = "", nil, nil, nil
+
+	c := s.newChange(r, told("membership"))
+	note := entry{by: system, note: "The person's data were erased."}
+	switch {
+	case ended(r.State):
+		if err := c.note(noteUpdated, note); err != nil {
+			return err
+		}
+	case r.State == engaged: // she came
+		r.OutcomeHelped = int32(referralv1.Referral_Outcome_UNKNOWN)
+		if err := c.take(transition{from: engaged, action: complete, to: completed}, note); err != nil {
+			return err
+		}
+	case r.State == draft:
+		if err := c.take(transition{from: draft, action: requestCancel, to: cancelled}, note); err != nil {
+			return err
+		}
+	default:
+		if r.State != cancelRequested {
+			if err := c.take(transition{from: r.State, action: requestCancel, to: cancelRequested}, entry{by: system}); err != nil {
+				return err
+			}
+		}
+		if err := c.take(transition{from: cancelRequested, action: confirmCancel, to: cancelled}, note); err != nil {
+			return err
+		}
+	}
+	if err := giveBack(ctx, tx, c); err != nil {
+		return err
+	}
+	emptyReferral(c.batch, r)
+	if err := c.save(ctx, tx); err != nil {
+		return err
+	}
+	s.keys.Forget(old)
+	return nil
+}
+
+// emptyReferral queues what [updateReferral] leaves: all that was written of the person, and the key that it was written under.
+func emptyReferral(b *pgx.Batch, r *row) {
+	args := r.args()
+	args["erased"] = r.ErasedRevision
+	b.Queue(`UPDATE referrals SET data_key = @data_key, subject = @subject, subject_keys = @subject_keys, reason_codes = @reason_codes,
+			needs = @needs, consent = @consent, distress = @distress, self_harm_risk = @self_harm, placer_number = @placer,
+			requested_group_id = @requested_group, erased_revision = @erased
+		WHERE id = @id`, args)
+	b.Queue(`UPDATE placements SET note = NULL, filler_number = '' WHERE referral_id = @id`, args)
+}
+
+// openNote returns the note of a step; what was erased is empty.
+func (s *server) openNote(r *row, e *eventRow) (string, error) {
+	if e.Number <= r.ErasedRevision {
+		return "", nil
+	}
+	return s.open(r, eventNoteField(e.Number), e.Note)
+}
