@@ -295,6 +295,9 @@ func (s *Set) First(from, to time.Time, limit int) ([]Occurrence, More, error) {
 	return list, more, nil
 }
 
+// End is the end of the calendar: no series goes on after the year 9999.
+func End() time.Time { return time.Unix((lastDay+1)*secondsPerDay, 0).UTC() }
+
 // Starts is Between for who needs the instants only.
 func (s *Set) Starts(from, to time.Time, limit int) ([]time.Time, error) {
 	var few [128]start

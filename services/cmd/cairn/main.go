@@ -83,6 +83,7 @@ func rootCommand() *cobra.Command {
   cairn token    print an access token of a demo client, or of yours
   cairn import   take a partner's group directory in
   cairn export   write the public directory in a feed format
+  cairn schedule work out when a series takes place
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
 of the configuration file (data_dir); the flag wins over the environment over the file.`,
@@ -90,7 +91,7 @@ of the configuration file (data_dir); the flag wins over the environment over th
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	chassis.AddFlags(root.PersistentFlags())
-	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), exportCommand(), keysCommand())
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), exportCommand(), keysCommand(), scheduleCommand())
 	return root
 }
 
