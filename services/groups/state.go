@@ -85,7 +85,7 @@ type lead struct {
 func (l lead) leads() bool { return l.Role != int32(groupsv1.Group_FacilitatorRole_CLINICAL_ADVISOR) }
 
 // publishable returns a violation for each rule that keeps the group from being published, with what to do. Of a listed group
-// the feed's source vouches for who leads.
+// the feed's source vouches for who leads, and it may leave open which cancers it is about.
 func publishable(g *groupsv1.Group, leads []lead, listed bool) []*errdetails.PreconditionFailure_Violation {
 	var broken []*errdetails.PreconditionFailure_Violation
 	need := func(ok bool, reason, do string) {
@@ -109,7 +109,7 @@ func publishable(g *groupsv1.Group, leads []lead, listed bool) []*errdetails.Pre
 
 	need(g.GetSummary() != "" || g.GetDescription() != "", "SUMMARY_MISSING", "say in summary or description what the group is")
 	need(len(g.GetLanguages()) > 0, "LANGUAGE_MISSING", "say in languages which are spoken")
-	need(len(g.GetCancerTypes()) > 0, "CANCER_TYPE_MISSING", `say in cancer_types which cancers the group is about, "any" for all`)
+	need(len(g.GetCancerTypes()) > 0 || listed, "CANCER_TYPE_MISSING", `say in cancer_types which cancers the group is about, "any" for all`)
 	if in(groupsv1.Group_IN_PERSON, groupsv1.Group_HYBRID) {
 		v := g.GetVenue()
 		need(v.GetLocation() != nil || v.GetAddress().GetLocality() != "", "VENUE_MISSING", "say in venue where the group meets: at least location or address.locality")

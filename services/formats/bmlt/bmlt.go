@@ -14,6 +14,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/cancertype"
 	"cairn.care/services/formats"
 	"cairn.care/services/recurrence"
 )
@@ -99,12 +100,13 @@ type meeting struct {
 func (m *meeting) entry(externalID string) *formats.Entry {
 	g := &groupsv1.Group{
 		Title: m.Text("meeting_name", 200), ExternalId: externalID, SourceSystem: name,
-		Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED, CancerTypes: []string{"any"},
+		Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED,
 		Structure:       &groupsv1.Group_Structure{Type: groupsv1.Group_Structure_OPEN},
 		Cost:            &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_DONATION},
 		Confidentiality: groupsv1.Group_GUIDELINES_AGREEMENT,
 		Description:     m.Text("comments", 9000),
 	}
+	g.CancerTypes = cancertype.Told(g.GetTitle(), g.GetDescription())
 	m.Text(id, maxID)
 	m.Text("root_server_id", maxID)
 	for _, f := range []string{"distance_in_km", "distance_in_miles"} { // from where the feed was asked for; says nothing of the meeting

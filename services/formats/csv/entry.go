@@ -367,7 +367,7 @@ func (r *reader) assume() {
 		g.Languages = []string{cmp.Or(r.options.Language, "en")}
 	}
 	if len(g.GetCancerTypes()) == 0 {
-		g.CancerTypes = []string{cancertype.Any}
+		g.CancerTypes = cancertype.Told(g.GetTitle(), g.GetSummary(), g.GetDescription())
 	}
 	if g.GetConfidentiality() == 0 {
 		g.Confidentiality = groupsv1.Group_GUIDELINES_AGREEMENT

@@ -1,7 +1,6 @@
 package hsds
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -130,12 +129,9 @@ func (r *reader) hints() {
 		about += plain(a.text("description"), a.text("details"))
 	}
 	apply(g, ofPlace(), about)
-	g.CancerTypes = appendNew(g.GetCancerTypes(), cancersIn(title)...)
-	if len(g.GetCancerTypes()) == 0 {
-		g.CancerTypes = appendNew(nil, cancersIn(all)...)
-	}
-	if len(g.GetCancerTypes()) == 0 {
-		g.CancerTypes = []string{cancertype.Any}
+	told := cancertype.Told(title, all)
+	if len(g.GetCancerTypes()) == 0 || !slices.Equal(told, []string{cancertype.Any}) {
+		g.CancerTypes = appendNew(g.GetCancerTypes(), told...)
 	}
 }
 
@@ -170,36 +166,6 @@ func (r *reader) cancerCode(term object) {
 	if code, ok := cancertype.FromCode(system, term.text("code")); ok {
 		r.g.CancerTypes = appendNew(r.g.GetCancerTypes(), code)
 	}
-}
-
-// cancerWords are the ways in which the types of cancer are called, in plain words, longest first.
-var cancerWords = sync.OnceValue(func() [][2]string {
-	var out [][2]string
-	for _, t := range cancertype.All() {
-		if t.Code == cancertype.Any {
-			continue
-		}
-		british := plain(t.Display)
-		american := strings.NewReplacer("haem", "hem", "aemia", "emia", "oesoph", "esoph", "tumour", "tumor", "leukaem", "leukem", "sarcoma", "sarcoma").Replace(british)
-		out = append(out, [2]string{british, t.Code})
-		if american != british {
-			out = append(out, [2]string{american, t.Code})
-		}
-	}
-	slices.SortStableFunc(out, func(a, b [2]string) int { return cmp.Compare(len(b[0]), len(a[0])) })
-	return out
-})
-
-// cancersIn returns the types of cancer that a plain text names; of "triple negative breast cancer", not breast cancer too.
-func cancersIn(text string) []string {
-	var out []string
-	for _, w := range cancerWords() {
-		if strings.Contains(text, w[0]) {
-			out = append(out, w[1])
-			text = strings.ReplaceAll(text, w[0], " ")
-		}
-	}
-	return out
 }
 
 // languageNames are the English names of the languages with two letters, in plain words.

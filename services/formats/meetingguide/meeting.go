@@ -14,6 +14,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
+	"cairn.care/services/cancertype"
 	"cairn.care/services/formats"
 	"cairn.care/services/recurrence"
 )
@@ -33,7 +34,6 @@ func (m *meeting) entry() *formats.Entry {
 		SourceSystem:    name,
 		Kind:            groupsv1.Group_PEER_SUPPORT,
 		Facilitation:    groupsv1.Group_PEER_LED,
-		CancerTypes:     []string{"any"},
 		Structure:       &groupsv1.Group_Structure{Type: groupsv1.Group_Structure_OPEN},
 		Cost:            &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_DONATION},
 		Confidentiality: groupsv1.Group_GUIDELINES_AGREEMENT,
@@ -52,6 +52,7 @@ func (m *meeting) entry() *formats.Entry {
 		g.Languages = []string{cmp.Or(m.options.Language, "en")}
 	}
 	m.words(g)
+	g.CancerTypes = cancertype.Told(g.GetTitle(), g.GetDescription())
 	m.contact(g)
 	m.times(g)
 	e := &formats.Entry{Group: g, Closed: closed}

@@ -219,12 +219,10 @@ const (
 	nearNot        = 0.0
 )
 
-// nearest returns how near the group's cancers come to any of the person's, and which of the group's it is.
+// nearest returns how near the group's cancers come to any of the person's, and which of the group's it is. A group that
+// names none is near nobody: that it is for any cancer, it would have to say.
 func nearest(n *referralv1.Needs, g *groupsv1.Group) (float64, string) {
 	best, which := nearNot, ""
-	if len(g.GetCancerTypes()) == 0 {
-		return nearAny, cancertype.Any
-	}
 	for _, theirs := range g.GetCancerTypes() {
 		for _, hers := range n.GetCancerTypes() {
 			v := nearNot
@@ -261,6 +259,9 @@ func cancerWords(codes []string) string {
 func cancer(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if len(n.GetCancerTypes()) == 0 {
 		return nil
+	}
+	if len(g.GetCancerTypes()) == 0 {
+		return found(codeCancer, no, "Does not say which cancer it is for.")
 	}
 	if v, _ := nearest(n, g); v > nearNot {
 		return found(codeCancer, yes, "Open to people with %s.", cancerWords(n.GetCancerTypes()))

@@ -79,6 +79,7 @@ func (q Query) threshold() int {
 // judged is a candidate with its findings.
 type judged struct {
 	rec    *referralv1.Recommendation
+	unsaid int // 1: does not say that it is about cancer
 	tier   int // 0 professionally led, 1 co-led, 2 others; 0 for all below the threshold
 	failed int // hard criteria unmet
 }
@@ -109,9 +110,10 @@ func Rank(q Query, candidates []Candidate, w Weights, limit int) Result {
 	return res
 }
 
-// order puts what suits first; equal ones by distance, then session, then name, so that it never wavers.
+// order puts what suits first, and of the rest, as of what suits, what does not say that it is about cancer last; equal ones
+// by distance, then session, then name, so that it never wavers.
 func order(q Query, a, b judged) int {
-	if c := cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(a.tier, b.tier), cmp.Compare(b.rec.GetScore(), a.rec.GetScore())); c != 0 {
+	if c := cmp.Or(cmp.Compare(min(a.failed, 1), min(b.failed, 1)), cmp.Compare(a.unsaid, b.unsaid), cmp.Compare(a.failed, b.failed), cmp.Compare(a.tier, b.tier), cmp.Compare(b.rec.GetScore(), a.rec.GetScore())); c != 0 {
 		return c
 	}
 	if a.rec.DistanceKm != nil && b.rec.DistanceKm != nil && a.rec.GetDistanceKm() != b.rec.GetDistanceKm() {
@@ -167,6 +169,9 @@ func judge(q Query, c Candidate, w Weights) judged {
 	j.rec.Score = min(j.rec.GetScore(), 1) // the shares' sum may pass 1 by a rounding
 	slices.SortStableFunc(criteria, func(a, b *referralv1.Criterion) int { return cmp.Compare(b.GetWeight(), a.GetWeight()) })
 	j.rec.Criteria = append(j.rec.Criteria, criteria...)
+	if len(c.Group.GetCancerTypes()) == 0 {
+		j.unsaid = 1
+	}
 	if q.DistressAtThreshold() {
 		j.tier = 2 - int(2*professional(c.Group))
 	}

@@ -83,6 +83,35 @@ func TestDiagnosisExactBeatsAncestorBeatsAny(t *testing.T) {
 	}
 }
 
+// A group that does not say which cancer it is for is not for any cancer.
+func TestUnknownIsNotAny(t *testing.T) {
+	t.Parallel()
+	of := func(name string, codes ...string) *groupsv1.Group {
+		return group(name, func(g *groupsv1.Group) { g.CancerTypes = codes })
+	}
+	groups := []*groupsv1.Group{of("anonymous"), of("any", "any"), of("lung", "lung")}
+	res := rank(Query{Needs: &referralv1.Needs{CancerTypes: []string{"breast"}}}, groups...)
+	if got, want := names(res.Recommendations), []string{"any"}; !slices.Equal(got, want) {
+		t.Errorf("recommended are %v, want %v", got, want)
+	}
+	if got, want := names(res.NearMisses), []string{"lung", "anonymous"}; !slices.Equal(got, want) {
+		t.Fatalf("near misses are %v, want %v", got, want)
+	}
+	if c := criterion(t, res.NearMisses[1], codeCancer); c.GetVerdict() != unmet || c.GetExplanation() != "Does not say which cancer it is for." {
+		t.Errorf("got %v", c)
+	}
+	res = rank(Query{Needs: &referralv1.Needs{SideEffects: []groupsv1.Group_SideEffect{groupsv1.Group_FATIGUE}}}, append(groups,
+		group("works on it", func(g *groupsv1.Group) {
+			g.CancerTypes, g.SideEffects = nil, []groupsv1.Group_SideEffect{groupsv1.Group_FATIGUE}
+		}))...)
+	if got, want := names(res.Recommendations), []string{"any", "lung", "works on it", "anonymous"}; !slices.Equal(got, want) {
+		t.Errorf("without a diagnosis: recommended are %v, want %v", got, want)
+	}
+	if c := criterion(t, res.Recommendations[3], codeDiagnosis); c.GetVerdict() != unmet || c.GetExplanation() != "Does not say that it is about cancer." {
+		t.Errorf("got %v", c)
+	}
+}
+
 func TestDistressPutsProfessionalsFirstAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	led := func(name string, f groupsv1.Group_Facilitation) *groupsv1.Group {
@@ -450,6 +479,12 @@ func TestRankHoldsItsPromises(t *testing.T) {
 		}
 		for i := 1; i < len(res.Recommendations); i++ {
 			a, b := res.Recommendations[i-1], res.Recommendations[i]
+			if len(a.GetGroup().GetCancerTypes()) == 0 && len(b.GetGroup().GetCancerTypes()) > 0 {
+				rt.Fatalf("%s, which does not say that it is about cancer, comes before %s", a.GetGroup().GetName(), b.GetGroup().GetName())
+			}
+			if (len(a.GetGroup().GetCancerTypes()) == 0) != (len(b.GetGroup().GetCancerTypes()) == 0) {
+				continue
+			}
 			if q.DistressAtThreshold() && professional(a.GetGroup()) < professional(b.GetGroup()) {
 				rt.Fatalf("at the threshold %s comes before %s", a.GetGroup().GetName(), b.GetGroup().GetName())
 			}

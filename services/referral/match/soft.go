@@ -23,7 +23,10 @@ func softFindings(q Query, c Candidate) []*finding {
 }
 
 func diagnosis(n *referralv1.Needs, g *groupsv1.Group) *finding {
-	if len(n.GetCancerTypes()) == 0 {
+	switch {
+	case len(g.GetCancerTypes()) == 0:
+		return found(codeDiagnosis, nearNot, "Does not say that it is about cancer.")
+	case len(n.GetCancerTypes()) == 0:
 		return nil
 	}
 	v, which := nearest(n, g)
