@@ -23,7 +23,15 @@ import (
 
 // CreateFeedback implements FeedbackService.
 func (s *server) CreateFeedback(ctx context.Context, req *membershipv1.CreateFeedbackRequest) (*membershipv1.Feedback, error) {
-	said := req.GetFeedback()
+	session, err := s.session(ctx, req.GetFeedback().GetSession())
+	if err != nil {
+		return nil, err
+	}
+	return s.say(ctx, req.GetFeedback(), session)
+}
+
+// say keeps what a member says; session is the one that it is of, if any.
+func (s *server) say(ctx context.Context, said *membershipv1.Feedback, session *schedulingv1.Session) (*membershipv1.Feedback, error) {
 	id, err := aip.ParseName("feedback.membership", "memberships", said.GetMembership())
 	if err != nil {
 		return nil, err
@@ -37,10 +45,6 @@ func (s *server) CreateFeedback(ctx context.Context, req *membershipv1.CreateFee
 		return nil, err
 	}
 	args["id"], args["about"] = id, about
-	session, err := s.session(ctx, said.GetSession())
-	if err != nil {
-		return nil, err
-	}
 	var answer *membershipv1.Feedback
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		now := s.clock.Now()
