@@ -17,16 +17,17 @@ import (
 // CancelSession cancels a session that has not begun.
 func (s *server) CancelSession(ctx context.Context, req *schedulingv1.CancelSessionRequest) (*schedulingv1.Session, error) {
 	now := s.clock.Now()
-	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(_ context.Context, tx pgx.Tx, row *sessionRow) (events.Event, error) {
+	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(_ context.Context, tx pgx.Tx, row *sessionRow) (*events.Event, error) {
 		if row.State == cancelled {
-			return events.Event{}, fault.Precondition("SESSION_CANCELLED", row.name(), "the session is cancelled already")
+			return nil, fault.Precondition("SESSION_CANCELLED", row.name(), "the session is cancelled already")
 		}
 		if err := row.stillToCome(now); err != nil {
-			return events.Event{}, err
+			return nil, err
 		}
-		row.State, row.CancelReason, row.Facilitators = cancelled, req.GetReason(), nil
+		row.State, row.CancelReason, row.CancelTime = cancelled, req.GetReason(), &now
+		row.free()
 		row.Revision, row.UpdateTime = row.Revision+1, now
-		return sessionEvent(sessionCancelled, *row, time.Time{}), nil
+		return new(sessionEvent(sessionCancelled, *row, time.Time{})), nil
 	})
 }
 
@@ -41,10 +42,10 @@ func (r sessionRow) stillToCome(now time.Time) error {
 	return nil
 }
 
-// changeSession lets fn change a session of the tenant, and saves it and tells of it.
+// changeSession lets fn change a session of the tenant, saves it, and tells the event that fn returns, if any.
 // Both the group's calendar and the session are locked.
 func (s *server) changeSession(ctx context.Context, name, etag string,
-	fn func(ctx context.Context, tx pgx.Tx, row *sessionRow) (events.Event, error),
+	fn func(ctx context.Context, tx pgx.Tx, row *sessionRow) (*events.Event, error),
 ) (*schedulingv1.Session, error) {
 	id, err := aip.ParseName("name", "sessions", name)
 	if err != nil {
@@ -64,13 +65,18 @@ func (s *server) changeSession(ctx context.Context, name, etag string,
 		if err := saveSessions(ctx, tx, rows, true); err != nil {
 			return busy(err, rows)
 		}
-		if err := events.Insert(ctx, tx, e); err != nil {
+		if e != nil {
+			if err := events.Insert(ctx, tx, *e); err != nil {
+				return err
+			}
+		}
+		if err := settle(ctx, tx, []uuid.UUID{row.ID}, row.UpdateTime); err != nil {
 			return err
 		}
 		if err := tellCalendars(ctx, tx, []uuid.UUID{row.GroupID}, row.UpdateTime); err != nil {
 			return err
 		}
-		if session, err = row.toProto(); err != nil {
+		if session, err = withPlaces(ctx, tx, row); err != nil {
 			return err
 		}
 		return idem.SaveTx(ctx, tx, session)

@@ -33,7 +33,7 @@ func (s *server) CreateSeries(ctx context.Context, req *schedulingv1.CreateSerie
 	if group.archived {
 		return nil, errArchived(group.id)
 	}
-	if err := s.checkFacilitators(ctx, group.org, req.GetSeries().GetFacilitators()); err != nil {
+	if err := s.checkFacilitators(ctx, listed("series.facilitators"), group.org, req.GetSeries().GetFacilitators()); err != nil {
 		return nil, err
 	}
 	row.GroupID, row.OrgID = group.id, group.org
@@ -46,6 +46,14 @@ func (s *server) CreateSeries(ctx context.Context, req *schedulingv1.CreateSerie
 		}
 		if calendar.Closed && calendar.GroupRevision >= group.revision {
 			return errArchived(group.id)
+		}
+		if calendar.GroupRevision < group.revision {
+			if err := keepLeads(ctx, tx, []listing{{id: group.id, org: group.org, leads: group.leads}}); err != nil {
+				return err
+			}
+		}
+		if err := takeRoom(ctx, tx, "series.room", row.RoomID, row.OrgID, &row.Seats); err != nil {
+			return err
 		}
 		if err := reconcile(ctx, tx, &row, now, aim{fresh: true, edited: true}); err != nil {
 			return err
@@ -72,7 +80,11 @@ func (r *seriesRow) take(p *schedulingv1.Series) (*recurrence.Set, error) {
 	}
 	r.LocalStart, r.DurationSeconds = start, int32(duration/time.Second)
 	r.Title, r.Rrule, r.TimeZone, r.Format = p.GetTitle(), p.GetRrule(), p.GetTimeZone(), int32(p.GetFormat())
-	r.Place, r.Topics = p.GetPlace(), p.GetTopics()
+	r.FurtherRrules, r.Place, r.Topics = p.GetFurtherRrules(), p.GetPlace(), p.GetTopics()
+	r.Activity, r.Seats, r.OnlineSeats = int32(p.GetActivity()), p.GetSeats(), p.GetOnlineSeats()
+	if r.RoomID, err = parseRoom("series.room", p.GetRoom()); err != nil {
+		return nil, err
+	}
 	if r.Rdates, err = locals("series.rdates", p.GetRdates()); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,10 @@ const (
 	sessionMoved       = "care.cairn.scheduling.session.moved.v1"
 	sessionHeld        = "care.cairn.scheduling.session.held.v1"
 	attendanceRecorded = "care.cairn.scheduling.attendance.recorded.v1"
+	rsvpAnswered       = "care.cairn.scheduling.rsvp.answered.v1"
+	rsvpPromoted       = "care.cairn.scheduling.rsvp.promoted.v1"
+	rsvpWaitlisted     = "care.cairn.scheduling.rsvp.waitlisted.v1"
+	rsvpReleased       = "care.cairn.scheduling.rsvp.released.v1"
 	calendarChanged    = "care.cairn.scheduling.calendar.changed.v1"
 )
 

@@ -15,12 +15,16 @@ func (s *server) GetSession(ctx context.Context, req *schedulingv1.GetSessionReq
 	if err != nil {
 		return nil, err
 	}
-	var row sessionRow
+	var session *schedulingv1.Session
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		row, err = oneSession(ctx, tx, id, "")
+		row, err := oneSession(ctx, tx, id, "")
+		if err != nil {
+			return err
+		}
+		session, err = withPlaces(ctx, tx, row)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	return row.toProto()
+	return session, nil
 }

@@ -14,15 +14,15 @@ import (
 // HoldSession says that a session that has begun takes place.
 func (s *server) HoldSession(ctx context.Context, req *schedulingv1.HoldSessionRequest) (*schedulingv1.Session, error) {
 	now := s.clock.Now()
-	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(_ context.Context, _ pgx.Tx, row *sessionRow) (events.Event, error) {
+	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(_ context.Context, _ pgx.Tx, row *sessionRow) (*events.Event, error) {
 		if row.State == held {
-			return events.Event{}, fault.Precondition("SESSION_HELD", row.name(), "the session is held already")
+			return nil, fault.Precondition("SESSION_HELD", row.name(), "the session is held already")
 		}
 		if err := row.underWay(now); err != nil {
-			return events.Event{}, err
+			return nil, err
 		}
 		row.hold(now)
-		return sessionEvent(sessionHeld, *row, time.Time{}), nil
+		return new(sessionEvent(sessionHeld, *row, time.Time{})), nil
 	})
 }
 

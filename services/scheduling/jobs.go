@@ -30,10 +30,11 @@ func (s *server) addJobs(h *chassis.Host) error {
 		river.AddWorkerSafely(h.Workers, &windowWorker{server: s}),
 		river.AddWorkerSafely(h.Workers, &calendarWorker{server: s}),
 		river.AddWorkerSafely(h.Workers, &listedWorker{server: s}),
+		river.AddWorkerSafely(h.Workers, &arrivalsWorker{server: s}),
 	); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
-	h.Periodic = append(h.Periodic, listedSweep(),
+	h.Periodic = append(h.Periodic, listedSweep(), arrivalsSweep(),
 		river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 			return windowArgs{}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: 30 * time.Minute}}
 		}, &river.PeriodicJobOpts{RunOnStart: true}),

@@ -1,6 +1,7 @@
 package scheduling
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -35,7 +36,8 @@ type sessionCursor struct {
 // ListSessions lists sessions, soonest start first.
 func (s *server) ListSessions(ctx context.Context, req *schedulingv1.ListSessionsRequest) (*schedulingv1.ListSessionsResponse, error) {
 	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
-	query := []any{"ListSessions", tenant, req.GetFilter()}
+	self, _ := auth.SelfFrom(ctx)
+	query := []any{"ListSessions", tenant, self, req.GetFilter(), times(req.GetTimes())}
 	after, more, err := page.Decode[sessionCursor](req.GetPageToken(), query...)
 	if err != nil {
 		return nil, err
@@ -45,29 +47,55 @@ func (s *server) ListSessions(ctx context.Context, req *schedulingv1.ListSession
 	if err != nil {
 		return nil, err
 	}
+	where += ` AND ` + theirOwn(ctx, args)
 	if more {
 		where += ` AND (s.start_time, s.id) > (@start, @id)`
 	}
 	var found []sessionRow
-	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+sessionColumns+` FROM sessions s WHERE (@all OR s.org_id = @org) AND `+where+`
-		ORDER BY s.start_time, s.id LIMIT @limit`, args).Query(func(rows pgx.Rows) (err error) {
-		found, err = pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow])
+	var next string
+	var places map[uuid.UUID]*schedulingv1.Session_Places
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		if len(req.GetTimes()) > 0 {
+			var last sessionCursor
+			if args["ids"], last, err = suiting(ctx, tx, req.GetTimes(), where, args); err != nil {
+				return err
+			}
+			where = `s.id = ANY(@ids)`
+			if last != (sessionCursor{}) {
+				if next, err = page.Encode(last, query...); err != nil {
+					return err
+				}
+			}
+		}
+		rows, err := tx.Query(ctx, `SELECT `+sessionColumns+` FROM sessions s WHERE (@all OR s.org_id = @org) AND `+where+`
+			ORDER BY s.start_time, s.id LIMIT @limit`, args)
+		if err != nil {
+			return fmt.Errorf("list sessions: %w", err)
+		}
+		if found, err = pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow]); err != nil {
+			return fmt.Errorf("list sessions: %w", err)
+		}
+		ids := make([]uuid.UUID, len(found))
+		for i, r := range found {
+			ids[i] = r.ID
+		}
+		places, err = placesOf(ctx, tx, ids...)
 		return err
-	})
-	if err := s.db.Send(ctx, b); err != nil {
-		return nil, fmt.Errorf("list sessions: %w", err)
+	}); err != nil {
+		return nil, err
 	}
-	found, next, err := page.Cut(found, size, func(r sessionRow) sessionCursor { return sessionCursor{r.StartTime, r.ID} }, query...)
+	found, following, err := page.Cut(found, size, func(r sessionRow) sessionCursor { return sessionCursor{r.StartTime, r.ID} }, query...)
 	if err != nil {
 		return nil, err
 	}
+	next = cmp.Or(following, next)
 	resp := &schedulingv1.ListSessionsResponse{NextPageToken: next}
 	for _, row := range found {
 		session, err := row.toProto()
 		if err != nil {
 			return nil, err
 		}
+		session.Places = places[row.ID]
 		resp.Sessions = append(resp.Sessions, session)
 	}
 	return resp, nil

@@ -26,6 +26,7 @@ type listing struct {
 	closed   bool // archived, deleted, or merged into another
 	format   int32
 	times    []listedTime
+	leads    []uuid.UUID
 }
 
 // listedTime is a regular time of a group.
@@ -53,6 +54,7 @@ func listingOf(g *groupsv1.GroupChanged, revision int64) (l listing, err error) 
 		return l, err
 	}
 	l.revision, l.closed = revision, g.GetDeleted() || g.GetState() == groupsv1.Group_ARCHIVED
+	l.leads = leadsOf(g.GetFacilitators())
 	if g.GetState() == groupsv1.Group_DRAFT {
 		return l, nil // nobody comes yet
 	}
@@ -170,6 +172,9 @@ func takeListings(ctx context.Context, tx pgx.Tx, list []listing, now time.Time)
 		return nil
 	}
 	if err := markGroups(ctx, tx, list); err != nil {
+		return err
+	}
+	if err := keepLeads(ctx, tx, list); err != nil {
 		return err
 	}
 	have, err := seriesOfGroups(ctx, tx, list)

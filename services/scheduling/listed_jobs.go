@@ -268,5 +268,6 @@ func listingNow(g *groupsv1.Group) (listing, error) {
 	return listingOf(&groupsv1.GroupChanged{
 		Group: g.GetName(), Organization: g.GetOrganization(), State: g.GetState(), Deleted: g.GetDeleteTime() != nil || g.GetMergedInto() != "",
 		Format: g.GetFormat(), TimeZone: g.GetTimeZone(), RegularTimes: g.GetRegularTimes(),
+		Facilitators: g.GetFacilitators(),
 	}, revision)
 }

@@ -23,23 +23,23 @@ func (s *server) MoveSession(ctx context.Context, req *schedulingv1.MoveSessionR
 		return nil, fault.Invalid(fault.Field("duration", "must be whole seconds"))
 	}
 	now := s.clock.Now()
-	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(ctx context.Context, tx pgx.Tx, row *sessionRow) (events.Event, error) {
+	return s.changeSession(ctx, req.GetName(), req.GetEtag(), func(ctx context.Context, tx pgx.Tx, row *sessionRow) (*events.Event, error) {
 		if err := row.stillToCome(now); err != nil {
-			return events.Event{}, err
+			return nil, err
 		}
 		if row.DroppedState != nil {
-			return events.Event{}, fault.Precondition("SESSION_DROPPED", row.name(), "the series no longer has this session; change the series instead")
+			return nil, fault.Precondition("SESSION_DROPPED", row.name(), "the series no longer has this session; change the series instead")
 		}
 		zone, err := recurrence.Zone(row.TimeZone)
 		if err != nil {
-			return events.Event{}, err
+			return nil, err
 		}
 		start := recurrence.Instant(local, zone)
 		if !start.After(now) {
-			return events.Event{}, fault.Invalid(fault.Field("local_start", "is in the past; it is now %s there", wallClock(now, zone)))
+			return nil, fault.Invalid(fault.Field("local_start", "is in the past; it is now %s there", wallClock(now, zone)))
 		}
 		if start.After(now.Add(window)) {
-			return events.Event{}, fault.Invalid(fault.Field("local_start", "is more than 54 weeks ahead"))
+			return nil, fault.Invalid(fault.Field("local_start", "is more than 54 weeks ahead"))
 		}
 		duration := row.EndTime.Sub(row.StartTime)
 		if req.GetDuration() != nil {
@@ -47,24 +47,25 @@ func (s *server) MoveSession(ctx context.Context, req *schedulingv1.MoveSessionR
 		}
 		previous := row.StartTime
 		row.StartTime, row.EndTime, row.CancelReason = start, start.Add(duration), ""
+		row.CancelTime = nil
 		row.Revision, row.UpdateTime = row.Revision+1, now
 		if row.State == cancelled {
 			series, err := oneSeries(ctx, tx, row.SeriesID, "")
 			if err != nil {
-				return events.Event{}, err
+				return nil, err
 			}
-			row.Facilitators = slices.Clone(series.Facilitators)
+			row.Facilitators, row.RoomID = slices.Clone(series.Facilitators), series.RoomID
 			slices.SortFunc(row.Facilitators, compareIDs)
 		}
 		row.State = moved
 		other, err := sessionAt(ctx, tx, row.GroupID, row.ID, row.StartTime, row.EndTime)
 		if err != nil {
-			return events.Event{}, err
+			return nil, err
 		}
 		if other != nil {
-			return events.Event{}, fault.Precondition("GROUP_BUSY", other.name(), "the group has %s from %s to %s at that time; move or cancel it first, or choose another time",
+			return nil, fault.Precondition("GROUP_BUSY", other.name(), "the group has %s from %s to %s at that time; move or cancel it first, or choose another time",
 				other.name(), wallClock(other.StartTime, zone), wallClock(other.EndTime, zone))
 		}
-		return sessionEvent(sessionMoved, *row, previous), nil
+		return new(sessionEvent(sessionMoved, *row, previous)), nil
 	})
 }

@@ -24,6 +24,7 @@ type group struct {
 	id, org  uuid.UUID
 	revision int64
 	archived bool
+	leads    []uuid.UUID
 }
 
 // findGroup asks the groups service for a group of the caller's tenant.
@@ -50,15 +51,20 @@ func (s *server) findGroup(ctx context.Context, name string) (group, error) {
 	if err != nil {
 		return group{}, fmt.Errorf("get group: %w", err)
 	}
-	return group{id: id, org: org, revision: revision, archived: g.GetState() == groupsv1.Group_ARCHIVED}, nil
+	return group{id: id, org: org, revision: revision, archived: g.GetState() == groupsv1.Group_ARCHIVED, leads: leadsOf(g.GetFacilitators())}, nil
+}
+
+// listed names the elements of a repeated field.
+func listed(field string) func(i int) string {
+	return func(i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 }
 
 // checkFacilitators refuses facilitators who are not of the organization.
-func (s *server) checkFacilitators(ctx context.Context, org uuid.UUID, names []string) error {
+func (s *server) checkFacilitators(ctx context.Context, field func(i int) string, org uuid.UUID, names []string) error {
 	return each(ctx, names, func(ctx context.Context, i int, name string) (*fault.Violation, error) {
 		f, err := s.groups.GetFacilitator(auth.System(ctx, service), &groupsv1.GetFacilitatorRequest{Name: name})
 		if status.Code(err) == codes.NotFound || err == nil && f.GetOrganization() != aip.Name("organizations", org) {
-			return fault.Field(fmt.Sprintf("series.facilitators[%d]", i), "%s is no facilitator of the group's organization", name), nil
+			return fault.Field(field(i), "%s is no facilitator of the group's organization", name), nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("get facilitator: %w", err)

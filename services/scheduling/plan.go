@@ -28,7 +28,7 @@ type change struct {
 
 // parse reads when a series takes place. Its errors name the series' field.
 func (r seriesRow) parse() (*recurrence.Set, error) {
-	spec := recurrence.Spec{RRule: r.Rrule, TimeZone: r.TimeZone, Start: recurrence.FormatLocal(r.LocalStart)}
+	spec := recurrence.Spec{RRule: r.Rrule, Further: r.FurtherRrules, TimeZone: r.TimeZone, Start: recurrence.FormatLocal(r.LocalStart)}
 	for _, at := range r.Rdates {
 		spec.RDates = append(spec.RDates, recurrence.FormatLocal(at))
 	}
@@ -41,10 +41,7 @@ func (r seriesRow) parse() (*recurrence.Set, error) {
 
 // invalid turns an error of package recurrence into the caller's.
 func invalid(err error) error {
-	if e, ok := errors.AsType[*recurrence.Error](err); ok {
-		return fault.Invalid(fault.Field("series."+e.Field, "%s", e))
-	}
-	return err
+	return invalidAt("series.", err)
 }
 
 // occurrences returns the series' occurrences of the window, from a day ago on, and
@@ -158,12 +155,13 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 func day(local time.Time) string { return local.UTC().Format(time.DateOnly) }
 
 func newSession(series seriesRow, o recurrence.Occurrence, now time.Time) sessionRow {
-	return sessionRow{
+	row := sessionRow{
 		ID: aip.NewID(), OrgID: series.OrgID, SeriesID: series.ID, GroupID: series.GroupID, OriginalStart: o.Local, State: scheduled,
 		StartTime: o.Start, EndTime: o.Start.Add(series.duration()), TimeZone: series.TimeZone,
-		Format: series.Format, Place: series.Place, Topic: series.topic(o.Index), Facilitators: series.Facilitators,
 		Revision: 1, CreateTime: now, UpdateTime: now,
 	}
+	row.follow(series, o.Index)
+	return row
 }
 
 // topic returns the topic of the session with that place in the series.
@@ -184,19 +182,19 @@ func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Ti
 	r.OriginalStart = o.Local
 	if r.DroppedState != nil {
 		if r.State = *r.DroppedState; r.State != cancelled {
-			r.CancelReason = ""
+			r.CancelReason, r.CancelTime = "", nil
 		}
 		if r.State == moved && r.begun(now) {
 			r.State = scheduled // while it was dropped, the time that it was moved to has passed
 		}
 		r.DroppedState = nil
 	}
-	r.Format, r.Place, r.Topic, r.Facilitators = series.Format, series.Place, series.topic(o.Index), series.Facilitators
+	r.follow(series, o.Index)
 	if r.State == scheduled {
 		r.StartTime, r.EndTime, r.TimeZone = o.Start, o.Start.Add(series.duration()), series.TimeZone
 	}
 	if r.State == cancelled {
-		r.Facilitators = nil
+		r.free()
 	}
 	if same(*r, row) {
 		return change{}, false
@@ -212,7 +210,7 @@ func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Ti
 func same(a, b sessionRow) bool {
 	return a.OriginalStart.Equal(b.OriginalStart) && a.State == b.State && (a.DroppedState == nil) == (b.DroppedState == nil) &&
 		a.StartTime.Equal(b.StartTime) && a.EndTime.Equal(b.EndTime) && a.TimeZone == b.TimeZone &&
-		a.Format == b.Format && a.Place == b.Place && a.Topic == b.Topic && sameIDs(a.Facilitators, b.Facilitators)
+		a.sameAsSeries(b) && sameIDs(a.Facilitators, b.Facilitators)
 }
 
 func drop(row sessionRow, now time.Time, reason string) change {
@@ -220,9 +218,9 @@ func drop(row sessionRow, now time.Time, reason string) change {
 	was := row.State
 	c.row.DroppedState, c.row.State = &was, cancelled
 	if c.lost {
-		c.row.CancelReason = reason
+		c.row.CancelReason, c.row.CancelTime = reason, &now
 	}
-	c.row.Facilitators = nil
+	c.row.free()
 	c.row.Revision, c.row.UpdateTime = row.Revision+1, now
 	return c
 }

@@ -2,7 +2,6 @@ package scheduling
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/recurrence"
 )
@@ -37,6 +34,11 @@ func reconcile(ctx context.Context, tx pgx.Tx, series *seriesRow, now time.Time,
 	return reconcileAll(ctx, tx, []edit{{aim: a, series: series}}, now)
 }
 
+// planned tells whether all of the series are new: nobody can have answered to their sessions.
+func planned(edits []edit) bool {
+	return !slices.ContainsFunc(edits, func(e edit) bool { return !e.fresh })
+}
+
 // rowsAtOnce is how many sessions one statement writes.
 const rowsAtOnce = 5000
 
@@ -58,9 +60,7 @@ func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) e
 		}
 		if e.lenient {
 			for i := range mine {
-				if mine[i].takesPlace() {
-					mine[i].Facilitators = e.series.Facilitators // whoever was busy is no change
-				}
+				mine[i].overlook(*e.series) // whoever was busy is no change
 			}
 		}
 		lenient = lenient && e.lenient
@@ -89,6 +89,15 @@ func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) e
 			return busy(err, rows)
 		}
 	}
+	if !planned(edits) {
+		ids := make([]uuid.UUID, len(rows))
+		for i, r := range rows {
+			ids[i] = r.ID
+		}
+		if err := settle(ctx, tx, ids, now); err != nil {
+			return err
+		}
+	}
 	b = &pgx.Batch{}
 	if err := queueChanges(ctx, b, changes); err != nil {
 		return err
@@ -108,67 +117,6 @@ func sendAll(ctx context.Context, tx pg.Querier, b *pgx.Batch, what string) erro
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// facilitatorBusy is a write that failed because a facilitator would lead two sessions
-// at once.
-type facilitatorBusy struct {
-	error
-	rows []sessionRow // that were to be saved
-}
-
-func (e *facilitatorBusy) Unwrap() error { return e.error }
-
-func busy(err error, rows []sessionRow) error {
-	if pg.Constraint(err) == facilitatorConstraint {
-		return &facilitatorBusy{err, rows}
-	}
-	return err
-}
-
-// write runs fn in a transaction, and explains a conflict of facilitators.
-func (s *server) write(ctx context.Context, fn func(tx pgx.Tx) error) error {
-	err := s.db.Tx(ctx, fn)
-	refused, ok := errors.AsType[*facilitatorBusy](err)
-	if !ok {
-		return err
-	}
-	var c *conflict
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		c, err = firstConflict(ctx, tx, refused.rows)
-		return err
-	}); err != nil {
-		return err
-	}
-	if c == nil {
-		if a, b, ok := overlapping(refused.rows); ok {
-			return fault.Precondition("FACILITATOR_BUSY", a.name(), "%s from %s and the session of %s would overlap; move it first, or give the series another time",
-				a.name(), a.StartTime.Format(time.RFC3339), b.StartTime.Format(time.RFC3339))
-		}
-		return fault.Aborted("FACILITATOR_BUSY", "a facilitator led another session at that time, which has just changed; try again")
-	}
-	zone, err := recurrence.Zone(c.TimeZone)
-	if err != nil {
-		return fmt.Errorf("session %s: %w", c.SessionID, err)
-	}
-	who := aip.Name("facilitators", c.FacilitatorID)
-	return fault.Precondition("FACILITATOR_BUSY", who, "%s leads %s from %s %s and cannot lead another session at that time",
-		who, aip.Name("sessions", c.SessionID), wallClock(c.StartTime, zone), c.TimeZone)
-}
-
-// overlapping returns two sessions that take place at once, first one that people moved.
-func overlapping(rows []sessionRow) (a, b sessionRow, ok bool) {
-	rows = slices.DeleteFunc(slices.Clone(rows), func(r sessionRow) bool { return !r.takesPlace() })
-	slices.SortFunc(rows, func(a, b sessionRow) int { return a.StartTime.Compare(b.StartTime) })
-	for i := 1; i < len(rows); i++ {
-		if a, b := rows[i-1], rows[i]; b.StartTime.Before(a.EndTime) {
-			if b.State == moved {
-				a, b = b, a
-			}
-			return a, b, true
-		}
-	}
-	return a, b, false
 }
 
 // wallClock writes an instant as a clock in the zone shows it.

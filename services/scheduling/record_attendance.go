@@ -27,6 +27,9 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 	if err != nil {
 		return nil, err
 	}
+	if len(ids) == 0 && !req.GetFromAnswers() {
+		return nil, fault.Invalid(fault.Field("entries", "is required, unless from_answers is set"))
+	}
 	now := s.clock.Now()
 	var session sessionRow
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
@@ -51,17 +54,34 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 		if err := row.underWay(now); err != nil {
 			return err
 		}
-		known, err := attendancesOf(ctx, tx, id, ids)
+		if err := recordArrivals(ctx, tx, row, now); err != nil {
+			return err
+		}
+		came := make([]presence, len(ids))
+		for i, entry := range req.GetEntries() {
+			came[i] = presence{ids[i], int32(entry.GetStatus())}
+		}
+		if req.GetFromAnswers() {
+			others, err := fromAnswers(ctx, tx, id, ids)
+			if err != nil {
+				return err
+			}
+			came = append(came, others...)
+		}
+		known, err := attendancesOf(ctx, tx, id, members(came))
 		if err != nil {
 			return err
 		}
 		b := &pgx.Batch{}
-		for i, entry := range req.GetEntries() {
-			a, there := known[ids[i]]
+		for _, p := range came {
+			a, there := known[p.Membership]
 			if !there {
-				a = attendanceRow{SessionID: id, MembershipID: ids[i], OrgID: row.OrgID, CreateTime: now}
+				a = attendanceRow{SessionID: id, MembershipID: p.Membership, OrgID: row.OrgID, CreateTime: now}
 			}
-			if status := int32(entry.GetStatus()); a.Status != status {
+			if status := p.Status; a.Status != status {
+				if status != int32(schedulingv1.Attendance_PRESENT) {
+					a.CheckInTime = nil
+				}
 				a.Status, a.Revision, a.UpdateTime = status, a.Revision+1, now
 				saveAttendance(b, a)
 				if err := events.Queue(ctx, b, attendanceEvent(a, row)); err != nil {
@@ -79,7 +99,7 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 				return err
 			}
 		}
-		if resp.Session, err = row.toProto(); err != nil {
+		if resp.Session, err = withPlaces(ctx, tx, row); err != nil {
 			return err
 		}
 		if err := idem.Save(ctx, b, resp); err != nil {
@@ -91,6 +111,37 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 		return nil, err
 	}
 	return resp, nil
+}
+
+// presence is whether one member came.
+type presence struct {
+	Membership uuid.UUID
+	Status     int32
+}
+
+func members(list []presence) []uuid.UUID {
+	ids := make([]uuid.UUID, len(list))
+	for i, p := range list {
+		ids[i] = p.Membership
+	}
+	return ids
+}
+
+// fromAnswers returns who else had a place or had said no, and has nothing recorded: absent and excused.
+func fromAnswers(ctx context.Context, tx pgx.Tx, session uuid.UUID, but []uuid.UUID) ([]presence, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT r.membership_id, CASE r.state WHEN 1 THEN 2 ELSE 3 END FROM rsvps r
+		WHERE r.session_id = @session AND r.state IN (1, 4) AND r.membership_id <> ALL(@but)
+			AND NOT EXISTS (SELECT FROM attendances a WHERE a.session_id = r.session_id AND a.membership_id = r.membership_id)
+		ORDER BY r.queued`, pgx.NamedArgs{"session": session, "but": some(but)})
+	if err != nil {
+		return nil, fmt.Errorf("select answers: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[presence])
+	if err != nil {
+		return nil, fmt.Errorf("select answers: %w", err)
+	}
+	return list, nil
 }
 
 // entries returns the memberships of the entries, each of which must stand once.

@@ -21,6 +21,7 @@ import (
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -59,13 +60,28 @@ func start(_ context.Context, h *chassis.Host) error {
 		members: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
 	}
 	schedulingv1.RegisterSchedulingServiceServer(h, s)
+	schedulingv1.RegisterRsvpServiceServer(h, s)
+	schedulingv1.RegisterRoomsServiceServer(h, s)
+	schedulingv1.RegisterSeriesServiceServer(h, s)
+	schedulingv1.RegisterCalendarsServiceServer(h, s)
 	h.Subscribe(s.subscription())
+	schedulingv1.RegisterPrivacyServiceServer(h, s)
+	h.Subscribe(s.memberships())
+	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseAttendance))
+	if err := s.startNotifier(h); err != nil {
+		return fmt.Errorf("notifier: %w", err)
+	}
 	return s.addJobs(h)
 }
 
-// server implements SchedulingService.
+// server implements the services of package scheduling.
 type server struct {
 	schedulingv1.UnimplementedSchedulingServiceServer
+	schedulingv1.UnimplementedSeriesServiceServer
+	schedulingv1.UnimplementedCalendarsServiceServer
+	schedulingv1.UnimplementedRsvpServiceServer
+	schedulingv1.UnimplementedRoomsServiceServer
+	schedulingv1.UnimplementedPrivacyServiceServer
 
 	db        *pg.DB
 	clock     clock.Clock

@@ -25,6 +25,7 @@ import (
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
 	"cairn.care/services/partners"
+	"cairn.care/services/referral"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -54,7 +55,7 @@ type fixture struct {
 
 func setup(t testing.TB) *fixture {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), referral.Component(), Component()})
 	s.Clock.Set(thursday)
 	scopes := []string{"groups.write", "members.write", "members.read", "schedule.write", "schedule.read"}
 	f := &fixture{

@@ -14,7 +14,7 @@ import (
 	"cairn.care/services/chassis/pg"
 )
 
-const attendanceColumns = `session_id, membership_id, org_id, status, revision, create_time, update_time`
+const attendanceColumns = `session_id, membership_id, org_id, status, check_in_time, revision, create_time, update_time`
 
 // attendanceRow is a row of attendances.
 type attendanceRow struct {
@@ -22,6 +22,7 @@ type attendanceRow struct {
 	MembershipID uuid.UUID
 	OrgID        uuid.UUID
 	Status       int32
+	CheckInTime  *time.Time
 	Revision     int64
 	CreateTime   time.Time
 	UpdateTime   time.Time
@@ -32,7 +33,7 @@ func (r attendanceRow) name() string {
 }
 
 func (r attendanceRow) toProto() *schedulingv1.Attendance {
-	return &schedulingv1.Attendance{
+	a := &schedulingv1.Attendance{
 		Name:       r.name(),
 		Membership: aip.Name("memberships", r.MembershipID),
 		Status:     schedulingv1.Attendance_Status(r.Status),
@@ -40,6 +41,10 @@ func (r attendanceRow) toProto() *schedulingv1.Attendance {
 		UpdateTime: timestamppb.New(r.UpdateTime),
 		Etag:       aip.ETag(r.Revision),
 	}
+	if r.CheckInTime != nil {
+		a.CheckInTime = timestamppb.New(*r.CheckInTime)
+	}
+	return a
 }
 
 // attendancesOf returns what is recorded of the memberships for a session, by membership.
@@ -62,8 +67,8 @@ func attendancesOf(ctx context.Context, tx pg.Querier, session uuid.UUID, member
 // saveAttendance queues an insert, or the change of the status.
 func saveAttendance(b *pgx.Batch, r attendanceRow) {
 	b.Queue(`
-		INSERT INTO attendances (`+attendanceColumns+`) VALUES (@session, @membership, @org, @status, @revision, @create, @update)
-		ON CONFLICT (session_id, membership_id) DO UPDATE SET status = @status, revision = @revision, update_time = @update`,
-		pgx.NamedArgs{"session": r.SessionID, "membership": r.MembershipID, "org": r.OrgID, "status": r.Status, "revision": r.Revision,
+		INSERT INTO attendances (`+attendanceColumns+`) VALUES (@session, @membership, @org, @status, @check_in, @revision, @create, @update)
+		ON CONFLICT (session_id, membership_id) DO UPDATE SET status = @status, check_in_time = @check_in, revision = @revision, update_time = @update`,
+		pgx.NamedArgs{"session": r.SessionID, "membership": r.MembershipID, "org": r.OrgID, "status": r.Status, "check_in": r.CheckInTime, "revision": r.Revision,
 			"create": r.CreateTime, "update": r.UpdateTime})
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
@@ -19,8 +20,8 @@ import (
 	"cairn.care/services/recurrence"
 )
 
-const seriesColumns = `id, org_id, group_id, title, rrule, rdates, exdates, time_zone, local_start, duration_seconds, format, place,
-	topics, facilitators, horizon, last_end, closed, listed, revision, create_time, update_time`
+const seriesColumns = `id, org_id, group_id, title, rrule, further_rrules, rdates, exdates, time_zone, local_start, duration_seconds, format, place,
+	topics, facilitators, activity, room_id, seats, online_seats, horizon, last_end, closed, listed, revision, create_time, update_time`
 
 // seriesRow is a row of series.
 type seriesRow struct {
@@ -29,6 +30,7 @@ type seriesRow struct {
 	GroupID         uuid.UUID
 	Title           string
 	Rrule           string
+	FurtherRrules   []string
 	Rdates          []time.Time
 	Exdates         []time.Time
 	TimeZone        string
@@ -38,6 +40,10 @@ type seriesRow struct {
 	Place           string
 	Topics          []string
 	Facilitators    []uuid.UUID
+	Activity        int32
+	RoomID          *uuid.UUID
+	Seats           int32
+	OnlineSeats     int32
 	Horizon         time.Time
 	LastEnd         *time.Time
 	Closed          bool
@@ -56,23 +62,28 @@ func (r seriesRow) ended(now time.Time) bool {
 
 func (r seriesRow) toProto(now time.Time) *schedulingv1.Series {
 	s := &schedulingv1.Series{
-		Name:         aip.Name("series", r.ID),
-		Group:        aip.Name("groups", r.GroupID),
-		Organization: aip.Name("organizations", r.OrgID),
-		Title:        r.Title,
-		Rrule:        r.Rrule,
-		TimeZone:     r.TimeZone,
-		LocalStart:   recurrence.FormatLocal(r.LocalStart),
-		Duration:     durationpb.New(r.duration()),
-		Format:       schedulingv1.Series_Format(r.Format),
-		Place:        r.Place,
-		Topics:       r.Topics,
-		State:        schedulingv1.Series_ACTIVE,
-		Listed:       r.Listed != "",
-		HorizonTime:  timestamppb.New(r.Horizon),
-		CreateTime:   timestamppb.New(r.CreateTime),
-		UpdateTime:   timestamppb.New(r.UpdateTime),
-		Etag:         aip.ETag(r.Revision),
+		Name:          aip.Name("series", r.ID),
+		Group:         aip.Name("groups", r.GroupID),
+		Organization:  aip.Name("organizations", r.OrgID),
+		Title:         r.Title,
+		Rrule:         r.Rrule,
+		FurtherRrules: r.FurtherRrules,
+		TimeZone:      r.TimeZone,
+		LocalStart:    recurrence.FormatLocal(r.LocalStart),
+		Duration:      durationpb.New(r.duration()),
+		Format:        schedulingv1.Series_Format(r.Format),
+		Place:         r.Place,
+		Topics:        r.Topics,
+		Activity:      groupsv1.Group_Activity(r.Activity),
+		Room:          roomName(r.RoomID),
+		Seats:         r.Seats,
+		OnlineSeats:   r.OnlineSeats,
+		State:         schedulingv1.Series_ACTIVE,
+		Listed:        r.Listed != "",
+		HorizonTime:   timestamppb.New(r.Horizon),
+		CreateTime:    timestamppb.New(r.CreateTime),
+		UpdateTime:    timestamppb.New(r.UpdateTime),
+		Etag:          aip.ETag(r.Revision),
 	}
 	for _, at := range r.Rdates {
 		s.Rdates = append(s.Rdates, recurrence.FormatLocal(at))
@@ -92,10 +103,10 @@ func (r seriesRow) toProto(now time.Time) *schedulingv1.Series {
 // args are the row's columns as named arguments. Lists are never nil: a nil slice is NULL.
 func (r seriesRow) args() pgx.NamedArgs {
 	return pgx.NamedArgs{
-		"id": r.ID, "org_id": r.OrgID, "group_id": r.GroupID, "title": r.Title, "rrule": r.Rrule,
+		"id": r.ID, "org_id": r.OrgID, "group_id": r.GroupID, "title": r.Title, "rrule": r.Rrule, "further_rrules": some(r.FurtherRrules),
 		"rdates": some(r.Rdates), "exdates": some(r.Exdates), "time_zone": r.TimeZone, "local_start": r.LocalStart,
 		"duration_seconds": r.DurationSeconds, "format": r.Format, "place": r.Place, "topics": some(r.Topics),
-		"facilitators": some(r.Facilitators), "horizon": r.Horizon, "last_end": r.LastEnd, "closed": r.Closed, "listed": r.Listed,
+		"facilitators": some(r.Facilitators), "activity": r.Activity, "room_id": r.RoomID, "seats": r.Seats, "online_seats": r.OnlineSeats, "horizon": r.Horizon, "last_end": r.LastEnd, "closed": r.Closed, "listed": r.Listed,
 		"revision": r.Revision, "create_time": r.CreateTime, "update_time": r.UpdateTime,
 	}
 }
@@ -111,11 +122,12 @@ func some[T any](list []T) []T {
 func queueSeries(b *pgx.Batch, r seriesRow) {
 	b.Queue(`
 		INSERT INTO series (`+seriesColumns+`)
-		VALUES (@id, @org_id, @group_id, @title, @rrule, @rdates, @exdates, @time_zone, @local_start, @duration_seconds, @format, @place,
-			@topics, @facilitators, @horizon, @last_end, @closed, @listed, @revision, @create_time, @update_time)
+		VALUES (@id, @org_id, @group_id, @title, @rrule, @further_rrules, @rdates, @exdates, @time_zone, @local_start, @duration_seconds, @format, @place,
+			@topics, @facilitators, @activity, @room_id, @seats, @online_seats, @horizon, @last_end, @closed, @listed, @revision, @create_time, @update_time)
 		ON CONFLICT (id) DO UPDATE SET
-			title = @title, rrule = @rrule, rdates = @rdates, exdates = @exdates, time_zone = @time_zone, local_start = @local_start,
+			title = @title, rrule = @rrule, further_rrules = @further_rrules, rdates = @rdates, exdates = @exdates, time_zone = @time_zone, local_start = @local_start,
 			duration_seconds = @duration_seconds, format = @format, place = @place, topics = @topics, facilitators = @facilitators,
+			activity = @activity, room_id = @room_id, seats = @seats, online_seats = @online_seats,
 			horizon = @horizon, last_end = @last_end, closed = @closed, listed = @listed, revision = @revision, update_time = @update_time`, r.args())
 }
 
@@ -132,6 +144,19 @@ func oneSeries(ctx context.Context, tx pg.Querier, id uuid.UUID, lock string) (s
 	if errors.Is(err, pgx.ErrNoRows) {
 		return seriesRow{}, fault.NotFound(aip.Name("series", id))
 	}
+	if err != nil {
+		return seriesRow{}, fmt.Errorf("select series: %w", err)
+	}
+	return row, nil
+}
+
+// wholeSeries returns the series of a session that the caller may see, also one that is deleted.
+func wholeSeries(ctx context.Context, tx pg.Querier, id uuid.UUID) (seriesRow, error) {
+	rows, err := tx.Query(ctx, `SELECT `+seriesColumns+` FROM series WHERE id = $1`, id)
+	if err != nil {
+		return seriesRow{}, fmt.Errorf("select series: %w", err)
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[seriesRow])
 	if err != nil {
 		return seriesRow{}, fmt.Errorf("select series: %w", err)
 	}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
@@ -29,11 +33,16 @@ const (
 // facilitatorConstraint keeps a facilitator from leading two sessions at once.
 const facilitatorConstraint = "facilitator_leads_one_session"
 
+// roomConstraint keeps a room from holding two sessions at once.
+const roomConstraint = "room_holds_one_session"
+
 const sessionColumns = `s.id, s.org_id, s.series_id, s.group_id, s.original_start, s.state, s.dropped_state, s.start_time, s.end_time, s.time_zone,
-	s.format, s.place, s.topic, s.cancel_reason, s.revision, s.create_time, s.update_time,
+	s.format, s.place, s.topic, s.activity, s.guest_speaker, s.seats, s.online_seats, s.overrides, s.substitutes, s.cancel_reason, s.cancel_time,
+	s.revision, s.create_time, s.update_time,
+	(SELECT r.room_id FROM session_rooms r WHERE r.session_id = s.id) AS room_id,
 	ARRAY(SELECT f.facilitator_id FROM session_facilitators f WHERE f.session_id = s.id ORDER BY f.facilitator_id) AS facilitators`
 
-// sessionRow is a row of sessions with its facilitators.
+// sessionRow is a row of sessions with its facilitators and its room.
 type sessionRow struct {
 	ID            uuid.UUID
 	OrgID         uuid.UUID
@@ -48,10 +57,18 @@ type sessionRow struct {
 	Format        int32
 	Place         string
 	Topic         string
+	Activity      int32
+	GuestSpeaker  string
+	Seats         int32
+	OnlineSeats   int32
+	Overrides     []string    // what does not follow the series
+	Substitutes   []uuid.UUID // pairs: who leads, and in whose place
 	CancelReason  string
+	CancelTime    *time.Time
 	Revision      int64
 	CreateTime    time.Time
 	UpdateTime    time.Time
+	RoomID        *uuid.UUID
 	Facilitators  []uuid.UUID
 }
 
@@ -82,6 +99,11 @@ func (r sessionRow) toProto() (*schedulingv1.Session, error) {
 		Format:             schedulingv1.Series_Format(r.Format),
 		Place:              r.Place,
 		Topic:              r.Topic,
+		Activity:           groupsv1.Group_Activity(r.Activity),
+		GuestSpeaker:       r.GuestSpeaker,
+		Room:               roomName(r.RoomID),
+		Seats:              r.Seats,
+		OnlineSeats:        r.OnlineSeats,
 		CancelReason:       r.CancelReason,
 		CreateTime:         timestamppb.New(r.CreateTime),
 		UpdateTime:         timestamppb.New(r.UpdateTime),
@@ -90,14 +112,25 @@ func (r sessionRow) toProto() (*schedulingv1.Session, error) {
 	for _, id := range r.Facilitators {
 		s.Facilitators = append(s.Facilitators, aip.Name("facilitators", id))
 	}
+	if len(r.Overrides) > 0 {
+		s.Overrides = &fieldmaskpb.FieldMask{Paths: r.Overrides}
+	}
+	for pair := range slices.Chunk(r.Substitutes, 2) {
+		s.Substitutions = append(s.Substitutions, &schedulingv1.Session_Substitution{
+			Facilitator: aip.Name("facilitators", pair[0]), StandsInFor: aip.Name("facilitators", pair[1]),
+		})
+	}
+	if r.CancelTime != nil {
+		s.CancelTime = timestamppb.New(*r.CancelTime)
+	}
 	return s, nil
 }
 
-// oneSession returns the tenant's session, locked if lock is "FOR UPDATE OF s".
+// oneSession returns the tenant's session, locked if lock is "FOR UPDATE OF s", if it is one that the caller may see.
 func oneSession(ctx context.Context, tx pg.Querier, id uuid.UUID, lock string) (sessionRow, error) {
 	tenant := auth.TenantFrom(ctx)
-	rows, err := tx.Query(ctx, `SELECT `+sessionColumns+` FROM sessions s WHERE s.id = @id AND (@all OR s.org_id = @org) `+lock,
-		pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org})
+	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
+	rows, err := tx.Query(ctx, `SELECT `+sessionColumns+` FROM sessions s WHERE s.id = @id AND (@all OR s.org_id = @org) AND `+theirOwn(ctx, args)+` `+lock, args)
 	if err != nil {
 		return sessionRow{}, fmt.Errorf("select session: %w", err)
 	}
@@ -142,8 +175,8 @@ func sessionsOf(ctx context.Context, tx pg.Querier, edits []edit, now time.Time)
 	return have, nil
 }
 
-// saveSessions inserts sessions, or writes what may change of them, and who leads them.
-// strict refuses a facilitator who would lead two at once; else she is left out.
+// saveSessions inserts sessions, or writes what may change of them, who leads them and which room they have.
+// strict refuses a facilitator who would lead two at once, and a room that would hold two; else they are left out.
 func saveSessions(ctx context.Context, tx pg.Querier, rows []sessionRow, strict bool) error {
 	if len(rows) == 0 {
 		return nil
@@ -152,19 +185,40 @@ func saveSessions(ctx context.Context, tx pg.Querier, rows []sessionRow, strict 
 	ids, args := columnsOf(rows)
 	b.Queue(`
 		INSERT INTO sessions (id, org_id, series_id, group_id, original_start, state, dropped_state, start_time, end_time, time_zone,
-			format, place, topic, cancel_reason, revision, create_time, update_time)
-		SELECT * FROM unnest(@id::uuid[], @org_id::uuid[], @series_id::uuid[], @group_id::uuid[], @original_start::timestamp[], @state::int[],
+			format, place, topic, activity, guest_speaker, seats, online_seats, overrides, substitutes, cancel_reason, cancel_time,
+			revision, create_time, update_time)
+		SELECT id, org_id, series_id, group_id, original_start, state, dropped_state, start_time, end_time, time_zone,
+			format, place, topic, activity, guest_speaker, seats, online_seats, string_to_array(overrides, ','),
+			string_to_array(substitutes, ',')::uuid[], cancel_reason, cancel_time, revision, create_time, update_time FROM unnest(@id::uuid[], @org_id::uuid[], @series_id::uuid[], @group_id::uuid[], @original_start::timestamp[], @state::int[],
 			@dropped_state::int[], @start_time::timestamptz[], @end_time::timestamptz[], @time_zone::text[], @format::int[], @place::text[],
-			@topic::text[], @cancel_reason::text[], @revision::bigint[], @create_time::timestamptz[], @update_time::timestamptz[])
+			@topic::text[], @activity::int[], @guest_speaker::text[], @seats::int[], @online_seats::int[], @overrides::text[], @substitutes::text[],
+			@cancel_reason::text[], @cancel_time::timestamptz[], @revision::bigint[], @create_time::timestamptz[], @update_time::timestamptz[])
+			AS r (id, org_id, series_id, group_id, original_start, state, dropped_state, start_time, end_time, time_zone, format, place, topic,
+				activity, guest_speaker, seats, online_seats, overrides, substitutes, cancel_reason, cancel_time, revision, create_time, update_time)
 		ON CONFLICT (id) DO UPDATE SET
 			original_start = excluded.original_start, state = excluded.state, dropped_state = excluded.dropped_state,
 			start_time = excluded.start_time, end_time = excluded.end_time, time_zone = excluded.time_zone, format = excluded.format,
-			place = excluded.place, topic = excluded.topic, cancel_reason = excluded.cancel_reason, revision = excluded.revision,
+			place = excluded.place, topic = excluded.topic, activity = excluded.activity, guest_speaker = excluded.guest_speaker,
+			seats = excluded.seats, online_seats = excluded.online_seats, overrides = excluded.overrides, substitutes = excluded.substitutes,
+			cancel_reason = excluded.cancel_reason, cancel_time = excluded.cancel_time, revision = excluded.revision,
 			update_time = excluded.update_time`, args)
 	b.Queue(`DELETE FROM session_facilitators WHERE session_id = ANY($1)`, ids)
-	if lead := leading(rows); len(lead.Session) > 0 {
-		// One writer at a time per facilitator: two would wait for each other in the index.
-		b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM (SELECT DISTINCT unnest($1::uuid[]) AS id ORDER BY 1) AS f`, lead.Facilitator)
+	b.Queue(`DELETE FROM session_rooms WHERE session_id = ANY($1)`, ids)
+	lead, rooms := leading(rows), using(rows)
+	if taken := slices.Concat(lead.Facilitator, rooms.Room); len(taken) > 0 {
+		// One writer at a time per facilitator and room: two would wait for each other in the index.
+		b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM (SELECT DISTINCT unnest($1::uuid[]) AS id ORDER BY 1) AS f`, taken)
+	}
+	if len(rooms.Room) > 0 {
+		insert := `INSERT INTO session_rooms (session_id, room_id, org_id, span)
+			SELECT w.session, w.room, w.org, tstzrange(w.start, w.stop)
+			FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[]) AS w (session, room, org, start, stop)`
+		if !strict {
+			insert += ` ON CONFLICT DO NOTHING`
+		}
+		b.Queue(insert, rooms.Session, rooms.Room, rooms.Org, rooms.Start, rooms.End)
+	}
+	if len(lead.Session) > 0 {
 		insert := `INSERT INTO session_facilitators (session_id, facilitator_id, org_id, span)
 			SELECT w.session, w.facilitator, w.org, tstzrange(w.start, w.stop)
 			FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[]) AS w (session, facilitator, org, start, stop)`
@@ -188,17 +242,24 @@ func columnsOf(rows []sessionRow) ([]uuid.UUID, pgx.NamedArgs) {
 		states, formats, dropped         = make([]int32, n), make([]int32, n), make([]*int32, n)
 		zones, places, topics, cancelled = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 		revisions                        = make([]int64, n)
+		activities, seats, online        = make([]int32, n), make([]int32, n), make([]int32, n)
+		speakers, overrides, substitutes = make([]string, n), make([]string, n), make([]string, n)
+		cancels                          = make([]*time.Time, n)
 	)
 	for i, r := range rows {
 		ids[i], orgs[i], series[i], groups[i] = r.ID, r.OrgID, r.SeriesID, r.GroupID
 		originals[i], starts[i], ends[i], creates[i], updates[i] = r.OriginalStart, r.StartTime, r.EndTime, r.CreateTime, r.UpdateTime
 		states[i], formats[i], dropped[i], revisions[i] = r.State, r.Format, r.DroppedState, r.Revision
 		zones[i], places[i], topics[i], cancelled[i] = r.TimeZone, r.Place, r.Topic, r.CancelReason
+		activities[i], speakers[i], seats[i], online[i], cancels[i] = r.Activity, r.GuestSpeaker, r.Seats, r.OnlineSeats, r.CancelTime
+		overrides[i], substitutes[i] = strings.Join(r.Overrides, ","), joinIDs(r.Substitutes)
 	}
 	return ids, pgx.NamedArgs{
 		"id": ids, "org_id": orgs, "series_id": series, "group_id": groups, "original_start": originals, "state": states,
 		"dropped_state": dropped, "start_time": starts, "end_time": ends, "time_zone": zones, "format": formats, "place": places,
-		"topic": topics, "cancel_reason": cancelled, "revision": revisions, "create_time": creates, "update_time": updates,
+		"topic": topics, "activity": activities, "guest_speaker": speakers, "seats": seats, "online_seats": online,
+		"overrides": overrides, "substitutes": substitutes, "cancel_reason": cancelled, "cancel_time": cancels,
+		"revision": revisions, "create_time": creates, "update_time": updates,
 	}
 }
 
@@ -220,37 +281,6 @@ func leading(rows []sessionRow) (l leadership) {
 		}
 	}
 	return l
-}
-
-// conflict is a session that a facilitator leads already.
-type conflict struct {
-	FacilitatorID uuid.UUID
-	SessionID     uuid.UUID
-	OrgID         uuid.UUID
-	StartTime     time.Time
-	TimeZone      string
-	Wanted        time.Time
-}
-
-// firstConflict finds what keeps the facilitators from leading the sessions; nil if it is
-// gone.
-func firstConflict(ctx context.Context, tx pg.Querier, rows []sessionRow) (*conflict, error) {
-	l := leading(rows)
-	found, err := tx.Query(ctx, `
-		SELECT f.facilitator_id, f.session_id, f.org_id, s.start_time, s.time_zone, w.start AS wanted
-		FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS w (facilitator, start, stop)
-		JOIN session_facilitators f ON f.facilitator_id = w.facilitator AND f.span && tstzrange(w.start, w.stop)
-		JOIN sessions s ON s.id = f.session_id
-		WHERE s.id <> ALL($4::uuid[])
-		ORDER BY w.start, s.start_time LIMIT 1`, l.Facilitator, l.Start, l.End, l.Session)
-	if err != nil {
-		return nil, fmt.Errorf("find conflict: %w", err)
-	}
-	c, err := pgx.CollectExactlyOneRow(found, pgx.RowToAddrOfStructByName[conflict])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return c, err
 }
 
 // sessionAt returns another session of the group that takes place at that time, nil if

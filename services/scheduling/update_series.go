@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"buf.build/go/protovalidate"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
@@ -17,7 +18,7 @@ import (
 
 // mutable are the fields of a series that a caller may change.
 func mutable() []string {
-	return []string{"title", "rrule", "rdates", "exdates", "time_zone", "local_start", "duration", "format", "place", "topics", "facilitators"}
+	return []string{"title", "rrule", "further_rrules", "rdates", "exdates", "time_zone", "local_start", "duration", "format", "place", "topics", "facilitators", "activity", "room", "seats", "online_seats"}
 }
 
 // UpdateSeries changes a series and its sessions that have not begun.
@@ -30,24 +31,9 @@ func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSerie
 		return nil, err
 	}
 	now := s.clock.Now()
-	var seen seriesRow
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		seen, err = oneSeries(ctx, tx, id, "")
-		return err
-	}); err != nil {
+	seen, err := s.checkUpdate(ctx, id, req)
+	if err != nil {
 		return nil, err
-	}
-	if seen.Listed != "" {
-		return nil, errListed(seen)
-	}
-	next := seen
-	if err := s.merge(&next, req); err != nil {
-		return nil, err
-	}
-	if !slices.Equal(next.Facilitators, seen.Facilitators) {
-		if err := s.checkFacilitators(ctx, seen.OrgID, req.GetSeries().GetFacilitators()); err != nil {
-			return nil, err
-		}
 	}
 	var series *schedulingv1.Series
 	err = s.write(ctx, func(tx pgx.Tx) error {
@@ -64,6 +50,9 @@ func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSerie
 		if err := s.merge(&row, req); err != nil {
 			return err
 		}
+		if err := takeRoom(ctx, tx, "series.room", row.RoomID, row.OrgID, &row.Seats); err != nil {
+			return err
+		}
 		row.Revision++
 		row.UpdateTime = now
 		if err := reconcile(ctx, tx, &row, now, aim{edited: true, reason: droppedReason}); err != nil {
@@ -73,6 +62,27 @@ func (s *server) UpdateSeries(ctx context.Context, req *schedulingv1.UpdateSerie
 		return idem.SaveTx(ctx, tx, series)
 	})
 	return series, err
+}
+
+// checkUpdate checks what needs no lock of an update, and returns the series as it is.
+func (s *server) checkUpdate(ctx context.Context, id uuid.UUID, req *schedulingv1.UpdateSeriesRequest) (seen seriesRow, err error) {
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		seen, err = oneSeries(ctx, tx, id, "")
+		return err
+	}); err != nil {
+		return seen, err
+	}
+	if seen.Listed != "" {
+		return seen, errListed(seen)
+	}
+	next := seen
+	if err := s.merge(&next, req); err != nil {
+		return seen, err
+	}
+	if !slices.Equal(next.Facilitators, seen.Facilitators) {
+		return seen, s.checkFacilitators(ctx, listed("series.facilitators"), seen.OrgID, req.GetSeries().GetFacilitators())
+	}
+	return seen, nil
 }
 
 // errListed refuses to change by hand what the next change of the listing would undo.

@@ -94,7 +94,9 @@ type Attendance struct {
 	// When it was last recorded with another status.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Version of the record (AIP-154).
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When she was checked in; absent when somebody recorded it for her.
+	CheckInTime   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=check_in_time,json=checkInTime,proto3" json:"check_in_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,11 +173,18 @@ func (x *Attendance) GetEtag() string {
 	return ""
 }
 
+func (x *Attendance) GetCheckInTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckInTime
+	}
+	return nil
+}
+
 var File_cairn_scheduling_v1_attendance_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_attendance_proto_rawDesc = "" +
 	"\n" +
-	"$cairn/scheduling/v1/attendance.proto\x12\x13cairn.scheduling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x03\n" +
+	"$cairn/scheduling/v1/attendance.proto\x12\x13cairn.scheduling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x04\n" +
 	"\n" +
 	"Attendance\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12=\n" +
@@ -188,7 +197,8 @@ const file_cairn_scheduling_v1_attendance_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x06 \x01(\tB\x03\xe0A\x03R\x04etag\"F\n" +
+	"\x04etag\x18\x06 \x01(\tB\x03\xe0A\x03R\x04etag\x12C\n" +
+	"\rcheck_in_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vcheckInTime\"F\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPRESENT\x10\x01\x12\n" +
@@ -221,11 +231,12 @@ var file_cairn_scheduling_v1_attendance_proto_depIdxs = []int32{
 	0, // 0: cairn.scheduling.v1.Attendance.status:type_name -> cairn.scheduling.v1.Attendance.Status
 	2, // 1: cairn.scheduling.v1.Attendance.create_time:type_name -> google.protobuf.Timestamp
 	2, // 2: cairn.scheduling.v1.Attendance.update_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 3: cairn.scheduling.v1.Attendance.check_in_time:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_attendance_proto_init() }

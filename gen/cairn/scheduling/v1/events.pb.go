@@ -225,6 +225,117 @@ func (x *AttendanceRecorded) GetSessionStart() *timestamppb.Timestamp {
 	return nil
 }
 
+// Data of care.cairn.scheduling.rsvp.answered.v1, .promoted.v1 (a place became free for one who waited), .waitlisted.v1 (a
+// place was lost, because the session no longer offers it) and .released.v1 (the membership is no longer active); the
+// subject is the RSVP. Names no person.
+type RsvpChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The RSVP.
+	Rsvp string `protobuf:"bytes,1,opt,name=rsvp,proto3" json:"rsvp,omitempty"`
+	// The session.
+	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The group that meets.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Organization that owns the group.
+	Organization string `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The membership whose answer it is.
+	Membership string `protobuf:"bytes,5,opt,name=membership,proto3" json:"membership,omitempty"`
+	// What came of the answer.
+	State Rsvp_State `protobuf:"varint,6,opt,name=state,proto3,enum=cairn.scheduling.v1.Rsvp_State" json:"state,omitempty"`
+	// How its member takes part.
+	Way Rsvp_Way `protobuf:"varint,7,opt,name=way,proto3,enum=cairn.scheduling.v1.Rsvp_Way" json:"way,omitempty"`
+	// When the session starts.
+	SessionStart  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=session_start,json=sessionStart,proto3" json:"session_start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RsvpChanged) Reset() {
+	*x = RsvpChanged{}
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RsvpChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RsvpChanged) ProtoMessage() {}
+
+func (x *RsvpChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RsvpChanged.ProtoReflect.Descriptor instead.
+func (*RsvpChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RsvpChanged) GetRsvp() string {
+	if x != nil {
+		return x.Rsvp
+	}
+	return ""
+}
+
+func (x *RsvpChanged) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *RsvpChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *RsvpChanged) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *RsvpChanged) GetMembership() string {
+	if x != nil {
+		return x.Membership
+	}
+	return ""
+}
+
+func (x *RsvpChanged) GetState() Rsvp_State {
+	if x != nil {
+		return x.State
+	}
+	return Rsvp_STATE_UNSPECIFIED
+}
+
+func (x *RsvpChanged) GetWay() Rsvp_Way {
+	if x != nil {
+		return x.Way
+	}
+	return Rsvp_WAY_UNSPECIFIED
+}
+
+func (x *RsvpChanged) GetSessionStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SessionStart
+	}
+	return nil
+}
+
 // Data of care.cairn.scheduling.calendar.changed.v1; the subject is the group. Sent
 // when the coming sessions of a group change, and when one has begun.
 type CalendarChanged struct {
@@ -245,7 +356,7 @@ type CalendarChanged struct {
 
 func (x *CalendarChanged) Reset() {
 	*x = CalendarChanged{}
-	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[2]
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -257,7 +368,7 @@ func (x *CalendarChanged) String() string {
 func (*CalendarChanged) ProtoMessage() {}
 
 func (x *CalendarChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[2]
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -270,7 +381,7 @@ func (x *CalendarChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarChanged.ProtoReflect.Descriptor instead.
 func (*CalendarChanged) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CalendarChanged) GetGroup() string {
@@ -325,7 +436,7 @@ type PlannedSeries struct {
 
 func (x *PlannedSeries) Reset() {
 	*x = PlannedSeries{}
-	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +448,7 @@ func (x *PlannedSeries) String() string {
 func (*PlannedSeries) ProtoMessage() {}
 
 func (x *PlannedSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[3]
+	mi := &file_cairn_scheduling_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +461,7 @@ func (x *PlannedSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedSeries.ProtoReflect.Descriptor instead.
 func (*PlannedSeries) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_cairn_scheduling_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PlannedSeries) GetRrule() string {
@@ -385,7 +496,7 @@ var File_cairn_scheduling_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" cairn/scheduling/v1/events.proto\x12\x13cairn.scheduling.v1\x1a$cairn/scheduling/v1/attendance.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
+	" cairn/scheduling/v1/events.proto\x12\x13cairn.scheduling.v1\x1a$cairn/scheduling/v1/attendance.proto\x1a\x1ecairn/scheduling/v1/rsvp.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
 	"\x0eSessionChanged\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
 	"\x06series\x18\x02 \x01(\tR\x06series\x12\x14\n" +
@@ -404,7 +515,18 @@ const file_cairn_scheduling_v1_events_proto_rawDesc = "" +
 	"membership\x18\x04 \x01(\tR\n" +
 	"membership\x12>\n" +
 	"\x06status\x18\x05 \x01(\x0e2&.cairn.scheduling.v1.Attendance.StatusR\x06status\x12?\n" +
-	"\rsession_start\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fsessionStart\"\xec\x01\n" +
+	"\rsession_start\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fsessionStart\"\xbe\x02\n" +
+	"\vRsvpChanged\x12\x12\n" +
+	"\x04rsvp\x18\x01 \x01(\tR\x04rsvp\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\"\n" +
+	"\forganization\x18\x04 \x01(\tR\forganization\x12\x1e\n" +
+	"\n" +
+	"membership\x18\x05 \x01(\tR\n" +
+	"membership\x125\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x1f.cairn.scheduling.v1.Rsvp.StateR\x05state\x12/\n" +
+	"\x03way\x18\a \x01(\x0e2\x1d.cairn.scheduling.v1.Rsvp.WayR\x03way\x12?\n" +
+	"\rsession_start\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fsessionStart\"\xec\x01\n" +
 	"\x0fCalendarChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12?\n" +
 	"\rnext_sessions\x18\x02 \x03(\v2\x1a.google.protobuf.TimestampR\fnextSessions\x12\x1b\n" +
@@ -430,32 +552,38 @@ func file_cairn_scheduling_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_scheduling_v1_events_proto_rawDescData
 }
 
-var file_cairn_scheduling_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_cairn_scheduling_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_cairn_scheduling_v1_events_proto_goTypes = []any{
 	(*SessionChanged)(nil),        // 0: cairn.scheduling.v1.SessionChanged
 	(*AttendanceRecorded)(nil),    // 1: cairn.scheduling.v1.AttendanceRecorded
-	(*CalendarChanged)(nil),       // 2: cairn.scheduling.v1.CalendarChanged
-	(*PlannedSeries)(nil),         // 3: cairn.scheduling.v1.PlannedSeries
-	(Session_State)(0),            // 4: cairn.scheduling.v1.Session.State
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(Attendance_Status)(0),        // 6: cairn.scheduling.v1.Attendance.Status
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*RsvpChanged)(nil),           // 2: cairn.scheduling.v1.RsvpChanged
+	(*CalendarChanged)(nil),       // 3: cairn.scheduling.v1.CalendarChanged
+	(*PlannedSeries)(nil),         // 4: cairn.scheduling.v1.PlannedSeries
+	(Session_State)(0),            // 5: cairn.scheduling.v1.Session.State
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(Attendance_Status)(0),        // 7: cairn.scheduling.v1.Attendance.Status
+	(Rsvp_State)(0),               // 8: cairn.scheduling.v1.Rsvp.State
+	(Rsvp_Way)(0),                 // 9: cairn.scheduling.v1.Rsvp.Way
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
 }
 var file_cairn_scheduling_v1_events_proto_depIdxs = []int32{
-	4, // 0: cairn.scheduling.v1.SessionChanged.state:type_name -> cairn.scheduling.v1.Session.State
-	5, // 1: cairn.scheduling.v1.SessionChanged.start_time:type_name -> google.protobuf.Timestamp
-	5, // 2: cairn.scheduling.v1.SessionChanged.end_time:type_name -> google.protobuf.Timestamp
-	5, // 3: cairn.scheduling.v1.SessionChanged.previous_start_time:type_name -> google.protobuf.Timestamp
-	6, // 4: cairn.scheduling.v1.AttendanceRecorded.status:type_name -> cairn.scheduling.v1.Attendance.Status
-	5, // 5: cairn.scheduling.v1.AttendanceRecorded.session_start:type_name -> google.protobuf.Timestamp
-	5, // 6: cairn.scheduling.v1.CalendarChanged.next_sessions:type_name -> google.protobuf.Timestamp
-	3, // 7: cairn.scheduling.v1.CalendarChanged.planned_series:type_name -> cairn.scheduling.v1.PlannedSeries
-	7, // 8: cairn.scheduling.v1.PlannedSeries.duration:type_name -> google.protobuf.Duration
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	5,  // 0: cairn.scheduling.v1.SessionChanged.state:type_name -> cairn.scheduling.v1.Session.State
+	6,  // 1: cairn.scheduling.v1.SessionChanged.start_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: cairn.scheduling.v1.SessionChanged.end_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: cairn.scheduling.v1.SessionChanged.previous_start_time:type_name -> google.protobuf.Timestamp
+	7,  // 4: cairn.scheduling.v1.AttendanceRecorded.status:type_name -> cairn.scheduling.v1.Attendance.Status
+	6,  // 5: cairn.scheduling.v1.AttendanceRecorded.session_start:type_name -> google.protobuf.Timestamp
+	8,  // 6: cairn.scheduling.v1.RsvpChanged.state:type_name -> cairn.scheduling.v1.Rsvp.State
+	9,  // 7: cairn.scheduling.v1.RsvpChanged.way:type_name -> cairn.scheduling.v1.Rsvp.Way
+	6,  // 8: cairn.scheduling.v1.RsvpChanged.session_start:type_name -> google.protobuf.Timestamp
+	6,  // 9: cairn.scheduling.v1.CalendarChanged.next_sessions:type_name -> google.protobuf.Timestamp
+	4,  // 10: cairn.scheduling.v1.CalendarChanged.planned_series:type_name -> cairn.scheduling.v1.PlannedSeries
+	10, // 11: cairn.scheduling.v1.PlannedSeries.duration:type_name -> google.protobuf.Duration
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_events_proto_init() }
@@ -464,6 +592,7 @@ func file_cairn_scheduling_v1_events_proto_init() {
 		return
 	}
 	file_cairn_scheduling_v1_attendance_proto_init()
+	file_cairn_scheduling_v1_rsvp_proto_init()
 	file_cairn_scheduling_v1_session_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -471,7 +600,7 @@ func file_cairn_scheduling_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_scheduling_v1_events_proto_rawDesc), len(file_cairn_scheduling_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,7 @@ package schedulingv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "cairn.care/gen/cairn/policy/v1"
+	v1 "cairn.care/gen/cairn/type/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -433,7 +434,10 @@ type ListSessionsRequest struct {
 	// How many to return at most; 0 means 50, at most 200.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same query.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Times of the week that suit: only sessions that start in one of them, on the wall clock of the session, are listed; at
+	// most 21. Of many sessions that do not, a page may hold fewer than asked for and still have a next one.
+	Times         []*v1.TimeOfWeek `protobuf:"bytes,4,rep,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +491,13 @@ func (x *ListSessionsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListSessionsRequest) GetTimes() []*v1.TimeOfWeek {
+	if x != nil {
+		return x.Times
+	}
+	return nil
 }
 
 // Response of ListSessions.
@@ -544,6 +555,162 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Request of UpdateSession.
+type UpdateSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session with its new values; its etag, when given, must be the current one.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	// What to change, of topic, activity, guest_speaker, format, place, room, seats, online_seats and facilitators (AIP-134):
+	// absent, the fields that are set; "*", all.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The fields that are to follow the series again; of those, none may be in update_mask.
+	FollowSeries *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=follow_series,json=followSeries,proto3" json:"follow_series,omitempty"`
+	// UUID that makes the call safe to repeat for 24 hours (AIP-155).
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSessionRequest) Reset() {
+	*x = UpdateSessionRequest{}
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSessionRequest) ProtoMessage() {}
+
+func (x *UpdateSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSessionRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSessionRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateSessionRequest) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *UpdateSessionRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateSessionRequest) GetFollowSeries() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.FollowSeries
+	}
+	return nil
+}
+
+func (x *UpdateSessionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Request of SubstituteFacilitator.
+type SubstituteFacilitatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Who cannot lead it: one of its facilitators, or one who was replaced before.
+	Facilitator string `protobuf:"bytes,2,opt,name=facilitator,proto3" json:"facilitator,omitempty"`
+	// Who leads it instead, of the same organization; empty: the facilitator leads it after all.
+	Substitute string `protobuf:"bytes,3,opt,name=substitute,proto3" json:"substitute,omitempty"`
+	// Etag of the resource as the caller knows it; another one is ABORTED. Empty is not checked.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// UUID that makes the call safe to repeat for 24 hours (AIP-155).
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubstituteFacilitatorRequest) Reset() {
+	*x = SubstituteFacilitatorRequest{}
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubstituteFacilitatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubstituteFacilitatorRequest) ProtoMessage() {}
+
+func (x *SubstituteFacilitatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubstituteFacilitatorRequest.ProtoReflect.Descriptor instead.
+func (*SubstituteFacilitatorRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SubstituteFacilitatorRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SubstituteFacilitatorRequest) GetFacilitator() string {
+	if x != nil {
+		return x.Facilitator
+	}
+	return ""
+}
+
+func (x *SubstituteFacilitatorRequest) GetSubstitute() string {
+	if x != nil {
+		return x.Substitute
+	}
+	return ""
+}
+
+func (x *SubstituteFacilitatorRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *SubstituteFacilitatorRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // Request of CancelSession.
 type CancelSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -562,7 +729,7 @@ type CancelSessionRequest struct {
 
 func (x *CancelSessionRequest) Reset() {
 	*x = CancelSessionRequest{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[9]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +741,7 @@ func (x *CancelSessionRequest) String() string {
 func (*CancelSessionRequest) ProtoMessage() {}
 
 func (x *CancelSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[9]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +754,7 @@ func (x *CancelSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelSessionRequest.ProtoReflect.Descriptor instead.
 func (*CancelSessionRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{9}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CancelSessionRequest) GetName() string {
@@ -639,7 +806,7 @@ type MoveSessionRequest struct {
 
 func (x *MoveSessionRequest) Reset() {
 	*x = MoveSessionRequest{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[10]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +818,7 @@ func (x *MoveSessionRequest) String() string {
 func (*MoveSessionRequest) ProtoMessage() {}
 
 func (x *MoveSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[10]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +831,7 @@ func (x *MoveSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveSessionRequest.ProtoReflect.Descriptor instead.
 func (*MoveSessionRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{10}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MoveSessionRequest) GetName() string {
@@ -718,7 +885,7 @@ type HoldSessionRequest struct {
 
 func (x *HoldSessionRequest) Reset() {
 	*x = HoldSessionRequest{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[11]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +897,7 @@ func (x *HoldSessionRequest) String() string {
 func (*HoldSessionRequest) ProtoMessage() {}
 
 func (x *HoldSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[11]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +910,7 @@ func (x *HoldSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldSessionRequest.ProtoReflect.Descriptor instead.
 func (*HoldSessionRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{11}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HoldSessionRequest) GetName() string {
@@ -772,7 +939,7 @@ type RecordAttendanceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session, which has begun and was not cancelled.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// Who came and who did not, each membership once; at most 200.
+	// Who came and who did not, each membership once; at most 200. May be empty with from_answers.
 	Entries []*RecordAttendanceRequest_Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	// Whether the session is marked HELD as well.
 	MarkHeld bool `protobuf:"varint,3,opt,name=mark_held,json=markHeld,proto3" json:"mark_held,omitempty"`
@@ -780,14 +947,17 @@ type RecordAttendanceRequest struct {
 	// checked.
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// UUID that makes the call safe to repeat for 24 hours (AIP-155).
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Whether everybody else who answered is recorded as well, unless something is recorded of her: who was confirmed as
+	// ABSENT, who said no as EXCUSED.
+	FromAnswers   bool `protobuf:"varint,6,opt,name=from_answers,json=fromAnswers,proto3" json:"from_answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecordAttendanceRequest) Reset() {
 	*x = RecordAttendanceRequest{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[12]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +969,7 @@ func (x *RecordAttendanceRequest) String() string {
 func (*RecordAttendanceRequest) ProtoMessage() {}
 
 func (x *RecordAttendanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[12]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +982,7 @@ func (x *RecordAttendanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAttendanceRequest.ProtoReflect.Descriptor instead.
 func (*RecordAttendanceRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{12}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RecordAttendanceRequest) GetSession() string {
@@ -850,10 +1020,17 @@ func (x *RecordAttendanceRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *RecordAttendanceRequest) GetFromAnswers() bool {
+	if x != nil {
+		return x.FromAnswers
+	}
+	return false
+}
+
 // Response of RecordAttendance.
 type RecordAttendanceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is recorded now, in the order of the entries.
+	// What is recorded now, in the order of the entries; with from_answers, then the others.
 	Attendances []*Attendance `protobuf:"bytes,1,rep,name=attendances,proto3" json:"attendances,omitempty"`
 	// The session.
 	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
@@ -863,7 +1040,7 @@ type RecordAttendanceResponse struct {
 
 func (x *RecordAttendanceResponse) Reset() {
 	*x = RecordAttendanceResponse{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[13]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1052,7 @@ func (x *RecordAttendanceResponse) String() string {
 func (*RecordAttendanceResponse) ProtoMessage() {}
 
 func (x *RecordAttendanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[13]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1065,7 @@ func (x *RecordAttendanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAttendanceResponse.ProtoReflect.Descriptor instead.
 func (*RecordAttendanceResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{13}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RecordAttendanceResponse) GetAttendances() []*Attendance {
@@ -922,7 +1099,7 @@ type ListAttendanceRequest struct {
 
 func (x *ListAttendanceRequest) Reset() {
 	*x = ListAttendanceRequest{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[14]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1111,7 @@ func (x *ListAttendanceRequest) String() string {
 func (*ListAttendanceRequest) ProtoMessage() {}
 
 func (x *ListAttendanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[14]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1124,7 @@ func (x *ListAttendanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttendanceRequest.ProtoReflect.Descriptor instead.
 func (*ListAttendanceRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{14}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAttendanceRequest) GetParent() string {
@@ -991,7 +1168,7 @@ type ListAttendanceResponse struct {
 
 func (x *ListAttendanceResponse) Reset() {
 	*x = ListAttendanceResponse{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[15]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1180,7 @@ func (x *ListAttendanceResponse) String() string {
 func (*ListAttendanceResponse) ProtoMessage() {}
 
 func (x *ListAttendanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[15]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1193,7 @@ func (x *ListAttendanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttendanceResponse.ProtoReflect.Descriptor instead.
 func (*ListAttendanceResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{15}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAttendanceResponse) GetAttendances() []*Attendance {
@@ -1046,7 +1223,7 @@ type RecordAttendanceRequest_Entry struct {
 
 func (x *RecordAttendanceRequest_Entry) Reset() {
 	*x = RecordAttendanceRequest_Entry{}
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[16]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1235,7 @@ func (x *RecordAttendanceRequest_Entry) String() string {
 func (*RecordAttendanceRequest_Entry) ProtoMessage() {}
 
 func (x *RecordAttendanceRequest_Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[16]
+	mi := &file_cairn_scheduling_v1_scheduling_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1248,7 @@ func (x *RecordAttendanceRequest_Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAttendanceRequest_Entry.ProtoReflect.Descriptor instead.
 func (*RecordAttendanceRequest_Entry) Descriptor() ([]byte, []int) {
-	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{12, 0}
+	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *RecordAttendanceRequest_Entry) GetMembership() string {
@@ -1092,7 +1269,7 @@ var File_cairn_scheduling_v1_scheduling_service_proto protoreflect.FileDescripto
 
 const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"\n" +
-	",cairn/scheduling/v1/scheduling_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a$cairn/scheduling/v1/attendance.proto\x1a cairn/scheduling/v1/series.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\x81\x01\n" +
+	",cairn/scheduling/v1/scheduling_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a$cairn/scheduling/v1/attendance.proto\x1a cairn/scheduling/v1/series.proto\x1a!cairn/scheduling/v1/session.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\x81\x01\n" +
 	"\x13CreateSeriesRequest\x12>\n" +
 	"\x06series\x18\x01 \x01(\v2\x1b.cairn.scheduling.v1.SeriesB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06series\x12*\n" +
 	"\n" +
@@ -1123,16 +1300,36 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"~\n" +
 	"\x11GetSessionRequest\x12i\n" +
 	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
-	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\"\x89\x01\n" +
+	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\"\xc4\x01\n" +
 	"\x13ListSessionsRequest\x12 \n" +
 	"\x06filter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06filter\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"x\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x129\n" +
+	"\x05times\x18\x04 \x03(\v2\x19.cairn.type.v1.TimeOfWeekB\b\xbaH\x05\x92\x01\x02\x10\x15R\x05times\"x\n" +
 	"\x14ListSessionsResponse\x128\n" +
 	"\bsessions\x18\x01 \x03(\v2\x1c.cairn.scheduling.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf1\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x83\x02\n" +
+	"\x14UpdateSessionRequest\x12A\n" +
+	"\asession\x18\x01 \x01(\v2\x1c.cairn.scheduling.v1.SessionB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\asession\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12?\n" +
+	"\rfollow_series\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\ffollowSeries\x12*\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xd2\x03\n" +
+	"\x1cSubstituteFacilitatorRequest\x12i\n" +
+	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
+	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\x12\x7f\n" +
+	"\vfacilitator\x18\x02 \x01(\tB]\xe0A\x02\xfaA\x18\n" +
+	"\x16cairn.care/Facilitator\xbaH<r:28^facilitators/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\vfacilitator\x12}\n" +
+	"\n" +
+	"substitute\x18\x03 \x01(\tB]\xfaA\x18\n" +
+	"\x16cairn.care/Facilitator\xbaH?\xd8\x01\x01r:28^facilitators/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\n" +
+	"substitute\x12\x1b\n" +
+	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xf1\x01\n" +
 	"\x14CancelSessionRequest\x12i\n" +
 	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
 	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\x12%\n" +
@@ -1155,15 +1352,16 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xa4\x04\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xc2\x04\n" +
 	"\x17RecordAttendanceRequest\x12o\n" +
 	"\asession\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
-	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\asession\x12\\\n" +
-	"\aentries\x18\x02 \x03(\v22.cairn.scheduling.v1.RecordAttendanceRequest.EntryB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\aentries\x12\x1b\n" +
+	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\asession\x12W\n" +
+	"\aentries\x18\x02 \x03(\v22.cairn.scheduling.v1.RecordAttendanceRequest.EntryB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\aentries\x12\x1b\n" +
 	"\tmark_held\x18\x03 \x01(\bR\bmarkHeld\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x1a\xd3\x01\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12!\n" +
+	"\ffrom_answers\x18\x06 \x01(\bR\vfromAnswers\x1a\xd3\x01\n" +
 	"\x05Entry\x12{\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
@@ -1183,7 +1381,7 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x16ListAttendanceResponse\x12A\n" +
 	"\vattendances\x18\x01 \x03(\v2\x1f.cairn.scheduling.v1.AttendanceR\vattendances\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x90\x11\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa4\x14\n" +
 	"\x11SchedulingService\x12\x93\x01\n" +
 	"\fCreateSeries\x12(.cairn.scheduling.v1.CreateSeriesRequest\x1a\x1b.cairn.scheduling.v1.Series\"<\xdaA\x06series\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x14:\x06series\"\n" +
 	"/v1/series\x12\xb9\x01\n" +
@@ -1194,17 +1392,19 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/series\x12\xaf\x01\n" +
 	"\fUpdateSeries\x12(.cairn.scheduling.v1.UpdateSeriesRequest\x1a\x1b.cairn.scheduling.v1.Series\"X\xdaA\x12series,update_mask\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02$:\x06series2\x1a/v1/{series.name=series/*}\x12\x8d\x01\n" +
-	"\fDeleteSeries\x12(.cairn.scheduling.v1.DeleteSeriesRequest\x1a\x16.google.protobuf.Empty\";\xdaA\x04name\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=series/*}\x12\xbe\x01\n" +
+	"\fDeleteSeries\x12(.cairn.scheduling.v1.DeleteSeriesRequest\x1a\x16.google.protobuf.Empty\";\xdaA\x04name\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=series/*}\x12\xc0\x01\n" +
 	"\n" +
-	"GetSession\x12&.cairn.scheduling.v1.GetSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"j\xdaA\x04name\x82\xce\x18B\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01\"\breferral\"\n" +
-	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xcb\x01\n" +
-	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"f\xdaA\x00\x82\xce\x18K\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01\"\agateway\"\breferral\"\n" +
-	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/sessions\x12\xa8\x01\n" +
-	"\rCancelSession\x12).cairn.scheduling.v1.CancelSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"N\xdaA\vname,reason\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=sessions/*}:cancel\x12\xb0\x01\n" +
-	"\vMoveSession\x12'.cairn.scheduling.v1.MoveSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"Z\xdaA\x19name,local_start,duration\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=sessions/*}:move\x12\x9b\x01\n" +
-	"\vHoldSession\x12'.cairn.scheduling.v1.HoldSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"E\xdaA\x04name\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=sessions/*}:hold\x12\xd2\x01\n" +
-	"\x10RecordAttendance\x12,.cairn.scheduling.v1.RecordAttendanceRequest\x1a-.cairn.scheduling.v1.RecordAttendanceResponse\"a\xdaA\x0fsession,entries\x82\xce\x18\x17\x12\x0eschedule.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{session=sessions/*}:recordAttendance\x12\xc9\x01\n" +
-	"\x0eListAttendance\x12*.cairn.scheduling.v1.ListAttendanceRequest\x1a+.cairn.scheduling.v1.ListAttendanceResponse\"^\xdaA\x06parent\x82\xce\x18&\x12\rschedule.read\x12\x0eschedule.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=sessions/*}/attendancesB1Z/cairn.care/gen/cairn/scheduling/v1;schedulingv1b\x06proto3"
+	"GetSession\x12&.cairn.scheduling.v1.GetSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"l\xdaA\x04name\x82\xce\x18D\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\breferral\"\n" +
+	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xcd\x01\n" +
+	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"h\xdaA\x00\x82\xce\x18M\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\agateway\"\breferral\"\n" +
+	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/sessions\x12\xb8\x01\n" +
+	"\rUpdateSession\x12).cairn.scheduling.v1.UpdateSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"^\xdaA\x13session,update_mask\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02(:\asession2\x1d/v1/{session.name=sessions/*}\x12\xcd\x01\n" +
+	"\x15SubstituteFacilitator\x121.cairn.scheduling.v1.SubstituteFacilitatorRequest\x1a\x1c.cairn.scheduling.v1.Session\"c\xdaA\x1bname,facilitator,substitute\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=sessions/*}:substitute\x12\xa9\x01\n" +
+	"\rCancelSession\x12).cairn.scheduling.v1.CancelSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"O\xdaA\vname,reason\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=sessions/*}:cancel\x12\xb1\x01\n" +
+	"\vMoveSession\x12'.cairn.scheduling.v1.MoveSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"[\xdaA\x19name,local_start,duration\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=sessions/*}:move\x12\x9c\x01\n" +
+	"\vHoldSession\x12'.cairn.scheduling.v1.HoldSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"F\xdaA\x04name\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=sessions/*}:hold\x12\xd3\x01\n" +
+	"\x10RecordAttendance\x12,.cairn.scheduling.v1.RecordAttendanceRequest\x1a-.cairn.scheduling.v1.RecordAttendanceResponse\"b\xdaA\x0fsession,entries\x82\xce\x18\x18\x12\x0eschedule.write\x1a\x02\x01\x04(\x010\x02\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{session=sessions/*}:recordAttendance\x12\xca\x01\n" +
+	"\x0eListAttendance\x12*.cairn.scheduling.v1.ListAttendanceRequest\x1a+.cairn.scheduling.v1.ListAttendanceResponse\"_\xdaA\x06parent\x82\xce\x18'\x12\rschedule.read\x12\x0eschedule.write\x1a\x02\x01\x04(\x010\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=sessions/*}/attendancesB1Z/cairn.care/gen/cairn/scheduling/v1;schedulingv1b\x06proto3"
 
 var (
 	file_cairn_scheduling_v1_scheduling_service_proto_rawDescOnce sync.Once
@@ -1218,7 +1418,7 @@ func file_cairn_scheduling_v1_scheduling_service_proto_rawDescGZIP() []byte {
 	return file_cairn_scheduling_v1_scheduling_service_proto_rawDescData
 }
 
-var file_cairn_scheduling_v1_scheduling_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_cairn_scheduling_v1_scheduling_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_cairn_scheduling_v1_scheduling_service_proto_goTypes = []any{
 	(*CreateSeriesRequest)(nil),           // 0: cairn.scheduling.v1.CreateSeriesRequest
 	(*GetSeriesRequest)(nil),              // 1: cairn.scheduling.v1.GetSeriesRequest
@@ -1229,63 +1429,74 @@ var file_cairn_scheduling_v1_scheduling_service_proto_goTypes = []any{
 	(*GetSessionRequest)(nil),             // 6: cairn.scheduling.v1.GetSessionRequest
 	(*ListSessionsRequest)(nil),           // 7: cairn.scheduling.v1.ListSessionsRequest
 	(*ListSessionsResponse)(nil),          // 8: cairn.scheduling.v1.ListSessionsResponse
-	(*CancelSessionRequest)(nil),          // 9: cairn.scheduling.v1.CancelSessionRequest
-	(*MoveSessionRequest)(nil),            // 10: cairn.scheduling.v1.MoveSessionRequest
-	(*HoldSessionRequest)(nil),            // 11: cairn.scheduling.v1.HoldSessionRequest
-	(*RecordAttendanceRequest)(nil),       // 12: cairn.scheduling.v1.RecordAttendanceRequest
-	(*RecordAttendanceResponse)(nil),      // 13: cairn.scheduling.v1.RecordAttendanceResponse
-	(*ListAttendanceRequest)(nil),         // 14: cairn.scheduling.v1.ListAttendanceRequest
-	(*ListAttendanceResponse)(nil),        // 15: cairn.scheduling.v1.ListAttendanceResponse
-	(*RecordAttendanceRequest_Entry)(nil), // 16: cairn.scheduling.v1.RecordAttendanceRequest.Entry
-	(*Series)(nil),                        // 17: cairn.scheduling.v1.Series
-	(*fieldmaskpb.FieldMask)(nil),         // 18: google.protobuf.FieldMask
-	(*Session)(nil),                       // 19: cairn.scheduling.v1.Session
-	(*durationpb.Duration)(nil),           // 20: google.protobuf.Duration
-	(*Attendance)(nil),                    // 21: cairn.scheduling.v1.Attendance
-	(Attendance_Status)(0),                // 22: cairn.scheduling.v1.Attendance.Status
-	(*emptypb.Empty)(nil),                 // 23: google.protobuf.Empty
+	(*UpdateSessionRequest)(nil),          // 9: cairn.scheduling.v1.UpdateSessionRequest
+	(*SubstituteFacilitatorRequest)(nil),  // 10: cairn.scheduling.v1.SubstituteFacilitatorRequest
+	(*CancelSessionRequest)(nil),          // 11: cairn.scheduling.v1.CancelSessionRequest
+	(*MoveSessionRequest)(nil),            // 12: cairn.scheduling.v1.MoveSessionRequest
+	(*HoldSessionRequest)(nil),            // 13: cairn.scheduling.v1.HoldSessionRequest
+	(*RecordAttendanceRequest)(nil),       // 14: cairn.scheduling.v1.RecordAttendanceRequest
+	(*RecordAttendanceResponse)(nil),      // 15: cairn.scheduling.v1.RecordAttendanceResponse
+	(*ListAttendanceRequest)(nil),         // 16: cairn.scheduling.v1.ListAttendanceRequest
+	(*ListAttendanceResponse)(nil),        // 17: cairn.scheduling.v1.ListAttendanceResponse
+	(*RecordAttendanceRequest_Entry)(nil), // 18: cairn.scheduling.v1.RecordAttendanceRequest.Entry
+	(*Series)(nil),                        // 19: cairn.scheduling.v1.Series
+	(*fieldmaskpb.FieldMask)(nil),         // 20: google.protobuf.FieldMask
+	(*v1.TimeOfWeek)(nil),                 // 21: cairn.type.v1.TimeOfWeek
+	(*Session)(nil),                       // 22: cairn.scheduling.v1.Session
+	(*durationpb.Duration)(nil),           // 23: google.protobuf.Duration
+	(*Attendance)(nil),                    // 24: cairn.scheduling.v1.Attendance
+	(Attendance_Status)(0),                // 25: cairn.scheduling.v1.Attendance.Status
+	(*emptypb.Empty)(nil),                 // 26: google.protobuf.Empty
 }
 var file_cairn_scheduling_v1_scheduling_service_proto_depIdxs = []int32{
-	17, // 0: cairn.scheduling.v1.CreateSeriesRequest.series:type_name -> cairn.scheduling.v1.Series
-	17, // 1: cairn.scheduling.v1.ListSeriesResponse.series:type_name -> cairn.scheduling.v1.Series
-	17, // 2: cairn.scheduling.v1.UpdateSeriesRequest.series:type_name -> cairn.scheduling.v1.Series
-	18, // 3: cairn.scheduling.v1.UpdateSeriesRequest.update_mask:type_name -> google.protobuf.FieldMask
-	19, // 4: cairn.scheduling.v1.ListSessionsResponse.sessions:type_name -> cairn.scheduling.v1.Session
-	20, // 5: cairn.scheduling.v1.MoveSessionRequest.duration:type_name -> google.protobuf.Duration
-	16, // 6: cairn.scheduling.v1.RecordAttendanceRequest.entries:type_name -> cairn.scheduling.v1.RecordAttendanceRequest.Entry
-	21, // 7: cairn.scheduling.v1.RecordAttendanceResponse.attendances:type_name -> cairn.scheduling.v1.Attendance
-	19, // 8: cairn.scheduling.v1.RecordAttendanceResponse.session:type_name -> cairn.scheduling.v1.Session
-	21, // 9: cairn.scheduling.v1.ListAttendanceResponse.attendances:type_name -> cairn.scheduling.v1.Attendance
-	22, // 10: cairn.scheduling.v1.RecordAttendanceRequest.Entry.status:type_name -> cairn.scheduling.v1.Attendance.Status
-	0,  // 11: cairn.scheduling.v1.SchedulingService.CreateSeries:input_type -> cairn.scheduling.v1.CreateSeriesRequest
-	1,  // 12: cairn.scheduling.v1.SchedulingService.GetSeries:input_type -> cairn.scheduling.v1.GetSeriesRequest
-	2,  // 13: cairn.scheduling.v1.SchedulingService.ListSeries:input_type -> cairn.scheduling.v1.ListSeriesRequest
-	4,  // 14: cairn.scheduling.v1.SchedulingService.UpdateSeries:input_type -> cairn.scheduling.v1.UpdateSeriesRequest
-	5,  // 15: cairn.scheduling.v1.SchedulingService.DeleteSeries:input_type -> cairn.scheduling.v1.DeleteSeriesRequest
-	6,  // 16: cairn.scheduling.v1.SchedulingService.GetSession:input_type -> cairn.scheduling.v1.GetSessionRequest
-	7,  // 17: cairn.scheduling.v1.SchedulingService.ListSessions:input_type -> cairn.scheduling.v1.ListSessionsRequest
-	9,  // 18: cairn.scheduling.v1.SchedulingService.CancelSession:input_type -> cairn.scheduling.v1.CancelSessionRequest
-	10, // 19: cairn.scheduling.v1.SchedulingService.MoveSession:input_type -> cairn.scheduling.v1.MoveSessionRequest
-	11, // 20: cairn.scheduling.v1.SchedulingService.HoldSession:input_type -> cairn.scheduling.v1.HoldSessionRequest
-	12, // 21: cairn.scheduling.v1.SchedulingService.RecordAttendance:input_type -> cairn.scheduling.v1.RecordAttendanceRequest
-	14, // 22: cairn.scheduling.v1.SchedulingService.ListAttendance:input_type -> cairn.scheduling.v1.ListAttendanceRequest
-	17, // 23: cairn.scheduling.v1.SchedulingService.CreateSeries:output_type -> cairn.scheduling.v1.Series
-	17, // 24: cairn.scheduling.v1.SchedulingService.GetSeries:output_type -> cairn.scheduling.v1.Series
-	3,  // 25: cairn.scheduling.v1.SchedulingService.ListSeries:output_type -> cairn.scheduling.v1.ListSeriesResponse
-	17, // 26: cairn.scheduling.v1.SchedulingService.UpdateSeries:output_type -> cairn.scheduling.v1.Series
-	23, // 27: cairn.scheduling.v1.SchedulingService.DeleteSeries:output_type -> google.protobuf.Empty
-	19, // 28: cairn.scheduling.v1.SchedulingService.GetSession:output_type -> cairn.scheduling.v1.Session
-	8,  // 29: cairn.scheduling.v1.SchedulingService.ListSessions:output_type -> cairn.scheduling.v1.ListSessionsResponse
-	19, // 30: cairn.scheduling.v1.SchedulingService.CancelSession:output_type -> cairn.scheduling.v1.Session
-	19, // 31: cairn.scheduling.v1.SchedulingService.MoveSession:output_type -> cairn.scheduling.v1.Session
-	19, // 32: cairn.scheduling.v1.SchedulingService.HoldSession:output_type -> cairn.scheduling.v1.Session
-	13, // 33: cairn.scheduling.v1.SchedulingService.RecordAttendance:output_type -> cairn.scheduling.v1.RecordAttendanceResponse
-	15, // 34: cairn.scheduling.v1.SchedulingService.ListAttendance:output_type -> cairn.scheduling.v1.ListAttendanceResponse
-	23, // [23:35] is the sub-list for method output_type
-	11, // [11:23] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	19, // 0: cairn.scheduling.v1.CreateSeriesRequest.series:type_name -> cairn.scheduling.v1.Series
+	19, // 1: cairn.scheduling.v1.ListSeriesResponse.series:type_name -> cairn.scheduling.v1.Series
+	19, // 2: cairn.scheduling.v1.UpdateSeriesRequest.series:type_name -> cairn.scheduling.v1.Series
+	20, // 3: cairn.scheduling.v1.UpdateSeriesRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 4: cairn.scheduling.v1.ListSessionsRequest.times:type_name -> cairn.type.v1.TimeOfWeek
+	22, // 5: cairn.scheduling.v1.ListSessionsResponse.sessions:type_name -> cairn.scheduling.v1.Session
+	22, // 6: cairn.scheduling.v1.UpdateSessionRequest.session:type_name -> cairn.scheduling.v1.Session
+	20, // 7: cairn.scheduling.v1.UpdateSessionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	20, // 8: cairn.scheduling.v1.UpdateSessionRequest.follow_series:type_name -> google.protobuf.FieldMask
+	23, // 9: cairn.scheduling.v1.MoveSessionRequest.duration:type_name -> google.protobuf.Duration
+	18, // 10: cairn.scheduling.v1.RecordAttendanceRequest.entries:type_name -> cairn.scheduling.v1.RecordAttendanceRequest.Entry
+	24, // 11: cairn.scheduling.v1.RecordAttendanceResponse.attendances:type_name -> cairn.scheduling.v1.Attendance
+	22, // 12: cairn.scheduling.v1.RecordAttendanceResponse.session:type_name -> cairn.scheduling.v1.Session
+	24, // 13: cairn.scheduling.v1.ListAttendanceResponse.attendances:type_name -> cairn.scheduling.v1.Attendance
+	25, // 14: cairn.scheduling.v1.RecordAttendanceRequest.Entry.status:type_name -> cairn.scheduling.v1.Attendance.Status
+	0,  // 15: cairn.scheduling.v1.SchedulingService.CreateSeries:input_type -> cairn.scheduling.v1.CreateSeriesRequest
+	1,  // 16: cairn.scheduling.v1.SchedulingService.GetSeries:input_type -> cairn.scheduling.v1.GetSeriesRequest
+	2,  // 17: cairn.scheduling.v1.SchedulingService.ListSeries:input_type -> cairn.scheduling.v1.ListSeriesRequest
+	4,  // 18: cairn.scheduling.v1.SchedulingService.UpdateSeries:input_type -> cairn.scheduling.v1.UpdateSeriesRequest
+	5,  // 19: cairn.scheduling.v1.SchedulingService.DeleteSeries:input_type -> cairn.scheduling.v1.DeleteSeriesRequest
+	6,  // 20: cairn.scheduling.v1.SchedulingService.GetSession:input_type -> cairn.scheduling.v1.GetSessionRequest
+	7,  // 21: cairn.scheduling.v1.SchedulingService.ListSessions:input_type -> cairn.scheduling.v1.ListSessionsRequest
+	9,  // 22: cairn.scheduling.v1.SchedulingService.UpdateSession:input_type -> cairn.scheduling.v1.UpdateSessionRequest
+	10, // 23: cairn.scheduling.v1.SchedulingService.SubstituteFacilitator:input_type -> cairn.scheduling.v1.SubstituteFacilitatorRequest
+	11, // 24: cairn.scheduling.v1.SchedulingService.CancelSession:input_type -> cairn.scheduling.v1.CancelSessionRequest
+	12, // 25: cairn.scheduling.v1.SchedulingService.MoveSession:input_type -> cairn.scheduling.v1.MoveSessionRequest
+	13, // 26: cairn.scheduling.v1.SchedulingService.HoldSession:input_type -> cairn.scheduling.v1.HoldSessionRequest
+	14, // 27: cairn.scheduling.v1.SchedulingService.RecordAttendance:input_type -> cairn.scheduling.v1.RecordAttendanceRequest
+	16, // 28: cairn.scheduling.v1.SchedulingService.ListAttendance:input_type -> cairn.scheduling.v1.ListAttendanceRequest
+	19, // 29: cairn.scheduling.v1.SchedulingService.CreateSeries:output_type -> cairn.scheduling.v1.Series
+	19, // 30: cairn.scheduling.v1.SchedulingService.GetSeries:output_type -> cairn.scheduling.v1.Series
+	3,  // 31: cairn.scheduling.v1.SchedulingService.ListSeries:output_type -> cairn.scheduling.v1.ListSeriesResponse
+	19, // 32: cairn.scheduling.v1.SchedulingService.UpdateSeries:output_type -> cairn.scheduling.v1.Series
+	26, // 33: cairn.scheduling.v1.SchedulingService.DeleteSeries:output_type -> google.protobuf.Empty
+	22, // 34: cairn.scheduling.v1.SchedulingService.GetSession:output_type -> cairn.scheduling.v1.Session
+	8,  // 35: cairn.scheduling.v1.SchedulingService.ListSessions:output_type -> cairn.scheduling.v1.ListSessionsResponse
+	22, // 36: cairn.scheduling.v1.SchedulingService.UpdateSession:output_type -> cairn.scheduling.v1.Session
+	22, // 37: cairn.scheduling.v1.SchedulingService.SubstituteFacilitator:output_type -> cairn.scheduling.v1.Session
+	22, // 38: cairn.scheduling.v1.SchedulingService.CancelSession:output_type -> cairn.scheduling.v1.Session
+	22, // 39: cairn.scheduling.v1.SchedulingService.MoveSession:output_type -> cairn.scheduling.v1.Session
+	22, // 40: cairn.scheduling.v1.SchedulingService.HoldSession:output_type -> cairn.scheduling.v1.Session
+	15, // 41: cairn.scheduling.v1.SchedulingService.RecordAttendance:output_type -> cairn.scheduling.v1.RecordAttendanceResponse
+	17, // 42: cairn.scheduling.v1.SchedulingService.ListAttendance:output_type -> cairn.scheduling.v1.ListAttendanceResponse
+	29, // [29:43] is the sub-list for method output_type
+	15, // [15:29] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_scheduling_service_proto_init() }
@@ -1302,7 +1513,7 @@ func file_cairn_scheduling_v1_scheduling_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_scheduling_v1_scheduling_service_proto_rawDesc), len(file_cairn_scheduling_v1_scheduling_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,18 +20,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SchedulingService_CreateSeries_FullMethodName     = "/cairn.scheduling.v1.SchedulingService/CreateSeries"
-	SchedulingService_GetSeries_FullMethodName        = "/cairn.scheduling.v1.SchedulingService/GetSeries"
-	SchedulingService_ListSeries_FullMethodName       = "/cairn.scheduling.v1.SchedulingService/ListSeries"
-	SchedulingService_UpdateSeries_FullMethodName     = "/cairn.scheduling.v1.SchedulingService/UpdateSeries"
-	SchedulingService_DeleteSeries_FullMethodName     = "/cairn.scheduling.v1.SchedulingService/DeleteSeries"
-	SchedulingService_GetSession_FullMethodName       = "/cairn.scheduling.v1.SchedulingService/GetSession"
-	SchedulingService_ListSessions_FullMethodName     = "/cairn.scheduling.v1.SchedulingService/ListSessions"
-	SchedulingService_CancelSession_FullMethodName    = "/cairn.scheduling.v1.SchedulingService/CancelSession"
-	SchedulingService_MoveSession_FullMethodName      = "/cairn.scheduling.v1.SchedulingService/MoveSession"
-	SchedulingService_HoldSession_FullMethodName      = "/cairn.scheduling.v1.SchedulingService/HoldSession"
-	SchedulingService_RecordAttendance_FullMethodName = "/cairn.scheduling.v1.SchedulingService/RecordAttendance"
-	SchedulingService_ListAttendance_FullMethodName   = "/cairn.scheduling.v1.SchedulingService/ListAttendance"
+	SchedulingService_CreateSeries_FullMethodName          = "/cairn.scheduling.v1.SchedulingService/CreateSeries"
+	SchedulingService_GetSeries_FullMethodName             = "/cairn.scheduling.v1.SchedulingService/GetSeries"
+	SchedulingService_ListSeries_FullMethodName            = "/cairn.scheduling.v1.SchedulingService/ListSeries"
+	SchedulingService_UpdateSeries_FullMethodName          = "/cairn.scheduling.v1.SchedulingService/UpdateSeries"
+	SchedulingService_DeleteSeries_FullMethodName          = "/cairn.scheduling.v1.SchedulingService/DeleteSeries"
+	SchedulingService_GetSession_FullMethodName            = "/cairn.scheduling.v1.SchedulingService/GetSession"
+	SchedulingService_ListSessions_FullMethodName          = "/cairn.scheduling.v1.SchedulingService/ListSessions"
+	SchedulingService_UpdateSession_FullMethodName         = "/cairn.scheduling.v1.SchedulingService/UpdateSession"
+	SchedulingService_SubstituteFacilitator_FullMethodName = "/cairn.scheduling.v1.SchedulingService/SubstituteFacilitator"
+	SchedulingService_CancelSession_FullMethodName         = "/cairn.scheduling.v1.SchedulingService/CancelSession"
+	SchedulingService_MoveSession_FullMethodName           = "/cairn.scheduling.v1.SchedulingService/MoveSession"
+	SchedulingService_HoldSession_FullMethodName           = "/cairn.scheduling.v1.SchedulingService/HoldSession"
+	SchedulingService_RecordAttendance_FullMethodName      = "/cairn.scheduling.v1.SchedulingService/RecordAttendance"
+	SchedulingService_ListAttendance_FullMethodName        = "/cairn.scheduling.v1.SchedulingService/ListAttendance"
 )
 
 // SchedulingServiceClient is the client API for SchedulingService service.
@@ -57,11 +59,20 @@ type SchedulingServiceClient interface {
 	// Deletes a series and cancels its sessions that have not begun. Sessions that
 	// have begun stay, with their attendance.
 	DeleteSeries(ctx context.Context, in *DeleteSeriesRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Returns one session.
+	// Returns one session. A member sees those of the groups in which she takes part, a facilitator those that she leads and
+	// those of the groups that she leads.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*Session, error)
-	// Lists sessions, soonest start first.
+	// Lists sessions, soonest start first; of a member or a facilitator, those that she may see.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
-	// Cancels a session that has not begun.
+	// Gives a session that has not begun something of its own: what is set no longer follows the series, until it is named in
+	// follow_series. More places go to those who wait, in their order. Refused when a facilitator would lead two sessions at
+	// once (FAILED_PRECONDITION, FACILITATOR_BUSY) or a room would hold two (ROOM_BUSY), and for a session that is cancelled
+	// (SESSION_CANCELLED).
+	UpdateSession(ctx context.Context, in *UpdateSessionRequest, opts ...grpc.CallOption) (*Session, error)
+	// Has somebody lead a session that has not ended in a facilitator's place, this once. Refused when she leads another
+	// session at that time (FAILED_PRECONDITION, FACILITATOR_BUSY). With no substitute given, who was replaced leads again.
+	SubstituteFacilitator(ctx context.Context, in *SubstituteFacilitatorRequest, opts ...grpc.CallOption) (*Session, error)
+	// Cancels a session that has not begun: it frees its facilitators and its room, the answers of its people stay.
 	CancelSession(ctx context.Context, in *CancelSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// Moves a session that has not begun to another start, which must be in the
 	// future; a cancelled session takes place again by it. Refused when the group has
@@ -155,6 +166,26 @@ func (c *schedulingServiceClient) ListSessions(ctx context.Context, in *ListSess
 	return out, nil
 }
 
+func (c *schedulingServiceClient) UpdateSession(ctx context.Context, in *UpdateSessionRequest, opts ...grpc.CallOption) (*Session, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Session)
+	err := c.cc.Invoke(ctx, SchedulingService_UpdateSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *schedulingServiceClient) SubstituteFacilitator(ctx context.Context, in *SubstituteFacilitatorRequest, opts ...grpc.CallOption) (*Session, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Session)
+	err := c.cc.Invoke(ctx, SchedulingService_SubstituteFacilitator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *schedulingServiceClient) CancelSession(ctx context.Context, in *CancelSessionRequest, opts ...grpc.CallOption) (*Session, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Session)
@@ -228,11 +259,20 @@ type SchedulingServiceServer interface {
 	// Deletes a series and cancels its sessions that have not begun. Sessions that
 	// have begun stay, with their attendance.
 	DeleteSeries(context.Context, *DeleteSeriesRequest) (*emptypb.Empty, error)
-	// Returns one session.
+	// Returns one session. A member sees those of the groups in which she takes part, a facilitator those that she leads and
+	// those of the groups that she leads.
 	GetSession(context.Context, *GetSessionRequest) (*Session, error)
-	// Lists sessions, soonest start first.
+	// Lists sessions, soonest start first; of a member or a facilitator, those that she may see.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
-	// Cancels a session that has not begun.
+	// Gives a session that has not begun something of its own: what is set no longer follows the series, until it is named in
+	// follow_series. More places go to those who wait, in their order. Refused when a facilitator would lead two sessions at
+	// once (FAILED_PRECONDITION, FACILITATOR_BUSY) or a room would hold two (ROOM_BUSY), and for a session that is cancelled
+	// (SESSION_CANCELLED).
+	UpdateSession(context.Context, *UpdateSessionRequest) (*Session, error)
+	// Has somebody lead a session that has not ended in a facilitator's place, this once. Refused when she leads another
+	// session at that time (FAILED_PRECONDITION, FACILITATOR_BUSY). With no substitute given, who was replaced leads again.
+	SubstituteFacilitator(context.Context, *SubstituteFacilitatorRequest) (*Session, error)
+	// Cancels a session that has not begun: it frees its facilitators and its room, the answers of its people stay.
 	CancelSession(context.Context, *CancelSessionRequest) (*Session, error)
 	// Moves a session that has not begun to another start, which must be in the
 	// future; a cancelled session takes place again by it. Refused when the group has
@@ -276,6 +316,12 @@ func (UnimplementedSchedulingServiceServer) GetSession(context.Context, *GetSess
 }
 func (UnimplementedSchedulingServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedSchedulingServiceServer) UpdateSession(context.Context, *UpdateSessionRequest) (*Session, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateSession not implemented")
+}
+func (UnimplementedSchedulingServiceServer) SubstituteFacilitator(context.Context, *SubstituteFacilitatorRequest) (*Session, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubstituteFacilitator not implemented")
 }
 func (UnimplementedSchedulingServiceServer) CancelSession(context.Context, *CancelSessionRequest) (*Session, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelSession not implemented")
@@ -439,6 +485,42 @@ func _SchedulingService_ListSessions_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SchedulingService_UpdateSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulingServiceServer).UpdateSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SchedulingService_UpdateSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulingServiceServer).UpdateSession(ctx, req.(*UpdateSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SchedulingService_SubstituteFacilitator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubstituteFacilitatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulingServiceServer).SubstituteFacilitator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SchedulingService_SubstituteFacilitator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulingServiceServer).SubstituteFacilitator(ctx, req.(*SubstituteFacilitatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SchedulingService_CancelSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelSessionRequest)
 	if err := dec(in); err != nil {
@@ -563,6 +645,14 @@ var SchedulingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSessions",
 			Handler:    _SchedulingService_ListSessions_Handler,
+		},
+		{
+			MethodName: "UpdateSession",
+			Handler:    _SchedulingService_UpdateSession_Handler,
+		},
+		{
+			MethodName: "SubstituteFacilitator",
+			Handler:    _SchedulingService_SubstituteFacilitator_Handler,
 		},
 		{
 			MethodName: "CancelSession",

@@ -8,6 +8,7 @@ package schedulingv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "cairn.care/gen/cairn/groups/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -198,8 +199,20 @@ type Series struct {
 	// Version of the series, for optimistic concurrency (AIP-154). An update with
 	// another one is ABORTED; empty is not checked.
 	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
+	// More rules, written as rrule is: the series takes place where any of its rules says, once where several do; at most 8.
+	FurtherRrules []string `protobuf:"bytes,21,rep,name=further_rrules,json=furtherRrules,proto3" json:"further_rrules,omitempty"`
 	// Whether it is a regular time of the group's listing: it follows the group's `regular_times` and is not changed here.
-	Listed        bool `protobuf:"varint,20,opt,name=listed,proto3" json:"listed,omitempty"`
+	Listed bool `protobuf:"varint,20,opt,name=listed,proto3" json:"listed,omitempty"`
+	// What happens in its sessions. Public.
+	Activity v1.Group_Activity `protobuf:"varint,41,opt,name=activity,proto3,enum=cairn.groups.v1.Group_Activity" json:"activity,omitempty"`
+	// The room that its sessions have, of the group's organization, "rooms/" and a UUID; empty for none. A room holds one
+	// session at a time: a series that would need it twice is refused.
+	Room string `protobuf:"bytes,42,opt,name=room,proto3" json:"room,omitempty"`
+	// How many people each session has a place for in the room; 0 means any number. Where it is 0 and the room has seats, it
+	// becomes theirs. Making it smaller takes nobody's place.
+	Seats int32 `protobuf:"varint,43,opt,name=seats,proto3" json:"seats,omitempty"`
+	// How many people each session has a place for online; 0 means any number.
+	OnlineSeats   int32 `protobuf:"varint,44,opt,name=online_seats,json=onlineSeats,proto3" json:"online_seats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,6 +380,13 @@ func (x *Series) GetEtag() string {
 	return ""
 }
 
+func (x *Series) GetFurtherRrules() []string {
+	if x != nil {
+		return x.FurtherRrules
+	}
+	return nil
+}
+
 func (x *Series) GetListed() bool {
 	if x != nil {
 		return x.Listed
@@ -374,12 +394,39 @@ func (x *Series) GetListed() bool {
 	return false
 }
 
+func (x *Series) GetActivity() v1.Group_Activity {
+	if x != nil {
+		return x.Activity
+	}
+	return v1.Group_Activity(0)
+}
+
+func (x *Series) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Series) GetSeats() int32 {
+	if x != nil {
+		return x.Seats
+	}
+	return 0
+}
+
+func (x *Series) GetOnlineSeats() int32 {
+	if x != nil {
+		return x.OnlineSeats
+	}
+	return 0
+}
+
 var File_cairn_scheduling_v1_series_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_series_proto_rawDesc = "" +
 	"\n" +
-	" cairn/scheduling/v1/series.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\n" +
-	"\n" +
+	" cairn/scheduling/v1/series.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\f\n" +
 	"\x06Series\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12j\n" +
 	"\x05group\x18\x02 \x01(\tBT\xe0A\x02\xe0A\x05\xfaA\x12\n" +
@@ -408,8 +455,16 @@ const file_cairn_scheduling_v1_series_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1b\n" +
-	"\x06listed\x18\x14 \x01(\bB\x03\xe0A\x03R\x06listed\"R\n" +
+	"\x04etag\x18\x13 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12:\n" +
+	"\x0efurther_rrules\x18\x15 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\ar\x05\x10\x01\x18\xf4\x03R\rfurtherRrules\x12\x1b\n" +
+	"\x06listed\x18\x14 \x01(\bB\x03\xe0A\x03R\x06listed\x12E\n" +
+	"\bactivity\x18) \x01(\x0e2\x1f.cairn.groups.v1.Group.ActivityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bactivity\x12c\n" +
+	"\x04room\x18* \x01(\tBO\xfaA\x11\n" +
+	"\x0fcairn.care/Room\xbaH8\xd8\x01\x01r321^rooms/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04room\x12 \n" +
+	"\x05seats\x18+ \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x05seats\x12-\n" +
+	"\fonline_seats\x18, \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\vonlineSeats\"R\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tIN_PERSON\x10\x01\x12\n" +
@@ -445,6 +500,7 @@ var file_cairn_scheduling_v1_series_proto_goTypes = []any{
 	(*Series)(nil),                // 2: cairn.scheduling.v1.Series
 	(*durationpb.Duration)(nil),   // 3: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(v1.Group_Activity)(0),        // 5: cairn.groups.v1.Group.Activity
 }
 var file_cairn_scheduling_v1_series_proto_depIdxs = []int32{
 	3, // 0: cairn.scheduling.v1.Series.duration:type_name -> google.protobuf.Duration
@@ -453,11 +509,12 @@ var file_cairn_scheduling_v1_series_proto_depIdxs = []int32{
 	4, // 3: cairn.scheduling.v1.Series.horizon_time:type_name -> google.protobuf.Timestamp
 	4, // 4: cairn.scheduling.v1.Series.create_time:type_name -> google.protobuf.Timestamp
 	4, // 5: cairn.scheduling.v1.Series.update_time:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5, // 6: cairn.scheduling.v1.Series.activity:type_name -> cairn.groups.v1.Group.Activity
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_series_proto_init() }

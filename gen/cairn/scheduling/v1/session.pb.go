@@ -7,9 +7,12 @@
 package schedulingv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "cairn.care/gen/cairn/groups/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -111,11 +114,11 @@ type Session struct {
 	OriginalLocalStart string `protobuf:"bytes,10,opt,name=original_local_start,json=originalLocalStart,proto3" json:"original_local_start,omitempty"`
 	// How it is attended.
 	Format Series_Format `protobuf:"varint,11,opt,name=format,proto3,enum=cairn.scheduling.v1.Series_Format" json:"format,omitempty"`
-	// Where it meets, in words for people. Public.
+	// Where it meets, in words for people; at most 500 characters. Public: never a join URL or a private address.
 	Place string `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
-	// Its topic by the plan of the series. Public.
+	// Its topic, by the plan of the series or of its own; at most 200 characters. Public.
 	Topic string `protobuf:"bytes,13,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Who leads it.
+	// Who leads it, "facilitators/" and a UUID; at most 8.
 	Facilitators []string `protobuf:"bytes,14,rep,name=facilitators,proto3" json:"facilitators,omitempty"`
 	// Why it was cancelled, for the people of the group; names no person.
 	CancelReason string `protobuf:"bytes,15,opt,name=cancel_reason,json=cancelReason,proto3" json:"cancel_reason,omitempty"`
@@ -124,7 +127,26 @@ type Session struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Version of the session, for optimistic concurrency (AIP-154).
-	Etag          string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What happens in it. Public.
+	Activity v1.Group_Activity `protobuf:"varint,19,opt,name=activity,proto3,enum=cairn.groups.v1.Group_Activity" json:"activity,omitempty"`
+	// Who speaks as a guest, as the public may read it; at most 200 characters.
+	GuestSpeaker string `protobuf:"bytes,20,opt,name=guest_speaker,json=guestSpeaker,proto3" json:"guest_speaker,omitempty"`
+	// The room that it has, of the group's organization, "rooms/" and a UUID; empty for none.
+	Room string `protobuf:"bytes,21,opt,name=room,proto3" json:"room,omitempty"`
+	// How many people there is a place for in the room; 0 means any number. Where it is 0 and the room has seats, it becomes
+	// theirs. Making it smaller takes nobody's place.
+	Seats int32 `protobuf:"varint,22,opt,name=seats,proto3" json:"seats,omitempty"`
+	// How many people there is a place for online; 0 means any number.
+	OnlineSeats int32 `protobuf:"varint,23,opt,name=online_seats,json=onlineSeats,proto3" json:"online_seats,omitempty"`
+	// Who leads in whose place.
+	Substitutions []*Session_Substitution `protobuf:"bytes,24,rep,name=substitutions,proto3" json:"substitutions,omitempty"`
+	// The fields in which it has been given something of its own and does not follow its series.
+	Overrides *fieldmaskpb.FieldMask `protobuf:"bytes,25,opt,name=overrides,proto3" json:"overrides,omitempty"`
+	// When it was cancelled; absent when it was not.
+	CancelTime *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=cancel_time,json=cancelTime,proto3" json:"cancel_time,omitempty"`
+	// How many people mean to come.
+	Places        *Session_Places `protobuf:"bytes,27,opt,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,11 +307,220 @@ func (x *Session) GetEtag() string {
 	return ""
 }
 
+func (x *Session) GetActivity() v1.Group_Activity {
+	if x != nil {
+		return x.Activity
+	}
+	return v1.Group_Activity(0)
+}
+
+func (x *Session) GetGuestSpeaker() string {
+	if x != nil {
+		return x.GuestSpeaker
+	}
+	return ""
+}
+
+func (x *Session) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Session) GetSeats() int32 {
+	if x != nil {
+		return x.Seats
+	}
+	return 0
+}
+
+func (x *Session) GetOnlineSeats() int32 {
+	if x != nil {
+		return x.OnlineSeats
+	}
+	return 0
+}
+
+func (x *Session) GetSubstitutions() []*Session_Substitution {
+	if x != nil {
+		return x.Substitutions
+	}
+	return nil
+}
+
+func (x *Session) GetOverrides() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+func (x *Session) GetCancelTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CancelTime
+	}
+	return nil
+}
+
+func (x *Session) GetPlaces() *Session_Places {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// Somebody who leads in another's place, this once.
+type Session_Substitution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who leads.
+	Facilitator string `protobuf:"bytes,1,opt,name=facilitator,proto3" json:"facilitator,omitempty"`
+	// In whose place.
+	StandsInFor   string `protobuf:"bytes,2,opt,name=stands_in_for,json=standsInFor,proto3" json:"stands_in_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session_Substitution) Reset() {
+	*x = Session_Substitution{}
+	mi := &file_cairn_scheduling_v1_session_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session_Substitution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session_Substitution) ProtoMessage() {}
+
+func (x *Session_Substitution) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_session_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session_Substitution.ProtoReflect.Descriptor instead.
+func (*Session_Substitution) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_session_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Session_Substitution) GetFacilitator() string {
+	if x != nil {
+		return x.Facilitator
+	}
+	return ""
+}
+
+func (x *Session_Substitution) GetStandsInFor() string {
+	if x != nil {
+		return x.StandsInFor
+	}
+	return ""
+}
+
+// How many people mean to come. Counts only.
+type Session_Places struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Places taken in the room.
+	Confirmed int32 `protobuf:"varint,1,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// Places taken online.
+	ConfirmedOnline int32 `protobuf:"varint,2,opt,name=confirmed_online,json=confirmedOnline,proto3" json:"confirmed_online,omitempty"`
+	// People who wait for a place in the room.
+	Waitlisted int32 `protobuf:"varint,3,opt,name=waitlisted,proto3" json:"waitlisted,omitempty"`
+	// People who wait for a place online.
+	WaitlistedOnline int32 `protobuf:"varint,4,opt,name=waitlisted_online,json=waitlistedOnline,proto3" json:"waitlisted_online,omitempty"`
+	// People who said maybe.
+	Tentative int32 `protobuf:"varint,5,opt,name=tentative,proto3" json:"tentative,omitempty"`
+	// People who said no.
+	Declined      int32 `protobuf:"varint,6,opt,name=declined,proto3" json:"declined,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session_Places) Reset() {
+	*x = Session_Places{}
+	mi := &file_cairn_scheduling_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session_Places) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session_Places) ProtoMessage() {}
+
+func (x *Session_Places) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_scheduling_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session_Places.ProtoReflect.Descriptor instead.
+func (*Session_Places) Descriptor() ([]byte, []int) {
+	return file_cairn_scheduling_v1_session_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *Session_Places) GetConfirmed() int32 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *Session_Places) GetConfirmedOnline() int32 {
+	if x != nil {
+		return x.ConfirmedOnline
+	}
+	return 0
+}
+
+func (x *Session_Places) GetWaitlisted() int32 {
+	if x != nil {
+		return x.Waitlisted
+	}
+	return 0
+}
+
+func (x *Session_Places) GetWaitlistedOnline() int32 {
+	if x != nil {
+		return x.WaitlistedOnline
+	}
+	return 0
+}
+
+func (x *Session_Places) GetTentative() int32 {
+	if x != nil {
+		return x.Tentative
+	}
+	return 0
+}
+
+func (x *Session_Places) GetDeclined() int32 {
+	if x != nil {
+		return x.Declined
+	}
+	return 0
+}
+
 var File_cairn_scheduling_v1_session_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"!cairn/scheduling/v1/session.proto\x12\x13cairn.scheduling.v1\x1a cairn/scheduling/v1/series.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\b\n" +
+	"!cairn/scheduling/v1/session.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a cairn/scheduling/v1/series.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x10\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x121\n" +
 	"\x06series\x18\x02 \x01(\tB\x19\xe0A\x03\xfaA\x13\n" +
@@ -306,18 +537,45 @@ const file_cairn_scheduling_v1_session_proto_rawDesc = "" +
 	"localStart\x12 \n" +
 	"\ttime_zone\x18\t \x01(\tB\x03\xe0A\x03R\btimeZone\x125\n" +
 	"\x14original_local_start\x18\n" +
-	" \x01(\tB\x03\xe0A\x03R\x12originalLocalStart\x12?\n" +
-	"\x06format\x18\v \x01(\x0e2\".cairn.scheduling.v1.Series.FormatB\x03\xe0A\x03R\x06format\x12\x19\n" +
-	"\x05place\x18\f \x01(\tB\x03\xe0A\x03R\x05place\x12\x19\n" +
-	"\x05topic\x18\r \x01(\tB\x03\xe0A\x03R\x05topic\x12B\n" +
-	"\ffacilitators\x18\x0e \x03(\tB\x1e\xe0A\x03\xfaA\x18\n" +
-	"\x16cairn.care/FacilitatorR\ffacilitators\x12(\n" +
+	" \x01(\tB\x03\xe0A\x03R\x12originalLocalStart\x12D\n" +
+	"\x06format\x18\v \x01(\x0e2\".cairn.scheduling.v1.Series.FormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12\x1e\n" +
+	"\x05place\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x05place\x12\x1e\n" +
+	"\x05topic\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05topic\x12\x87\x01\n" +
+	"\ffacilitators\x18\x0e \x03(\tBc\xfaA\x18\n" +
+	"\x16cairn.care/Facilitator\xbaHE\x92\x01B\x10\b\x18\x01\"<r:28^facilitators/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\ffacilitators\x12(\n" +
 	"\rcancel_reason\x18\x0f \x01(\tB\x03\xe0A\x03R\fcancelReason\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x12 \x01(\tB\x03\xe0A\x03R\x04etag\"Q\n" +
+	"updateTime\x12\x1b\n" +
+	"\x04etag\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12E\n" +
+	"\bactivity\x18\x13 \x01(\x0e2\x1f.cairn.groups.v1.Group.ActivityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bactivity\x12;\n" +
+	"\rguest_speaker\x18\x14 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x012\f^[^\\p{Cc}]*$R\fguestSpeaker\x12c\n" +
+	"\x04room\x18\x15 \x01(\tBO\xfaA\x11\n" +
+	"\x0fcairn.care/Room\xbaH8\xd8\x01\x01r321^rooms/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04room\x12 \n" +
+	"\x05seats\x18\x16 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\x05seats\x12-\n" +
+	"\fonline_seats\x18\x17 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\vonlineSeats\x12T\n" +
+	"\rsubstitutions\x18\x18 \x03(\v2).cairn.scheduling.v1.Session.SubstitutionB\x03\xe0A\x03R\rsubstitutions\x12=\n" +
+	"\toverrides\x18\x19 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x03R\toverrides\x12@\n" +
+	"\vcancel_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"cancelTime\x12@\n" +
+	"\x06places\x18\x1b \x01(\v2#.cairn.scheduling.v1.Session.PlacesB\x03\xe0A\x03R\x06places\x1a\x8e\x01\n" +
+	"\fSubstitution\x12=\n" +
+	"\vfacilitator\x18\x01 \x01(\tB\x1b\xfaA\x18\n" +
+	"\x16cairn.care/FacilitatorR\vfacilitator\x12?\n" +
+	"\rstands_in_for\x18\x02 \x01(\tB\x1b\xfaA\x18\n" +
+	"\x16cairn.care/FacilitatorR\vstandsInFor\x1a\xd8\x01\n" +
+	"\x06Places\x12\x1c\n" +
+	"\tconfirmed\x18\x01 \x01(\x05R\tconfirmed\x12)\n" +
+	"\x10confirmed_online\x18\x02 \x01(\x05R\x0fconfirmedOnline\x12\x1e\n" +
+	"\n" +
+	"waitlisted\x18\x03 \x01(\x05R\n" +
+	"waitlisted\x12+\n" +
+	"\x11waitlisted_online\x18\x04 \x01(\x05R\x10waitlistedOnline\x12\x1c\n" +
+	"\ttentative\x18\x05 \x01(\x05R\ttentative\x12\x1a\n" +
+	"\bdeclined\x18\x06 \x01(\x05R\bdeclined\"Q\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSCHEDULED\x10\x01\x12\t\n" +
@@ -339,25 +597,34 @@ func file_cairn_scheduling_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_scheduling_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cairn_scheduling_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_cairn_scheduling_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cairn_scheduling_v1_session_proto_goTypes = []any{
 	(Session_State)(0),            // 0: cairn.scheduling.v1.Session.State
 	(*Session)(nil),               // 1: cairn.scheduling.v1.Session
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
-	(Series_Format)(0),            // 3: cairn.scheduling.v1.Series.Format
+	(*Session_Substitution)(nil),  // 2: cairn.scheduling.v1.Session.Substitution
+	(*Session_Places)(nil),        // 3: cairn.scheduling.v1.Session.Places
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(Series_Format)(0),            // 5: cairn.scheduling.v1.Series.Format
+	(v1.Group_Activity)(0),        // 6: cairn.groups.v1.Group.Activity
+	(*fieldmaskpb.FieldMask)(nil), // 7: google.protobuf.FieldMask
 }
 var file_cairn_scheduling_v1_session_proto_depIdxs = []int32{
-	0, // 0: cairn.scheduling.v1.Session.state:type_name -> cairn.scheduling.v1.Session.State
-	2, // 1: cairn.scheduling.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	2, // 2: cairn.scheduling.v1.Session.end_time:type_name -> google.protobuf.Timestamp
-	3, // 3: cairn.scheduling.v1.Session.format:type_name -> cairn.scheduling.v1.Series.Format
-	2, // 4: cairn.scheduling.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	2, // 5: cairn.scheduling.v1.Session.update_time:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: cairn.scheduling.v1.Session.state:type_name -> cairn.scheduling.v1.Session.State
+	4,  // 1: cairn.scheduling.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	4,  // 2: cairn.scheduling.v1.Session.end_time:type_name -> google.protobuf.Timestamp
+	5,  // 3: cairn.scheduling.v1.Session.format:type_name -> cairn.scheduling.v1.Series.Format
+	4,  // 4: cairn.scheduling.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: cairn.scheduling.v1.Session.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: cairn.scheduling.v1.Session.activity:type_name -> cairn.groups.v1.Group.Activity
+	2,  // 7: cairn.scheduling.v1.Session.substitutions:type_name -> cairn.scheduling.v1.Session.Substitution
+	7,  // 8: cairn.scheduling.v1.Session.overrides:type_name -> google.protobuf.FieldMask
+	4,  // 9: cairn.scheduling.v1.Session.cancel_time:type_name -> google.protobuf.Timestamp
+	3,  // 10: cairn.scheduling.v1.Session.places:type_name -> cairn.scheduling.v1.Session.Places
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_session_proto_init() }
@@ -372,7 +639,7 @@ func file_cairn_scheduling_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_scheduling_v1_session_proto_rawDesc), len(file_cairn_scheduling_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
