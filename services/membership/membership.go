@@ -26,7 +26,7 @@ func Component() chassis.Component {
 	return chassis.Component{Name: service, Migrations: migrations, Start: start}
 }
 
-func start(_ context.Context, h *chassis.Host) error {
+func start(ctx context.Context, h *chassis.Host) error {
 	s := &server{db: h.DB, clock: h.Clock, keys: h.Crypt, groups: groupsv1.NewGroupsServiceClient(h.Peer("groups")),
 		peers: dialPeers(h), log: h.Log, mail: h.Mail}
 	var err error
@@ -41,7 +41,7 @@ func start(_ context.Context, h *chassis.Host) error {
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
 	membershipv1.RegisterRecipientsServiceServer(h, s)
 	h.Subscribe(s.subscription())
-	return nil
+	return s.startApps(ctx, h)
 }
 
 // server implements MembershipService.
@@ -52,6 +52,8 @@ type server struct {
 	membershipv1.UnimplementedRecipientsServiceServer
 	membershipv1.UnimplementedPrivacyServiceServer
 	membershipv1.UnimplementedSafetyServiceServer
+
+	apps
 
 	db     *pg.DB
 	clock  clock.Clock

@@ -205,10 +205,12 @@ func (SearchGroupsRequest_Facet) EnumDescriptor() ([]byte, []int) {
 // What to find.
 type SearchGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Words that must all occur in title, summary, description, venue or city; accents and case do not matter. The name of a
-	// cancer in English, Spanish, German or French finds, further down, the groups about that cancer under any name, about a wider
-	// one, and about any. A word that no group has stands for the words nearest to it: one error of typing is forgiven from
-	// four letters on, two from eight.
+	// Words that occur in title, summary, description, venue or city; accents and case do not matter, and words such as "the", "near" or "de"
+	// are left out (English, Spanish, German, French). Groups that have all the words are found; where there is none, those that have some, most
+	// first, with names of cancers and side effects before other words. The name of a cancer finds, further down, the groups about that cancer
+	// under any name, about a wider one, and about any; not those that do not say which cancer they are about. The name of a side effect finds
+	// those that work on it. A last word of three letters or more that no space follows may be the beginning of a word. A word that no group has
+	// stands for the words nearest to it: one error of typing is forgiven from four letters on, two from eight.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	// What the group offers.
 	Kinds []Group_Kind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=cairn.groups.v1.Group_Kind" json:"kinds,omitempty"`
@@ -257,8 +259,9 @@ type SearchGroupsRequest struct {
 	NextSessionBefore *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=next_session_before,json=nextSessionBefore,proto3" json:"next_session_before,omitempty"`
 	// The owner's groups only.
 	Organization string `protobuf:"bytes,24,opt,name=organization,proto3" json:"organization,omitempty"`
-	// In which order: "relevance" (words in the title first), "distance" (needs `near`; groups without a place last) or
-	// "soonest" (next session; those with none last). Empty means relevance with a query, else distance with a place, else soonest.
+	// In which order: "relevance" (words in the title and the very cancer first, then wider cancers, then any; equal ones by distance with
+	// `near`, else the soonest first), "distance" (needs `near`; groups without a place last) or "soonest" (next session; those with none
+	// last). Empty means relevance with a query, else distance with a place, else relevance with cancer types, else soonest.
 	OrderBy string `protobuf:"bytes,25,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// How many groups at most; 0 means 25.
 	PageSize int32 `protobuf:"varint,26,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -579,8 +582,8 @@ type SearchGroupsResponse struct {
 	Place *SearchGroupsResponse_Place `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"`
 	// The counts asked for with `facets`.
 	Facets []*SearchGroupsResponse_FacetCount `protobuf:"bytes,4,rep,name=facets,proto3" json:"facets,omitempty"`
-	// With `facets`: how many groups are found in all.
-	TotalSize int32 `protobuf:"varint,5,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	// With `facets`, on the first page: how many groups are found in all. Not set where it is not counted.
+	TotalSize *int32 `protobuf:"varint,5,opt,name=total_size,json=totalSize,proto3,oneof" json:"total_size,omitempty"`
 	// Changes made before this instant are found.
 	IndexTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=index_time,json=indexTime,proto3" json:"index_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -646,8 +649,8 @@ func (x *SearchGroupsResponse) GetFacets() []*SearchGroupsResponse_FacetCount {
 }
 
 func (x *SearchGroupsResponse) GetTotalSize() int32 {
-	if x != nil {
-		return x.TotalSize
+	if x != nil && x.TotalSize != nil {
+		return *x.TotalSize
 	}
 	return 0
 }
@@ -1410,14 +1413,14 @@ const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\n" +
 	"STRUCTURES\x10\x11\x12\x0f\n" +
 	"\vVENUE_KINDS\x10\x12B\x06\n" +
-	"\x04_age\"\x82\t\n" +
+	"\x04_age\"\x96\t\n" +
 	"\x14SearchGroupsResponse\x12F\n" +
 	"\aresults\x18\x01 \x03(\v2,.cairn.groups.v1.SearchGroupsResponse.ResultR\aresults\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12A\n" +
 	"\x05place\x18\x03 \x01(\v2+.cairn.groups.v1.SearchGroupsResponse.PlaceR\x05place\x12H\n" +
-	"\x06facets\x18\x04 \x03(\v20.cairn.groups.v1.SearchGroupsResponse.FacetCountR\x06facets\x12\x1d\n" +
+	"\x06facets\x18\x04 \x03(\v20.cairn.groups.v1.SearchGroupsResponse.FacetCountR\x06facets\x12\"\n" +
 	"\n" +
-	"total_size\x18\x05 \x01(\x05R\ttotalSize\x129\n" +
+	"total_size\x18\x05 \x01(\x05H\x00R\ttotalSize\x88\x01\x01\x129\n" +
 	"\n" +
 	"index_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tindexTime\x1a\xbd\x01\n" +
 	"\x06Result\x12,\n" +
@@ -1448,7 +1451,8 @@ const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\x06values\x18\x02 \x03(\v26.cairn.groups.v1.SearchGroupsResponse.FacetCount.ValueR\x06values\x1a5\n" +
 	"\x05Value\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x16\n" +
-	"\x06groups\x18\x02 \x01(\x05R\x06groups\"\x18\n" +
+	"\x06groups\x18\x02 \x01(\x05R\x06groupsB\r\n" +
+	"\v_total_size\"\x18\n" +
 	"\x16ListCancerTypesRequest\"Y\n" +
 	"\x17ListCancerTypesResponse\x12>\n" +
 	"\fcancer_types\x18\x01 \x03(\v2\x1b.cairn.groups.v1.CancerTypeR\vcancerTypes\"}\n" +
@@ -1572,6 +1576,7 @@ func file_cairn_groups_v1_directory_service_proto_init() {
 	}
 	file_cairn_groups_v1_group_proto_init()
 	file_cairn_groups_v1_directory_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_cairn_groups_v1_directory_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_cairn_groups_v1_directory_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

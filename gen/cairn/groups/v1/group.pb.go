@@ -1578,7 +1578,9 @@ type Group struct {
 	Online *Group_Online `protobuf:"bytes,14,opt,name=online,proto3" json:"online,omitempty"`
 	// What makes it easier to take part.
 	Accessibility []Group_Accessibility `protobuf:"varint,15,rep,packed,name=accessibility,proto3,enum=cairn.groups.v1.Group_Accessibility" json:"accessibility,omitempty"`
-	// The cancers that the group is about: codes of ListCancerTypes, e.g. "breast"; "any" for all cancers.
+	// The cancers that the group is about: codes of ListCancerTypes, e.g. "breast"; "any" for all cancers. None: the
+	// group does not say that it is about cancer, as in directories of other support groups that are followed; that is not "any", and neither
+	// searches for a cancer nor recommendations take it so. A group that is written here needs one to be published.
 	CancerTypes []string `protobuf:"bytes,16,rep,name=cancer_types,json=cancerTypes,proto3" json:"cancer_types,omitempty"`
 	// The phases that the group is for; none means all.
 	Phases []Group_Phase `protobuf:"varint,17,rep,packed,name=phases,proto3,enum=cairn.groups.v1.Group_Phase" json:"phases,omitempty"`

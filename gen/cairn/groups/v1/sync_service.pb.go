@@ -25,6 +25,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What is given beside the fields of groups.
+type ListDirectoryRequest_Extras int32
+
+const (
+	// Nothing.
+	ListDirectoryRequest_EXTRAS_UNSPECIFIED ListDirectoryRequest_Extras = 0
+	// What the imported records published.
+	ListDirectoryRequest_PUBLISHED ListDirectoryRequest_Extras = 1
+)
+
+// Enum value maps for ListDirectoryRequest_Extras.
+var (
+	ListDirectoryRequest_Extras_name = map[int32]string{
+		0: "EXTRAS_UNSPECIFIED",
+		1: "PUBLISHED",
+	}
+	ListDirectoryRequest_Extras_value = map[string]int32{
+		"EXTRAS_UNSPECIFIED": 0,
+		"PUBLISHED":          1,
+	}
+)
+
+func (x ListDirectoryRequest_Extras) Enum() *ListDirectoryRequest_Extras {
+	p := new(ListDirectoryRequest_Extras)
+	*p = x
+	return p
+}
+
+func (x ListDirectoryRequest_Extras) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListDirectoryRequest_Extras) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_groups_v1_sync_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ListDirectoryRequest_Extras) Type() protoreflect.EnumType {
+	return &file_cairn_groups_v1_sync_service_proto_enumTypes[0]
+}
+
+func (x ListDirectoryRequest_Extras) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListDirectoryRequest_Extras.Descriptor instead.
+func (ListDirectoryRequest_Extras) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_sync_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Which part of the directory to list.
 type ListDirectoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +86,13 @@ type ListDirectoryRequest struct {
 	// Only groups that were changed after this instant; availability does not count.
 	UpdatedAfter *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=updated_after,json=updatedAfter,proto3" json:"updated_after,omitempty"`
 	// Only groups of this organization, "organizations/{uuid}"; empty means of all.
-	Organization  string `protobuf:"bytes,5,opt,name=organization,proto3" json:"organization,omitempty"`
+	Organization string `protobuf:"bytes,5,opt,name=organization,proto3" json:"organization,omitempty"`
+	// Gives each group also what the record that it was imported from published and no field of a group holds, in `extensions` under the name
+	// of the record's format. Contacts of persons, links and codes to join and columns of spreadsheets are not among it. Empty: `extensions`
+	// are empty.
+	Extras ListDirectoryRequest_Extras `protobuf:"varint,6,opt,name=extras,proto3,enum=cairn.groups.v1.ListDirectoryRequest_Extras" json:"extras,omitempty"`
+	// Only these public groups, "groups/{uuid}"; empty means all.
+	Groups        []string `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +160,20 @@ func (x *ListDirectoryRequest) GetOrganization() string {
 		return x.Organization
 	}
 	return ""
+}
+
+func (x *ListDirectoryRequest) GetExtras() ListDirectoryRequest_Extras {
+	if x != nil {
+		return x.Extras
+	}
+	return ListDirectoryRequest_EXTRAS_UNSPECIFIED
+}
+
+func (x *ListDirectoryRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 // A page of the directory.
@@ -1039,7 +1108,7 @@ var File_cairn_groups_v1_sync_service_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\n" +
-	"\"cairn/groups/v1/sync_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n" +
+	"\"cairn/groups/v1/sync_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x04\n" +
 	"\x14ListDirectoryRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -1048,7 +1117,12 @@ const file_cairn_groups_v1_sync_service_proto_rawDesc = "" +
 	"\x04skip\x18\x03 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\xc2\xd7/(\x00R\x04skip\x12?\n" +
 	"\rupdated_after\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fupdatedAfter\x12\x83\x01\n" +
 	"\forganization\x18\x05 \x01(\tB_\xfaA\x19\n" +
-	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\"\x8e\x01\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12N\n" +
+	"\x06extras\x18\x06 \x01(\x0e2,.cairn.groups.v1.ListDirectoryRequest.ExtrasB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06extras\x12Y\n" +
+	"\x06groups\x18\a \x03(\tBA\xbaH>\x92\x01;\x10\xe8\a\"6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06groups\"/\n" +
+	"\x06Extras\x12\x16\n" +
+	"\x12EXTRAS_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tPUBLISHED\x10\x01\"\x8e\x01\n" +
 	"\x15ListDirectoryResponse\x12.\n" +
 	"\x06groups\x18\x01 \x03(\v2\x16.cairn.groups.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
@@ -1148,52 +1222,55 @@ func file_cairn_groups_v1_sync_service_proto_rawDescGZIP() []byte {
 	return file_cairn_groups_v1_sync_service_proto_rawDescData
 }
 
+var file_cairn_groups_v1_sync_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_cairn_groups_v1_sync_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_cairn_groups_v1_sync_service_proto_goTypes = []any{
-	(*ListDirectoryRequest)(nil),               // 0: cairn.groups.v1.ListDirectoryRequest
-	(*ListDirectoryResponse)(nil),              // 1: cairn.groups.v1.ListDirectoryResponse
-	(*ListDirectoryOrganizationsRequest)(nil),  // 2: cairn.groups.v1.ListDirectoryOrganizationsRequest
-	(*ListDirectoryOrganizationsResponse)(nil), // 3: cairn.groups.v1.ListDirectoryOrganizationsResponse
-	(*ListChangesRequest)(nil),                 // 4: cairn.groups.v1.ListChangesRequest
-	(*Change)(nil),                             // 5: cairn.groups.v1.Change
-	(*Removal)(nil),                            // 6: cairn.groups.v1.Removal
-	(*ListChangesResponse)(nil),                // 7: cairn.groups.v1.ListChangesResponse
-	(*WatchDirectoryRequest)(nil),              // 8: cairn.groups.v1.WatchDirectoryRequest
-	(*WatchDirectoryResponse)(nil),             // 9: cairn.groups.v1.WatchDirectoryResponse
-	(*GetLossReportRequest)(nil),               // 10: cairn.groups.v1.GetLossReportRequest
-	(*LossReport)(nil),                         // 11: cairn.groups.v1.LossReport
-	(*LossReport_Loss)(nil),                    // 12: cairn.groups.v1.LossReport.Loss
-	(*LossReport_GroupLoss)(nil),               // 13: cairn.groups.v1.LossReport.GroupLoss
-	(*LossReport_Total)(nil),                   // 14: cairn.groups.v1.LossReport.Total
-	(*timestamppb.Timestamp)(nil),              // 15: google.protobuf.Timestamp
-	(*Group)(nil),                              // 16: cairn.groups.v1.Group
+	(ListDirectoryRequest_Extras)(0),           // 0: cairn.groups.v1.ListDirectoryRequest.Extras
+	(*ListDirectoryRequest)(nil),               // 1: cairn.groups.v1.ListDirectoryRequest
+	(*ListDirectoryResponse)(nil),              // 2: cairn.groups.v1.ListDirectoryResponse
+	(*ListDirectoryOrganizationsRequest)(nil),  // 3: cairn.groups.v1.ListDirectoryOrganizationsRequest
+	(*ListDirectoryOrganizationsResponse)(nil), // 4: cairn.groups.v1.ListDirectoryOrganizationsResponse
+	(*ListChangesRequest)(nil),                 // 5: cairn.groups.v1.ListChangesRequest
+	(*Change)(nil),                             // 6: cairn.groups.v1.Change
+	(*Removal)(nil),                            // 7: cairn.groups.v1.Removal
+	(*ListChangesResponse)(nil),                // 8: cairn.groups.v1.ListChangesResponse
+	(*WatchDirectoryRequest)(nil),              // 9: cairn.groups.v1.WatchDirectoryRequest
+	(*WatchDirectoryResponse)(nil),             // 10: cairn.groups.v1.WatchDirectoryResponse
+	(*GetLossReportRequest)(nil),               // 11: cairn.groups.v1.GetLossReportRequest
+	(*LossReport)(nil),                         // 12: cairn.groups.v1.LossReport
+	(*LossReport_Loss)(nil),                    // 13: cairn.groups.v1.LossReport.Loss
+	(*LossReport_GroupLoss)(nil),               // 14: cairn.groups.v1.LossReport.GroupLoss
+	(*LossReport_Total)(nil),                   // 15: cairn.groups.v1.LossReport.Total
+	(*timestamppb.Timestamp)(nil),              // 16: google.protobuf.Timestamp
+	(*Group)(nil),                              // 17: cairn.groups.v1.Group
 }
 var file_cairn_groups_v1_sync_service_proto_depIdxs = []int32{
-	15, // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
-	16, // 1: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
-	16, // 2: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
-	6,  // 3: cairn.groups.v1.Change.removal:type_name -> cairn.groups.v1.Removal
-	15, // 4: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
-	5,  // 5: cairn.groups.v1.ListChangesResponse.changes:type_name -> cairn.groups.v1.Change
-	5,  // 6: cairn.groups.v1.WatchDirectoryResponse.changes:type_name -> cairn.groups.v1.Change
-	13, // 7: cairn.groups.v1.LossReport.groups:type_name -> cairn.groups.v1.LossReport.GroupLoss
-	14, // 8: cairn.groups.v1.LossReport.totals:type_name -> cairn.groups.v1.LossReport.Total
-	12, // 9: cairn.groups.v1.LossReport.GroupLoss.losses:type_name -> cairn.groups.v1.LossReport.Loss
-	0,  // 10: cairn.groups.v1.SyncService.ListDirectory:input_type -> cairn.groups.v1.ListDirectoryRequest
-	4,  // 11: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
-	8,  // 12: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
-	2,  // 13: cairn.groups.v1.SyncService.ListDirectoryOrganizations:input_type -> cairn.groups.v1.ListDirectoryOrganizationsRequest
-	10, // 14: cairn.groups.v1.SyncService.GetLossReport:input_type -> cairn.groups.v1.GetLossReportRequest
-	1,  // 15: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
-	7,  // 16: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
-	9,  // 17: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
-	3,  // 18: cairn.groups.v1.SyncService.ListDirectoryOrganizations:output_type -> cairn.groups.v1.ListDirectoryOrganizationsResponse
-	11, // 19: cairn.groups.v1.SyncService.GetLossReport:output_type -> cairn.groups.v1.LossReport
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	16, // 0: cairn.groups.v1.ListDirectoryRequest.updated_after:type_name -> google.protobuf.Timestamp
+	0,  // 1: cairn.groups.v1.ListDirectoryRequest.extras:type_name -> cairn.groups.v1.ListDirectoryRequest.Extras
+	17, // 2: cairn.groups.v1.ListDirectoryResponse.groups:type_name -> cairn.groups.v1.Group
+	17, // 3: cairn.groups.v1.Change.group:type_name -> cairn.groups.v1.Group
+	7,  // 4: cairn.groups.v1.Change.removal:type_name -> cairn.groups.v1.Removal
+	16, // 5: cairn.groups.v1.Removal.remove_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: cairn.groups.v1.ListChangesResponse.changes:type_name -> cairn.groups.v1.Change
+	6,  // 7: cairn.groups.v1.WatchDirectoryResponse.changes:type_name -> cairn.groups.v1.Change
+	14, // 8: cairn.groups.v1.LossReport.groups:type_name -> cairn.groups.v1.LossReport.GroupLoss
+	15, // 9: cairn.groups.v1.LossReport.totals:type_name -> cairn.groups.v1.LossReport.Total
+	13, // 10: cairn.groups.v1.LossReport.GroupLoss.losses:type_name -> cairn.groups.v1.LossReport.Loss
+	1,  // 11: cairn.groups.v1.SyncService.ListDirectory:input_type -> cairn.groups.v1.ListDirectoryRequest
+	5,  // 12: cairn.groups.v1.SyncService.ListChanges:input_type -> cairn.groups.v1.ListChangesRequest
+	9,  // 13: cairn.groups.v1.SyncService.WatchDirectory:input_type -> cairn.groups.v1.WatchDirectoryRequest
+	3,  // 14: cairn.groups.v1.SyncService.ListDirectoryOrganizations:input_type -> cairn.groups.v1.ListDirectoryOrganizationsRequest
+	11, // 15: cairn.groups.v1.SyncService.GetLossReport:input_type -> cairn.groups.v1.GetLossReportRequest
+	2,  // 16: cairn.groups.v1.SyncService.ListDirectory:output_type -> cairn.groups.v1.ListDirectoryResponse
+	8,  // 17: cairn.groups.v1.SyncService.ListChanges:output_type -> cairn.groups.v1.ListChangesResponse
+	10, // 18: cairn.groups.v1.SyncService.WatchDirectory:output_type -> cairn.groups.v1.WatchDirectoryResponse
+	4,  // 19: cairn.groups.v1.SyncService.ListDirectoryOrganizations:output_type -> cairn.groups.v1.ListDirectoryOrganizationsResponse
+	12, // 20: cairn.groups.v1.SyncService.GetLossReport:output_type -> cairn.groups.v1.LossReport
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_sync_service_proto_init() }
@@ -1211,13 +1288,14 @@ func file_cairn_groups_v1_sync_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_sync_service_proto_rawDesc), len(file_cairn_groups_v1_sync_service_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_cairn_groups_v1_sync_service_proto_goTypes,
 		DependencyIndexes: file_cairn_groups_v1_sync_service_proto_depIdxs,
+		EnumInfos:         file_cairn_groups_v1_sync_service_proto_enumTypes,
 		MessageInfos:      file_cairn_groups_v1_sync_service_proto_msgTypes,
 	}.Build()
 	File_cairn_groups_v1_sync_service_proto = out.File
