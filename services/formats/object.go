@@ -24,12 +24,13 @@ type Object struct {
 	Rejected *Rejected
 
 	row  int
+	raw  []byte
 	used map[string]bool
 }
 
 // NewObject decodes a record.
 func NewObject(r Record) *Object {
-	o := &Object{row: r.Row, used: map[string]bool{}}
+	o := &Object{row: r.Row, raw: r.Raw, used: map[string]bool{}}
 	d := jsontext.NewDecoder(bytes.NewBuffer(r.Raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	v, err := decodeJSON(d)
 	fields, object := v.(map[string]any)
@@ -91,6 +92,17 @@ func (o *Object) Reject(field, value, format string, a ...any) {
 
 // Use says whether the group holds all of a member.
 func (o *Object) Use(field string, used bool) { o.used[field] = used }
+
+// Raw returns a member as it is written; of equal names the last holds.
+func (o *Object) Raw(field string) (raw []byte) {
+	Members(o.raw, func(name, value []byte) bool {
+		if len(name) == len(field)+2 && string(name[1:len(name)-1]) == field {
+			raw = value
+		}
+		return true
+	})
+	return raw
+}
 
 // Text returns a member as trimmed text without entities of HTML; numbers, as some feeds write ids and postal codes, count
 // as text. It marks the member as held by the group.

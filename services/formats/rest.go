@@ -119,8 +119,8 @@ func within(fd protoreflect.FieldDescriptor) bool {
 
 // Restore applies what [Rest] returned. What is none of the fields that a feed may say, it refuses.
 func Restore(e *Entry, rest []byte) error {
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(rest, &members); err != nil || members == nil {
+	members, ok := membersOf(rest)
+	if !ok || !jsontext.Value(rest).IsValid() {
 		return errors.New("must be a JSON object, as Cairn writes it")
 	}
 	if v, ok := members[paused]; ok {
@@ -135,10 +135,27 @@ func Restore(e *Entry, rest []byte) error {
 	if err := protojson.Unmarshal(rest, said); err != nil {
 		return fmt.Errorf("does not say fields of a group: %w", err)
 	}
-	if clean := Said(said); !proto.Equal(clean, said) {
+	if o := said.GetOnline(); o.GetJoinUri() != "" || o.GetPhone() != "" || o.GetJoinInstructions() != "" ||
+		said.GetGuidelines().GetVersion() != 0 || said.GetCapacity().GetSizeClass() != 0 {
 		return errors.New("says what no feed can say of a group, such as its name or owner")
 	}
 	return restore(e.Group.ProtoReflect(), said.ProtoReflect(), members)
+}
+
+// membersOf returns the members of a JSON object by name; false if it is none.
+func membersOf(raw []byte) (map[string]jsontext.Value, bool) {
+	out, ok := map[string]jsontext.Value{}, true
+	object := Members(raw, func(name, value []byte) bool {
+		var unquoted []byte
+		var err error
+		if unquoted, err = jsontext.AppendUnquote(nil, name); err != nil {
+			ok = false
+			return false
+		}
+		out[string(unquoted)] = value
+		return true
+	})
+	return out, ok && object
 }
 
 func restore(to, from protoreflect.Message, members map[string]jsontext.Value) error {
@@ -155,9 +172,9 @@ func restore(to, from protoreflect.Message, members map[string]jsontext.Value) e
 		case bytes.Equal(value, []byte("null")) || !from.Has(fd):
 			to.Clear(fd)
 		case within(fd):
-			var inner map[string]jsontext.Value
-			if err := json.Unmarshal(value, &inner); err != nil {
-				return fmt.Errorf("read %q: %w", name, err)
+			inner, ok := membersOf(value)
+			if !ok {
+				return fmt.Errorf("%q is no JSON object", name)
 			}
 			if err := restore(to.Mutable(fd).Message(), from.Get(fd).Message(), inner); err != nil {
 				return err

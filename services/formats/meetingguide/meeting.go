@@ -56,8 +56,8 @@ func (m *meeting) entry() *formats.Entry {
 	m.contact(g)
 	m.times(g)
 	e := &formats.Entry{Group: g, Closed: closed}
-	if own, ok := m.Fields[formats.RestKey]; ok {
-		m.own(e, own)
+	if _, ok := m.Fields[formats.RestKey]; ok {
+		m.own(e)
 	}
 	g.Extensions = m.Rest(name)
 	return e
@@ -290,13 +290,10 @@ func (m *meeting) times(g *groupsv1.Group) {
 }
 
 // own applies what our own writer put into the row, and rejects what is not its.
-func (m *meeting) own(e *formats.Entry, own any) {
+func (m *meeting) own(e *formats.Entry) {
 	m.Use(formats.RestKey, true)
-	raw, err := json.Marshal(own)
-	if err == nil {
-		err = formats.Restore(e, raw)
-	}
-	if err != nil {
+	raw := m.Raw(formats.RestKey)
+	if err := formats.Restore(e, raw); err != nil {
 		m.Reject(formats.RestKey, string(raw), "%v", err)
 	}
 }
