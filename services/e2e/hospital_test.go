@@ -98,6 +98,7 @@ func TestHospital(t *testing.T) {
 			t.Errorf("waiting: %s", waiting.body)
 		}
 		nonprofit.post(t, "/v1/"+taken+":end", obj{"reason": "MOVED_ON"}).ok(t)
+		nonprofit.post(t, "/v1/"+membership+":acceptOffer", obj{}).ok(t)
 		seated := hospital.becomes(t, second, "ACCEPTED")
 		if seated.text("taskStatus") != "accepted" {
 			t.Errorf("seated: %s", seated.body)

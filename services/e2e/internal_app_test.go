@@ -161,7 +161,7 @@ func TestInternalApp(t *testing.T) {
 			t.Fatal(err)
 		}
 		for m, want := range map[*membershipv1.Membership]membershipv1.Membership_State{
-			wren: membershipv1.Membership_ENDED, linnet: membershipv1.Membership_APPROVED_PENDING_GUIDELINES, finch: membershipv1.Membership_WAITLISTED,
+			wren: membershipv1.Membership_ENDED, linnet: membershipv1.Membership_OFFERED, finch: membershipv1.Membership_WAITLISTED,
 		} {
 			if got, err := members.GetMembership(ctx, &membershipv1.GetMembershipRequest{Name: m.GetName()}); err != nil || got.GetState() != want {
 				t.Errorf("%s: %v, %v, want %s", m.GetAlias(), got, err, want)

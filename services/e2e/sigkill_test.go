@@ -364,10 +364,10 @@ func (d *drill) check(t *testing.T) {
 		}
 		for _, m := range page.GetMemberships() {
 			perMember[m.GetMember()]++
-			switch m.GetState() {
-			case membershipv1.Membership_APPROVED_PENDING_GUIDELINES, membershipv1.Membership_ACTIVE:
+			switch {
+			case m.GetHoldsSeat():
 				seated++
-			case membershipv1.Membership_WAITLISTED:
+			case m.GetState() == membershipv1.Membership_WAITLISTED:
 				waiting++
 			}
 		}

@@ -2,20 +2,15 @@ package membership
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 )
 
 // AcknowledgeGuidelines implements MembershipService.
 func (s *server) AcknowledgeGuidelines(ctx context.Context, req *membershipv1.AcknowledgeGuidelinesRequest) (*membershipv1.Membership, error) {
-	current, err := s.guidelinesOf(ctx, req.GetName(), req.GetVersion())
+	known, err := s.guidelinesOf(ctx, req.GetName(), req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -29,45 +24,29 @@ func (s *server) AcknowledgeGuidelines(ctx context.Context, req *membershipv1.Ac
 			if _, ok := next(r.State, does); !ok {
 				return "", illegal(r, acknowledge)
 			}
-			if req.GetVersion() != current {
+			if does == acknowledge && known.Screening && r.ReferralID != nil && !r.Exception && r.ScreeningOutcome != int32(membershipv1.Membership_SUITABLE) {
+				return "", fault.Precondition("SCREENING_NEEDED", r.name(), "a seat is held for her, and the group asks for a talk before she takes part: record what came of it with :recordScreening")
+			}
+			if current := known.GuidelinesVersion; req.GetVersion() != current {
 				return "", fault.Precondition("GUIDELINES_VERSION", aip.Name("groups", r.GroupID),
 					"the group's guidelines are at version %d, not %d: read them again and acknowledge that version", current, req.GetVersion())
 			}
-			r.GuidelinesVersion = current
+			r.GuidelinesVersion = req.GetVersion()
 			return does, nil
 		},
 	})
 }
 
-// guidelinesOf returns the current version of the guidelines of a membership's group. The groups service is asked only if
+// guidelinesOf returns a membership's group with the current version of its guidelines. The groups service is asked only if
 // the version offered is not the one known here: it may be newer than the last event.
-func (s *server) guidelinesOf(ctx context.Context, membership string, offered int32) (int32, error) {
+func (s *server) guidelinesOf(ctx context.Context, membership string, offered int32) (*groupRow, error) {
 	id, err := aip.ParseName("name", "memberships", membership)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	type known struct {
-		GroupID           uuid.UUID
-		GuidelinesVersion int32
+	g, err := s.groupOf(ctx, membership, id)
+	if err != nil || g.GuidelinesVersion == offered {
+		return g, err
 	}
-	var k *known
-	tenant := auth.TenantFrom(ctx)
-	b := s.db.Batch(ctx)
-	b.Queue(`SELECT g.group_id, g.guidelines_version FROM memberships x JOIN group_seats g USING (group_id)
-		WHERE x.id = @id AND (@all OR x.org_id = @org)`,
-		pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(atMostOne(&k))
-	if err := s.db.Send(ctx, b); err != nil {
-		return 0, fmt.Errorf("find group: %w", err)
-	}
-	if k == nil {
-		return 0, fault.NotFound(membership)
-	}
-	if k.GuidelinesVersion == offered {
-		return offered, nil
-	}
-	g, err := s.groupNow(ctx, k.GroupID)
-	if err != nil {
-		return 0, err
-	}
-	return g.GuidelinesVersion, nil
+	return s.groupNow(ctx, g.GroupID)
 }

@@ -3,7 +3,9 @@ package membership
 import (
 	"context"
 	"fmt"
+	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -14,18 +16,48 @@ import (
 
 // ApproveMembership implements MembershipService.
 func (s *server) ApproveMembership(ctx context.Context, req *membershipv1.ApproveMembershipRequest) (*membershipv1.Membership, error) {
-	if err := s.refuseEarly(ctx, req.GetName()); err != nil {
+	id, err := aip.ParseName("name", "memberships", req.GetName())
+	if err != nil {
 		return nil, err
 	}
-	return s.apply(ctx, change{
+	known, err := s.groupOf(ctx, req.GetName(), id)
+	if err != nil {
+		return nil, err
+	}
+	if known.AcceptsIntake && known.closed() { // no need to wait for those who are just taking the last seats
+		return nil, s.refuseFull(ctx, req.GetName(), id, known)
+	}
+	return s.applyInLine(ctx, change{
 		name: req.GetName(), etag: req.GetEtag(), takesSeats: true,
 		decide: func(r *membershipRow, g *groupRow) (action, error) {
 			if r.State != requested {
 				return "", illegal(r, seat)
 			}
+			if err := s.mayApprove(g, r, req.GetOverrideReason()); err != nil {
+				return "", err
+			}
 			return decideAdmission(g)
 		},
-	})
+	}, id, known.GroupID)
+}
+
+// mayApprove returns why somebody who asked cannot be let in, nil if she can or an exception is made, which it writes down.
+func (s *server) mayApprove(g *groupRow, r *membershipRow, override string) error {
+	if strings.TrimSpace(override) != "" {
+		r.Exception = true
+		return r.note(s.keys, &membershipv1.Membership{OverrideReason: override})
+	}
+	if r.Exception {
+		return nil
+	}
+	const orException = "; to make an exception, say why in override_reason"
+	switch {
+	case g.Screening && r.ScreeningOutcome == 0:
+		return fault.Precondition("SCREENING_NEEDED", r.name(), "the group asks for a talk before: record what came of it with :recordScreening%s", orException)
+	case g.Screening && r.ScreeningOutcome == int32(membershipv1.Membership_UNSUITABLE):
+		return fault.Precondition("SCREENED_UNSUITABLE", r.name(), "the talk before found that the group does not suit her: decline the request%s", orException)
+	}
+	return s.eligible(g, r.MemberRole, r.BirthYear)
 }
 
 // decideAdmission returns what an approval gets from a group whose row is locked.
@@ -40,25 +72,23 @@ func decideAdmission(g *groupRow) (action, error) {
 	return does, nil
 }
 
-// refuseEarly refuses to approve a request for a group that is full and keeps no waitlist, without waiting for those who
-// are just taking its last seats. What it lets pass is decided under the lock.
-func (s *server) refuseEarly(ctx context.Context, name string) error {
-	id, err := aip.ParseName("name", "memberships", name)
-	if err != nil {
-		return err
-	}
+// refuseFull returns why a membership of a full group that keeps no waitlist cannot be approved.
+func (s *server) refuseFull(ctx context.Context, name string, id uuid.UUID, g *groupRow) error {
 	tenant := auth.TenantFrom(ctx)
-	var g *groupRow
+	var row *membershipRow
 	b := s.db.Batch(ctx)
-	b.Queue(selectGroup+` WHERE group_id = (SELECT group_id FROM memberships WHERE id = @id AND state = 1 AND (@all OR org_id = @org))`,
-		pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(atMostOne(&g))
+	b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE x.id = @id AND (@all OR x.org_id = @org)`,
+		pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(atMostOne(&row))
 	if err := s.db.Send(ctx, b); err != nil {
-		return fmt.Errorf("find group: %w", err)
+		return fmt.Errorf("find membership: %w", err)
 	}
-	if g != nil && g.AcceptsIntake && g.closed() {
-		return groupFull(g)
+	switch {
+	case row == nil:
+		return fault.NotFound(name)
+	case row.State != requested:
+		return illegal(row, seat)
 	}
-	return nil
+	return groupFull(g)
 }
 
 // organizationOf returns the organization a new resource belongs to: the caller's own, or the one named by a caller that

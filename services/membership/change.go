@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 )
@@ -26,6 +26,8 @@ type change struct {
 	// decide looks at the locked row, sets what the caller says and returns what is to happen. g is locked too if the change
 	// takesSeats, and nil otherwise.
 	decide func(r *membershipRow, g *groupRow) (action, error)
+	// finish adds to the answer, and queues what else belongs to the change; nil: nothing.
+	finish func(w *work, r *membershipRow, answer *membershipv1.Membership) error
 }
 
 // apply makes a change: the membership, the seats and those who move up, events, audit and the kept answer, at once.
@@ -34,34 +36,38 @@ func (s *server) apply(ctx context.Context, c change) (*membershipv1.Membership,
 	if err != nil {
 		return nil, err
 	}
-	var answer *membershipv1.Membership
+	if !c.takesSeats {
+		return s.applyAlone(ctx, c, id)
+	}
+	g, err := s.groupOf(ctx, c.name, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.applyInLine(ctx, c, id, g.GroupID)
+}
+
+// applyAlone makes a change that does not touch the numbers of the group.
+func (s *server) applyAlone(ctx context.Context, c change, id uuid.UUID) (answer *membershipv1.Membership, err error) {
+	args, err := bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = id
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
-		tenant, now := auth.TenantFrom(ctx), s.clock.Now()
-		var row *membershipRow
-		var group *groupRow
-		lock := new(pgx.Batch)
-		if c.takesSeats {
-			lockGroupOf(lock, tenant, id).Query(atMostOne(&group))
-		}
-		lockMembership(lock, tenant, id).Query(one(&row))
-		if err := send(ctx, tx, lock); err != nil {
+		rows, err := tx.Query(ctx, selectMembership+` FOR NO KEY UPDATE OF x`, args)
+		if err != nil {
 			return fmt.Errorf("lock membership: %w", err)
 		}
-		if err := aip.CheckETag(c.etag, row.Revision); err != nil {
-			return err
+		row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[membershipRow])
+		if err != nil {
+			return fmt.Errorf("lock membership: %w", err)
 		}
-		b := new(pgx.Batch)
-		if err := s.applyTo(ctx, tx, b, row, group, c.decide, now); err != nil {
-			return err
+		w := &work{tx: tx, b: new(pgx.Batch), now: s.clock.Now()}
+		var refused error
+		if answer, refused, err = s.applyOne(ctx, w, row, c); err != nil || refused != nil {
+			return errors.Join(err, refused)
 		}
-		if answer, err = row.toFullProto(s.keys); err != nil {
-			return err
-		}
-		audit.Queue(ctx, b, row.name())
-		if err := idem.Save(ctx, b, answer); err != nil {
-			return err
-		}
-		return send(ctx, tx, b)
+		return w.send(ctx)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFound(c.name)
@@ -69,35 +75,177 @@ func (s *server) apply(ctx context.Context, c change) (*membershipv1.Membership,
 	return answer, err
 }
 
-// applyTo makes a change to a locked row, and to its group's row if that is locked, and queues the writes and events.
-func (s *server) applyTo(ctx context.Context, tx pgx.Tx, b *pgx.Batch, row *membershipRow, group *groupRow, decide func(*membershipRow, *groupRow) (action, error), now time.Time) error {
-	from := row.share()
-	does, err := decide(row, group)
+// groupOf returns the group of one of the caller's memberships, as it is now.
+func (s *server) groupOf(ctx context.Context, name string, membership uuid.UUID) (*groupRow, error) {
+	args, err := bounds(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !row.do(does, now) {
-		return illegal(row, does)
+	args["id"] = membership
+	var g *groupRow
+	b := s.db.Batch(ctx)
+	b.Queue(selectGroup+` WHERE group_id = (SELECT x.group_id FROM memberships x WHERE x.id = @id AND `+hers+`)`, args).Query(atMostOne(&g))
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("find group: %w", err)
 	}
-	row.WaitlistPosition = 0
-	seatsChanged := group != nil && group.count(from, row.share())
-	if row.State == waitlisted {
-		group.LastTicket++
-		row.Ticket, row.WaitlistPosition = group.LastTicket, group.Waiting
+	if g == nil {
+		return nil, fault.NotFound(name)
 	}
-	updateMembership(b, row)
-	if err := queueMembershipChanged(ctx, b, row, does); err != nil {
-		return err
+	return g, nil
+}
+
+// work is one transaction on memberships, of one group if its row is locked.
+type work struct {
+	tx  pgx.Tx
+	b   *pgx.Batch // what is still to be sent
+	g   *groupRow  // locked to take seats; nil if no seats are touched
+	now time.Time
+
+	seatsChanged bool // the numbers of g are still to be saved
+}
+
+// send sends what is queued, and the group's numbers if they have changed.
+func (w *work) send(ctx context.Context) error {
+	if w.seatsChanged {
+		if err := saveSeats(ctx, w.b, w.g); err != nil {
+			return err
+		}
+		w.seatsChanged = false
 	}
-	if !seatsChanged {
+	return w.flush(ctx)
+}
+
+// flush sends what is queued, for a query that has to see it.
+func (w *work) flush(ctx context.Context) error {
+	if w.b.Len() == 0 {
 		return nil
 	}
-	if err := promote(ctx, tx, b, group, now); err != nil {
+	b := w.b
+	w.b = new(pgx.Batch)
+	return send(ctx, w.tx, b)
+}
+
+// applyOne makes a caller's change to a locked row. refused is why it may not be made: nothing of it is queued then.
+func (s *server) applyOne(ctx context.Context, w *work, row *membershipRow, c change) (answer *membershipv1.Membership, refused, err error) {
+	if err := aip.CheckETag(c.etag, row.Revision); err != nil {
+		return nil, err, nil
+	}
+	if refused, err = s.applyTo(ctx, w, row, c.decide); refused != nil || err != nil {
+		return nil, refused, err
+	}
+	if answer, err = row.toFullProto(s.keys); err != nil {
+		return nil, nil, err
+	}
+	if c.finish != nil {
+		if err := c.finish(w, row, answer); err != nil {
+			return nil, nil, err
+		}
+	}
+	audit.Queue(ctx, w.b, row.name())
+	return answer, nil, idem.Save(ctx, w.b, answer)
+}
+
+// applyTo makes a change to a locked row, and to its group's numbers if they are locked, and queues the writes and events.
+// refused is why it may not be made; the row is as it was then.
+func (s *server) applyTo(ctx context.Context, w *work, row *membershipRow, decide func(*membershipRow, *groupRow) (action, error)) (refused, err error) {
+	was, from := *row, row.share()
+	does, refused := decide(row, w.g)
+	if refused == nil && !row.do(does, w.now) {
+		refused = illegal(row, does)
+	}
+	if refused != nil {
+		*row = was
+		return refused, nil
+	}
+	seatsChanged := w.g != nil && w.g.count(from, row.share())
+	if err := w.queue(ctx, row, was.State); err != nil {
+		return nil, err
+	}
+	updateMembership(w.b, row)
+	if err := queueMembershipChanged(ctx, w.b, row, does); err != nil {
+		return nil, err
+	}
+	if !isOpen(row.State) && row.ActivateTime != nil {
+		if err := leaveMatches(ctx, w.tx, w.b, []uuid.UUID{row.ID}, w.now); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.notify(ctx, w, row, does); err != nil {
+		return nil, err
+	}
+	if !seatsChanged {
+		return nil, nil
+	}
+	w.seatsChanged = true
+	return nil, s.promote(ctx, w)
+}
+
+// frontOffset takes a ticket before all that are not taken so.
+const frontOffset = 1 << 62
+
+// queue gives a row that has come to the waitlist its place in the line: at the end, and before all who have not been in the
+// group if she comes back from a leave. The group counts her already.
+func (w *work) queue(ctx context.Context, row *membershipRow, from membershipv1.Membership_State) error {
+	row.WaitlistPosition = 0
+	if row.State != waitlisted || from == waitlisted {
+		return nil
+	}
+	w.g.LastTicket++
+	row.Ticket, row.WaitlistPosition = w.g.LastTicket, w.g.Waiting
+	if from != onLeave {
+		return nil
+	}
+	row.Ticket -= frontOffset
+	if err := w.flush(ctx); err != nil {
 		return err
 	}
-	return saveSeats(ctx, b, group)
+	if err := w.tx.QueryRow(ctx, `SELECT 1 + count(*)::integer FROM memberships WHERE group_id = @group AND state = 2 AND ticket < @ticket`,
+		pgx.NamedArgs{"group": row.GroupID, "ticket": row.Ticket}).Scan(&row.WaitlistPosition); err != nil {
+		return fmt.Errorf("find place in line: %w", err)
+	}
+	return nil
 }
 
 func illegal(row *membershipRow, does action) error {
 	return fault.Precondition("ILLEGAL_TRANSITION", row.name(), "a membership that is %s cannot become %s", row.State, does)
+}
+
+// lockWork locks a group to take seats, and lets those move up first who have qualified since.
+func (s *server) lockWork(ctx context.Context, tx pgx.Tx, group uuid.UUID) (*work, error) {
+	g, err := findGroup(ctx, tx, group, lockToTake)
+	if err != nil {
+		return nil, fmt.Errorf("lock group: %w", err)
+	}
+	if g == nil {
+		return nil, fault.NotFound(aip.Name("groups", group))
+	}
+	w := &work{tx: tx, b: new(pgx.Batch), g: g, now: s.clock.Now()}
+	return w, s.promote(ctx, w)
+}
+
+// lockInWork returns a membership of the work's group, locked, after those who moved up have been written.
+func (s *server) lockInWork(ctx context.Context, w *work, id uuid.UUID) (*membershipRow, error) {
+	if err := w.flush(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := w.tx.Query(ctx, `SELECT `+membershipColumns+fromMemberships+` WHERE x.id = @id AND x.group_id = @group FOR NO KEY UPDATE OF x`,
+		pgx.NamedArgs{"id": id, "group": w.g.GroupID})
+	if err != nil {
+		return nil, fmt.Errorf("lock membership: %w", err)
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[membershipRow])
+	if err != nil {
+		return nil, fmt.Errorf("lock membership: %w", err)
+	}
+	return row, nil
+}
+
+// firstOf returns the first error that is one.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -30,22 +31,34 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 	if err != nil {
 		return nil, err
 	}
+	tenant := auth.TenantFrom(ctx)
+	if _, self := auth.SelfFrom(ctx); self {
+		if !isSelf(ctx, memberID) {
+			return nil, fault.NotFound(req.GetMember())
+		}
+		if bad := notHers(req); bad != nil {
+			return nil, fault.Invalid(bad...)
+		}
+	}
 	known, err := s.groupNow(ctx, groupID)
 	if err != nil {
 		return nil, err
 	}
-	tenant := auth.TenantFrom(ctx)
+	lock := lockToRequest // keeps the group from being archived before this request is there to be ended with it
+	if known.Automatic {
+		lock = lockToTake
+	}
 	var answer *membershipv1.Membership
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
-		// The lock keeps the group from being archived before this request is there to be ended with it.
-		g, err := findGroup(ctx, tx, groupID, lockToRequest)
+		g, err := findGroup(ctx, tx, groupID, lock)
 		if err != nil {
 			return fmt.Errorf("lock group: %w", err)
 		}
 		if g == nil {
 			return fault.NotFound(known.name())
 		}
-		rows, err := tx.Query(ctx, selectMember, pgx.NamedArgs{"id": memberID, "all": tenant.All, "org": tenant.Org})
+		// The lock keeps her from being erased before the membership is there to be ended with it.
+		rows, err := tx.Query(ctx, selectMember+` FOR KEY SHARE`, pgx.NamedArgs{"id": memberID, "all": tenant.All, "org": tenant.Org})
 		if err != nil {
 			return fmt.Errorf("find member: %w", err)
 		}
@@ -59,31 +72,87 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 		if err := notAccepting(g); err != nil {
 			return err
 		}
-		if err := s.eligible(g, member, req.GetOverrideReason()); err != nil {
+		if err := mayBeKept(member); err != nil {
 			return err
 		}
-		row, err := s.newMembership(g, member, req.GetRole(), nil, request, req.GetOverrideReason())
+		exception := strings.TrimSpace(req.GetOverrideReason()) != ""
+		if !exception {
+			if err := s.eligible(g, membershipv1.Member_Role(member.Role), member.BirthYear); err != nil {
+				return err
+			}
+		}
+		w := &work{tx: tx, b: new(pgx.Batch), g: g, now: s.clock.Now()}
+		asking := &membershipRow{MemberRole: membershipv1.Member_Role(member.Role), BirthYear: member.BirthYear, Exception: exception}
+		does := request
+		if lock == lockToTake {
+			if err := s.promote(ctx, w); err != nil {
+				return err
+			}
+			if by, ok := s.admitsByItself(g, asking); ok {
+				does = by
+			} else if g.Automatic && g.closed() {
+				return groupFull(g)
+			}
+		}
+		row, err := s.newMembership(g, member, req.GetRole(), nil, does, req.GetOverrideReason())
 		if err != nil {
 			return err
 		}
-		b := new(pgx.Batch)
-		insertMembership(b, row)
-		if err := queueMembershipChanged(ctx, b, row, request); err != nil {
+		if err := s.insert(ctx, w, row, does); err != nil {
 			return err
 		}
 		if answer, err = row.toFullProto(s.keys); err != nil {
 			return err
 		}
-		audit.Queue(ctx, b, row.name())
-		if err := idem.Save(ctx, b, answer); err != nil {
+		audit.Queue(ctx, w.b, row.name())
+		if err := idem.Save(ctx, w.b, answer); err != nil {
 			return err
 		}
-		return send(ctx, tx, b)
+		return w.send(ctx)
 	})
 	if pg.Constraint(err) == "memberships_open" {
 		return nil, alreadyMember(groupID)
 	}
 	return answer, err
+}
+
+// insert queues a new membership with its first action, and counts it.
+func (s *server) insert(ctx context.Context, w *work, row *membershipRow, does action) error {
+	if w.g.count(share{}, row.share()) {
+		w.seatsChanged = true
+	}
+	if err := w.queue(ctx, row, 0); err != nil {
+		return err
+	}
+	insertMembership(w.b, row)
+	if err := queueMembershipChanged(ctx, w.b, row, does); err != nil {
+		return err
+	}
+	return s.notify(ctx, w, row, does)
+}
+
+// notHers returns what a member who asks for herself may not say.
+func notHers(req *membershipv1.CreateMembershipRequest) (bad []*fault.Violation) {
+	if req.GetRole() > membershipv1.Membership_PARTICIPANT {
+		bad = append(bad, fault.Field("role", "only your organization gives this role: leave it out, or say PARTICIPANT"))
+	}
+	if req.GetOverrideReason() != "" {
+		bad = append(bad, fault.Field("override_reason", "only your organization makes an exception: ask it to"))
+	}
+	return bad
+}
+
+// mayBeKept returns why a member cannot be placed: she has withdrawn the consent to keep her data.
+func mayBeKept(r *memberRow) error {
+	m, err := r.toProto()
+	if err != nil {
+		return err
+	}
+	given := slices.ContainsFunc(m.GetConsents(), func(c *membershipv1.Member_Consent) bool { return c.GetKind() == membershipv1.Member_KEEP_DATA })
+	if given && standing(m, membershipv1.Member_KEEP_DATA) == nil {
+		return fault.Precondition("CONSENT_WITHDRAWN", r.name(), "the member has withdrawn the consent to keep her data: she must grant KEEP_DATA again first")
+	}
+	return nil
 }
 
 // newMembership returns the row of a new membership after its first action; where the action is to wait, the ticket is
@@ -93,7 +162,8 @@ func (s *server) newMembership(g *groupRow, m *memberRow, role membershipv1.Memb
 	row := &membershipRow{
 		ID: aip.NewID(), OrgID: g.OrgID, GroupID: g.GroupID, MemberID: m.ID, ReferralID: referral,
 		Role:       int32(cmp.Or(role, membershipv1.Membership_PARTICIPANT)),
-		CreateTime: now, Alias: m.Alias, DataKey: m.DataKey,
+		CreateTime: now, Alias: m.Alias, DataKey: m.DataKey, MemberRole: membershipv1.Member_Role(m.Role), BirthYear: m.BirthYear,
+		Exception: strings.TrimSpace(override) != "",
 	}
 	if !row.do(first, now) {
 		return nil, illegal(row, first)
@@ -101,11 +171,10 @@ func (s *server) newMembership(g *groupRow, m *memberRow, role membershipv1.Memb
 	return row, row.note(s.keys, &membershipv1.Membership{OverrideReason: override})
 }
 
-// eligible returns why a member is outside the group's audience or strict age limits, nil if she is inside or an exception
-// is made.
-func (s *server) eligible(g *groupRow, m *memberRow, override string) error {
-	why := ineligible(g, membershipv1.Member_Role(m.Role), m.BirthYear, s.clock.Now().Year())
-	if len(why) == 0 || strings.TrimSpace(override) != "" {
+// eligible returns why a member is outside the group's audience or strict age limits, nil if she is inside.
+func (s *server) eligible(g *groupRow, role membershipv1.Member_Role, birthYear int32) error {
+	why := ineligible(g, role, birthYear, s.clock.Now().Year())
+	if len(why) == 0 {
 		return nil
 	}
 	violations := make([]*errdetails.PreconditionFailure_Violation, len(why))

@@ -9,19 +9,22 @@ import (
 )
 
 // ineligible says in sentences why a person is outside a group's audience or strict age limits; none when she is inside.
-// Only the year of birth is known, so an age is outside only if it is so on every day of the year.
 func ineligible(g *groupRow, role membershipv1.Member_Role, birthYear int32, year int) []string {
-	var why []string
-	if audiences := audiencesOf(role); len(g.Audiences) > 0 && !slices.ContainsFunc(audiences, func(a groupsv1.Group_Audience) bool {
-		return slices.Contains(g.Audiences, int32(a))
-	}) {
-		why = append(why, fmt.Sprintf("the group is for %s, and the member's role is %s", audienceNames(g.Audiences), role))
+	if g.StrictAge {
+		return outside(g, role, birthYear, year)
 	}
-	if !g.StrictAge || (g.MinYears == 0 && g.MaxYears == 0) {
+	return outsideAudience(g, role)
+}
+
+// outside is ineligible that counts flexible age limits too. Only the year of birth is known, so an age is outside only if it is
+// so on every day of the year.
+func outside(g *groupRow, role membershipv1.Member_Role, birthYear int32, year int) []string {
+	why := outsideAudience(g, role)
+	if g.MinYears == 0 && g.MaxYears == 0 {
 		return why
 	}
 	if birthYear == 0 {
-		return append(why, "the group has strict age limits, and the member's birth_year is not known")
+		return append(why, "the group has age limits, and the member's birth_year is not known")
 	}
 	oldest := int32(year) - birthYear
 	youngest := oldest - 1
@@ -32,6 +35,14 @@ func ineligible(g *groupRow, role membershipv1.Member_Role, birthYear int32, yea
 		why = append(why, fmt.Sprintf("the group takes nobody older than %d years", g.MaxYears))
 	}
 	return why
+}
+
+func outsideAudience(g *groupRow, role membershipv1.Member_Role) []string {
+	audiences := audiencesOf(role)
+	if len(g.Audiences) == 0 || slices.ContainsFunc(audiences, func(a groupsv1.Group_Audience) bool { return slices.Contains(g.Audiences, int32(a)) }) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the group is for %s, and the member's role is %s", audienceNames(g.Audiences), role)}
 }
 
 // audiencesOf returns the audiences that a person in the role belongs to.

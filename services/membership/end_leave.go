@@ -9,7 +9,15 @@ import (
 // EndLeave implements MembershipService.
 func (s *server) EndLeave(ctx context.Context, req *membershipv1.EndLeaveRequest) (*membershipv1.Membership, error) {
 	return s.apply(ctx, change{
-		name: req.GetName(), etag: req.GetEtag(),
-		decide: func(*membershipRow, *groupRow) (action, error) { return endLeave, nil },
+		name: req.GetName(), etag: req.GetEtag(), takesSeats: true,
+		decide: func(r *membershipRow, g *groupRow) (action, error) {
+			switch {
+			case r.State != onLeave:
+				return "", illegal(r, endLeave)
+			case r.SeatFreed && g.full():
+				return wait, nil
+			}
+			return endLeave, nil
+		},
 	})
 }

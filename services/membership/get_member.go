@@ -20,6 +20,9 @@ func (s *server) GetMember(ctx context.Context, req *membershipv1.GetMemberReque
 	if err != nil {
 		return nil, err
 	}
+	if !mayTouch(ctx, id) {
+		return nil, fault.NotFound(req.GetName())
+	}
 	tenant := auth.TenantFrom(ctx)
 	var row *memberRow
 	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}

@@ -10,7 +10,6 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -20,9 +19,12 @@ func (s *server) GetMembership(ctx context.Context, req *membershipv1.GetMembers
 	if err != nil {
 		return nil, err
 	}
-	tenant := auth.TenantFrom(ctx)
+	args, err := bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = id
 	var row *membershipRow
-	args := pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}
 	b := s.db.Batch(ctx)
 	b.Queue(selectMembership, args).Query(one(&row))
 	audit.QueueIf(ctx, b, req.GetName(), selectMembership, args)

@@ -73,9 +73,10 @@ func factsOf(g *groupsv1.GroupChanged, revision int64) (*groupRow, error) {
 
 // applyFacts brings the copy of a group up to date, if the facts are newer than it: more seats, or taking people again,
 // serves the waitlist; fewer seats change nothing for who is in; archiving ends every membership.
-func applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now time.Time) (*groupRow, error) {
+func (s *server) applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now time.Time) (*groupRow, error) {
 	g, err := findGroup(ctx, tx, f.GroupID, lockToChange)
-	if err == nil && g == nil {
+	fresh := err == nil && g == nil
+	if fresh {
 		if err = insertGroup(ctx, tx, f.GroupID, f.OrgID); err == nil {
 			g, err = findGroup(ctx, tx, f.GroupID, lockToChange)
 		}
@@ -90,30 +91,27 @@ func applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now time.Time) (*gr
 		return g, nil
 	}
 	before := *g
+	if fresh { // nobody is in it whom to ask
+		g.GuidelinesTold = f.GuidelinesVersion
+	}
 	g.GroupRevision, g.Archived, g.AcceptsIntake = f.GroupRevision, f.Archived, f.AcceptsIntake
 	g.Capacity, g.Waitlist, g.GuidelinesVersion = f.Capacity, f.Waitlist, f.GuidelinesVersion
 	g.Audiences, g.MinYears, g.MaxYears, g.StrictAge = f.Audiences, f.MinYears, f.MaxYears, f.StrictAge
 	g.Title, g.Automatic, g.Screening, g.OfferSeconds, g.LeaveFrees = f.Title, f.Automatic, f.Screening, f.OfferSeconds, f.LeaveFrees
 
-	b := new(pgx.Batch)
-	saveLeads(b, g, f.Leads)
+	w := &work{tx: tx, b: new(pgx.Batch), g: g, now: now}
+	updateGroup(w.b, g)
+	saveLeads(w.b, g, f.Leads)
 	if g.Archived && !before.Archived {
-		err = closeAll(ctx, tx, b, g, now)
+		err = closeAll(ctx, tx, w.b, g, now)
 	} else {
-		err = promote(ctx, tx, b, g, now)
+		err = s.promote(ctx, w)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if g.Taken != before.Taken || g.Waiting != before.Waiting || g.Capacity != before.Capacity || before.GroupRevision == 0 {
-		err = saveSeats(ctx, b, g)
-	} else {
-		updateGroup(b, g)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return g, send(ctx, tx, b)
+	w.seatsChanged = g.Taken != before.Taken || g.Waiting != before.Waiting || g.Capacity != before.Capacity || before.GroupRevision == 0
+	return g, w.send(ctx)
 }
 
 // groupNow returns a group as its service has it now, for callers of the tenant; other tenants' groups are not found. While
@@ -149,7 +147,7 @@ func (s *server) groupNow(ctx context.Context, id uuid.UUID) (*groupRow, error) 
 	}
 	var g *groupRow
 	err = s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		g, err = applyFacts(ctx, tx, f, s.clock.Now())
+		g, err = s.applyFacts(ctx, tx, f, s.clock.Now())
 		return err
 	})
 	if err != nil {

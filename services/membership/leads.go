@@ -97,3 +97,9 @@ func isSelf(ctx context.Context, member uuid.UUID) bool {
 	self, ok := auth.SelfFrom(ctx)
 	return ok && self.Member == aip.Name("members", member)
 }
+
+// mayTouch tells whether the caller may read and change a member of the tenant: a person who calls for herself only herself.
+func mayTouch(ctx context.Context, member uuid.UUID) bool {
+	_, self := auth.SelfFrom(ctx)
+	return !self || isSelf(ctx, member)
+}

@@ -5,12 +5,10 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/page"
 )
 
@@ -28,9 +26,13 @@ func membershipFields() aip.Fields {
 
 // ListMemberships implements MembershipService.
 func (s *server) ListMemberships(ctx context.Context, req *membershipv1.ListMembershipsRequest) (*membershipv1.ListMembershipsResponse, error) {
-	tenant := auth.TenantFrom(ctx)
+	args, err := bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	query := []any{"ListMemberships", args["org"], args["all"], args["self"], args["self_member"], args["self_lead"], req.GetGroup(), req.GetMember(), req.GetFilter()}
 	size := page.Size(req.GetPageSize())
-	args := pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "limit": size + 1}
+	args["limit"] = size + 1
 	where, err := aip.Filter(req.GetFilter(), membershipFields(), args)
 	if err != nil {
 		return nil, err
@@ -47,7 +49,6 @@ func (s *server) ListMemberships(ctx context.Context, req *membershipv1.ListMemb
 		}
 		where += " AND " + by.column + " = @" + by.field
 	}
-	query := []any{"ListMemberships", tenant, req.GetGroup(), req.GetMember(), req.GetFilter()}
 	after, ok, err := page.Decode[uuid.UUID](req.GetPageToken(), query...)
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (s *server) ListMemberships(ctx context.Context, req *membershipv1.ListMemb
 	}
 	var rows []*membershipRow
 	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE (@all OR x.org_id = @org) AND `+where+
+	b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE `+hers+` AND `+where+
 		` ORDER BY x.id DESC LIMIT @limit`, args).Query(all(&rows))
 	audit.Queue(ctx, b, "memberships/-")
 	if err := s.db.Send(ctx, b); err != nil {

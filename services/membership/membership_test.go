@@ -45,8 +45,8 @@ func TestWholeLife(t *testing.T) {
 	if err != nil || m.GetState() != ended || m.GetEndReason() != membershipv1.Membership_MOVED_ON || m.GetClosingNote() != "moves to Lyon" {
 		t.Fatalf("end: %v, %v", m, err)
 	}
-	if got := f.get(waiting.GetName()); got.GetState() != approved || got.GetWaitlistPosition() != 0 {
-		t.Errorf("the first of the waitlist is %v at %d after a seat became free, want it approved", got.GetState(), got.GetWaitlistPosition())
+	if got := f.get(waiting.GetName()); got.GetState() != offered || got.GetWaitlistPosition() != 0 || !got.GetHoldsSeat() {
+		t.Errorf("the first of the waitlist is %v at %d after a seat became free, want it held for her", got.GetState(), got.GetWaitlistPosition())
 	}
 	if s := f.seatsOf(g); s.Taken != 1 || s.Waiting != 0 {
 		t.Errorf("seats: %d taken, %d waiting, want 1 and 0", s.Taken, s.Waiting)
@@ -195,7 +195,7 @@ func TestCapacityChanges(t *testing.T) {
 	}
 	g.Seats = 2
 	f.tell(g)
-	if a, b := f.get(first.GetName()), f.get(second.GetName()); a.GetState() != approved || b.GetState() != waitlisted || b.GetWaitlistPosition() != 1 {
+	if a, b := f.get(first.GetName()), f.get(second.GetName()); a.GetState() != offered || b.GetState() != waitlisted || b.GetWaitlistPosition() != 1 {
 		t.Errorf("one seat more: first is %v, second %v at %d", a.GetState(), b.GetState(), b.GetWaitlistPosition())
 	}
 	g.AcceptsIntake = false // paused
@@ -207,7 +207,7 @@ func TestCapacityChanges(t *testing.T) {
 	}
 	g.AcceptsIntake = true
 	f.tell(g)
-	if got := f.get(second.GetName()).GetState(); got != approved {
+	if got := f.get(second.GetName()).GetState(); got != offered {
 		t.Errorf("published again without limit: %v, want the waitlist served", got)
 	}
 	stale := &told{GroupChanged: g.GroupChanged, revision: 1}

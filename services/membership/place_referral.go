@@ -141,35 +141,34 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 		identifyMember(b, member, p.digests, false)
 	}
 
-	g, err := findGroup(ctx, tx, p.group.GroupID, lockToTake)
-	if err != nil {
-		return nil, fmt.Errorf("lock group: %w", err)
+	if err := mayBeKept(member); err != nil {
+		return nil, err
 	}
-	if g == nil {
-		return nil, fault.NotFound(p.group.name())
-	}
-	does, err := decideAdmission(g)
+	w, err := s.lockWork(ctx, tx, p.group.GroupID)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.eligible(g, member, p.override); err != nil {
-		return nil, err
-	}
-	row, err := s.newMembership(g, member, membershipv1.Membership_PARTICIPANT, &p.referral, does, p.override)
+	does, err := decideAdmission(w.g)
 	if err != nil {
 		return nil, err
 	}
-	g.count(share{}, row.share())
-	if row.State == waitlisted {
-		g.LastTicket++
-		row.Ticket, row.WaitlistPosition = g.LastTicket, g.Waiting
+	if strings.TrimSpace(p.override) == "" {
+		if err := s.eligible(w.g, membershipv1.Member_Role(member.Role), member.BirthYear); err != nil {
+			return nil, err
+		}
 	}
-	insertMembership(b, row)
-	savePlacement(b, p.referral, row)
-	if err := queueMembershipChanged(ctx, b, row, does); err != nil {
+	row, err := s.newMembership(w.g, member, membershipv1.Membership_PARTICIPANT, &p.referral, does, p.override)
+	if err != nil {
 		return nil, err
 	}
-	return row, saveSeats(ctx, b, g)
+	// What the subject's record queued comes before what refers to it.
+	b.QueuedQueries, w.b.QueuedQueries = append(b.QueuedQueries, w.b.QueuedQueries...), nil
+	w.b = b
+	if err := s.insert(ctx, w, row, does); err != nil {
+		return nil, err
+	}
+	savePlacement(w.b, p.referral, row)
+	return row, saveSeats(ctx, w.b, w.g)
 }
 
 // placedAlready answers a call for a referral that has been placed or released before; nil if neither.
@@ -206,7 +205,12 @@ func (s *server) placedAlready(ctx context.Context, referral, group uuid.UUID) (
 
 // placedIn returns the membership that a referral has been given, if it is in the group that is asked for now.
 func (s *server) placedIn(ctx context.Context, tx pgx.Tx, id, referral, group uuid.UUID) (*membershipRow, error) {
-	rows, err := tx.Query(ctx, selectMembership, pgx.NamedArgs{"id": id, "all": true, "org": uuid.Nil})
+	args, err := bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = id
+	rows, err := tx.Query(ctx, selectMembership, args)
 	if err != nil {
 		return nil, fmt.Errorf("find membership: %w", err)
 	}

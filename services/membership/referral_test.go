@@ -57,7 +57,7 @@ func TestPlaceReferralIsRepeatable(t *testing.T) {
 	if got := f.get(placed.GetName()); got.GetState() != ended || got.GetEndReason() != membershipv1.Membership_REFERRAL_RELEASED {
 		t.Errorf("released membership is %v (%v)", got.GetState(), got.GetEndReason())
 	}
-	if got := f.get(waiting.GetName()); got.GetState() != approved {
+	if got := f.get(waiting.GetName()); got.GetState() != offered {
 		t.Errorf("the waitlist was not served: %v", got.GetState())
 	}
 	resp, err = f.ReleaseReferral(f.referral(), &membershipv1.ReleaseReferralRequest{Referral: first})

@@ -10,7 +10,6 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/idem"
 )
 
@@ -31,7 +30,7 @@ func (s *server) ReleaseReferral(ctx context.Context, req *membershipv1.ReleaseR
 			answer.Membership = aip.Name("memberships", *done.MembershipID)
 		}
 		if done.MembershipID != nil && done.ReleaseTime == nil {
-			if err := s.release(ctx, tx, b, *done.MembershipID); err != nil {
+			if err := s.release(ctx, tx, *done.MembershipID); err != nil {
 				return err
 			}
 		}
@@ -51,23 +50,34 @@ func (s *server) ReleaseReferral(ctx context.Context, req *membershipv1.ReleaseR
 	return answer, nil
 }
 
-// release ends a membership, unless it is closed already.
-func (s *server) release(ctx context.Context, tx pgx.Tx, b *pgx.Batch, id uuid.UUID) error {
-	tenant := auth.TenantFrom(ctx)
-	var row *membershipRow
-	var group *groupRow
-	lock := new(pgx.Batch)
-	lockGroupOf(lock, tenant, id).Query(atMostOne(&group))
-	lockMembership(lock, tenant, id).Query(one(&row))
-	if err := send(ctx, tx, lock); err != nil {
-		return fmt.Errorf("lock membership: %w", err)
+// release ends what a referral has placed, unless it is closed already.
+func (s *server) release(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+	var group uuid.UUID
+	if err := tx.QueryRow(ctx, `SELECT group_id FROM memberships WHERE id = $1`, id).Scan(&group); err != nil {
+		return fmt.Errorf("find membership: %w", err)
 	}
-	if !isOpen(row.State) {
-		return nil
+	return s.close(ctx, tx, group, id, membershipv1.Membership_REFERRAL_RELEASED)
+}
+
+// close ends a membership for a reason of the system's own, unless it is closed already.
+func (s *server) close(ctx context.Context, tx pgx.Tx, group, id uuid.UUID, why membershipv1.Membership_EndReason) error {
+	w, err := s.lockWork(ctx, tx, group)
+	if err != nil {
+		return err
 	}
-	audit.Queue(ctx, b, row.name())
-	return s.applyTo(ctx, tx, b, row, group, func(r *membershipRow, _ *groupRow) (action, error) {
-		r.EndReason = int32(membershipv1.Membership_REFERRAL_RELEASED)
-		return end, nil
-	}, s.clock.Now())
+	row, err := s.lockInWork(ctx, w, id)
+	if err != nil {
+		return err
+	}
+	if isOpen(row.State) {
+		audit.Queue(ctx, w.b, row.name())
+		refused, err := s.applyTo(ctx, w, row, func(r *membershipRow, _ *groupRow) (action, error) {
+			r.EndReason = int32(why)
+			return end, nil
+		})
+		if err := firstOf(err, refused); err != nil {
+			return err
+		}
+	}
+	return w.send(ctx)
 }

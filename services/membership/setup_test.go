@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +16,9 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
@@ -50,10 +54,18 @@ func setup(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	texts, err := writtenTexts()
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	return &fixture{
 		t: t, clock: c, org: aip.NewID(),
-		server: &server{db: pgtest.New(t, "membership", migrations), clock: c, keys: keys, groups: groupsv1.NewGroupsServiceClient(outOfReach{})},
+		server: &server{db: pgtest.New(t, "membership", migrations), clock: c, keys: keys, groups: groupsv1.NewGroupsServiceClient(outOfReach{}), texts: texts,
+			log: slog.New(slog.DiscardHandler), peers: peers{
+				schedule: schedulingv1.NewSchedulingServiceClient(outOfReach{}), referrals: referralv1.NewReferralServiceClient(outOfReach{}),
+				resources: groupsv1.NewResourcesServiceClient(outOfReach{}), organizations: partnersv1.NewPartnersServiceClient(outOfReach{}),
+			}},
 	}
 }
 
@@ -93,7 +105,7 @@ func (f *fixture) tell(g *told) {
 	}
 	ctx := auth.System(f.t.Context(), "membership")
 	if err := f.db.Tx(ctx, func(tx pgx.Tx) error {
-		_, err := applyFacts(ctx, tx, facts, f.clock.Now())
+		_, err := f.applyFacts(ctx, tx, facts, f.clock.Now())
 		return err
 	}); err != nil {
 		f.t.Fatalf("tell %s: %v", g.GetGroup(), err)

@@ -12,7 +12,6 @@ import (
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/crypt"
 )
 
@@ -46,7 +45,7 @@ type membershipRow struct {
 
 	Alias            string // of the member
 	DataKey          []byte // of the member
-	MemberRole       int32
+	MemberRole       membershipv1.Member_Role
 	BirthYear        int32 // of the member
 	WaitlistPosition int32 // from 1; 0 unless waitlisted
 }
@@ -60,7 +59,7 @@ const (
 			SELECT count(*) FROM memberships w WHERE w.group_id = x.group_id AND w.state = 2 AND w.ticket <= x.ticket
 		) ELSE 0 END::integer AS waitlist_position`
 	fromMemberships  = ` FROM memberships x JOIN members m ON m.id = x.member_id`
-	selectMembership = `SELECT ` + membershipColumns + fromMemberships + ` WHERE x.id = @id AND (@all OR x.org_id = @org)`
+	selectMembership = `SELECT ` + membershipColumns + fromMemberships + ` WHERE x.id = @id AND ` + hers
 )
 
 // notesField is the field name that a membership's notes are sealed for.
@@ -110,6 +109,7 @@ func (r *membershipRow) toFullProto(ks *crypt.Keyset) (*membershipv1.Membership,
 		return nil, err
 	}
 	m.OverrideReason, m.ClosingNote, m.ScreeningNote = notes.GetOverrideReason(), notes.GetClosingNote(), notes.GetScreeningNote()
+	m.Trainings, m.MenteeLimit = notes.GetTrainings(), notes.GetMenteeLimit()
 	return m, nil
 }
 
@@ -123,7 +123,7 @@ func (r *membershipRow) referral() string {
 // openNotes returns a message with the membership's notes only.
 func (r *membershipRow) openNotes(ks *crypt.Keyset) (*membershipv1.Membership, error) {
 	notes := new(membershipv1.Membership)
-	if len(r.Notes) == 0 {
+	if len(r.Notes) == 0 || len(r.DataKey) == 0 { // nothing, or erased
 		return notes, nil
 	}
 	key, err := ks.OpenDataKey(r.DataKey)
@@ -143,6 +143,11 @@ func (r *membershipRow) note(ks *crypt.Keyset, add *membershipv1.Membership) err
 		return err
 	}
 	proto.Merge(notes, add)
+	return r.setNotes(ks, notes)
+}
+
+// setNotes replaces the membership's notes.
+func (r *membershipRow) setNotes(ks *crypt.Keyset, notes *membershipv1.Membership) error {
 	key, err := ks.OpenDataKey(r.DataKey)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.name(), err)
@@ -187,11 +192,6 @@ func updateMembership(b *pgx.Batch, r *membershipRow) {
 			exception = @exception, screening_outcome = @screening_outcome, screening_time = @screening_time,
 			guidelines_asked = @guidelines_asked
 		WHERE id = @id`, r.args())
-}
-
-// lockMembership queues the query of one membership of the tenant, locked against other changes.
-func lockMembership(b *pgx.Batch, t auth.Tenant, id uuid.UUID) *pgx.QueuedQuery {
-	return b.Queue(selectMembership+` FOR NO KEY UPDATE OF x`, pgx.NamedArgs{"id": id, "all": t.All, "org": t.Org})
 }
 
 // one returns a batch callback that collects exactly one row into dst; pgx.ErrNoRows if there is none.

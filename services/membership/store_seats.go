@@ -1,11 +1,9 @@
 package membership
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +12,6 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -56,9 +53,9 @@ func (g *groupRow) name() string { return aip.Name("groups", g.GroupID) }
 func (g *groupRow) full() bool { return g.Capacity != 0 && g.Taken >= g.Capacity }
 
 // closed tells whether an approval now can only be refused: no seat, and no waitlist.
-func (g *groupRow) closed() bool { return (g.full() || g.Waiting > 0) && !g.Waitlist }
+func (g *groupRow) closed() bool { return g.full() && !g.Waitlist }
 
-// promotable returns how many of the waitlist can be seated now.
+// promotable returns how many of the waitlist can be offered a seat now.
 func (g *groupRow) promotable() int32 {
 	switch {
 	case !g.AcceptsIntake || g.full():
@@ -69,10 +66,10 @@ func (g *groupRow) promotable() int32 {
 	return min(g.Waiting, g.Capacity-g.Taken)
 }
 
-// admit decides what an approval gets: a seat when one is free and nobody waits for it, else a place on the waitlist.
-// ok is false when the group is full and keeps none.
+// admit decides what an approval gets: a seat when one is free, else a place on the waitlist. Those who wait and qualify have
+// been offered the free seats before. ok is false when the group is full and keeps no waitlist.
 func (g *groupRow) admit() (does action, ok bool) {
-	if !g.full() && g.Waiting == 0 {
+	if !g.full() {
 		return seat, true
 	}
 	return wait, g.Waitlist
@@ -105,12 +102,6 @@ const (
 	lockToRequest = `FOR KEY SHARE`
 )
 
-// lockGroupOf queues the query of the group of one of the tenant's memberships, locked to take seats.
-func lockGroupOf(b *pgx.Batch, t auth.Tenant, membership uuid.UUID) *pgx.QueuedQuery {
-	return b.Queue(selectGroup+` WHERE group_id = (SELECT group_id FROM memberships WHERE id = @id AND (@all OR org_id = @org)) `+lockToTake,
-		pgx.NamedArgs{"id": membership, "all": t.All, "org": t.Org})
-}
-
 // insertGroup makes the row of a group that is not known yet, with revision 0: everything is newer.
 func insertGroup(ctx context.Context, tx pg.Querier, id, org uuid.UUID) error {
 	_, err := tx.Exec(ctx, `INSERT INTO group_seats (group_id, org_id, group_revision, archived, accepts_intake, capacity,
@@ -142,46 +133,12 @@ func saveSeats(ctx context.Context, b *pgx.Batch, g *groupRow) error {
 	return queueSeatsChanged(ctx, b, g)
 }
 
-// promote seats as many of the waitlist as there is room for, in order. The group's row is locked; its numbers are
-// brought up to date and still to be saved.
-func promote(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now time.Time) error {
-	n := g.promotable()
-	if n == 0 {
-		return nil
-	}
-	rows, err := tx.Query(ctx, `WITH first AS (
-			SELECT id FROM memberships WHERE group_id = @group AND state = 2 ORDER BY ticket LIMIT @n FOR NO KEY UPDATE
-		), promoted AS (
-			UPDATE memberships SET state = 3, approve_time = @now, update_time = @now, revision = revision + 1
-			WHERE id IN (SELECT id FROM first) RETURNING *
-		)
-		SELECT `+membershipColumns+` FROM promoted x JOIN members m ON m.id = x.member_id`,
-		pgx.NamedArgs{"group": g.GroupID, "n": n, "now": now})
-	if err != nil {
-		return fmt.Errorf("promote: %w", err)
-	}
-	promoted, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
-	if err != nil {
-		return fmt.Errorf("promote: %w", err)
-	}
-	slices.SortFunc(promoted, func(a, b *membershipRow) int { return cmp.Compare(a.Ticket, b.Ticket) })
-	for _, p := range promoted {
-		if err := queueMembershipChanged(ctx, b, p, seat); err != nil {
-			return err
-		}
-		audit.Queue(ctx, b, p.name())
-	}
-	seated := int32(len(promoted))
-	g.Taken += seated
-	g.Waiting -= seated
-	return nil
-}
-
 // closeAll ends every open membership of an archived group. The group's row is locked; its numbers are brought up to
 // date and still to be saved.
 func closeAll(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now time.Time) error {
 	rows, err := tx.Query(ctx, `WITH closed AS (
-			UPDATE memberships SET state = 6, end_reason = @reason, close_time = @now, update_time = @now, revision = revision + 1
+			UPDATE memberships SET state = 6, end_reason = @reason, close_time = @now, update_time = @now, revision = revision + 1,
+				offer_expire_time = NULL, seat_freed = false
 			WHERE group_id = @group AND state NOT IN (6, 7) RETURNING *
 		)
 		SELECT `+membershipColumns+` FROM closed x JOIN members m ON m.id = x.member_id ORDER BY x.id`,
@@ -192,6 +149,13 @@ func closeAll(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now tim
 	closed, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
 	if err != nil {
 		return fmt.Errorf("end memberships: %w", err)
+	}
+	ids := make([]uuid.UUID, len(closed))
+	for i, c := range closed {
+		ids[i] = c.ID
+	}
+	if err := leaveMatches(ctx, tx, b, ids, now); err != nil {
+		return err
 	}
 	for _, c := range closed {
 		if err := queueMembershipChanged(ctx, b, c, end); err != nil {

@@ -33,13 +33,13 @@ func (s *server) groupChanged(_ context.Context, e *events.Received) (events.Wri
 		return nil, events.Poison(err)
 	}
 	return func(ctx context.Context, tx pgx.Tx) error {
-		_, err := applyFacts(ctx, tx, f, s.clock.Now())
+		_, err := s.applyFacts(ctx, tx, f, s.clock.Now())
 		return err
 	}, nil
 }
 
-// together is how many groups of a bulk change are taken in one transaction.
-const together = 100
+// syncedAtOnce is how many groups of a bulk change are taken in one transaction.
+const syncedAtOnce = 100
 
 // groupsSynced does the same for the groups of a bulk change that have members or somebody who asked: of the many others nothing
 // is kept before. What is done of an event that is applied again is seen by the groups' revisions.
@@ -69,7 +69,7 @@ func (s *server) groupsSynced(ctx context.Context, e *events.Received) (events.W
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("find groups: %w", err)
 	}
-	for names := range slices.Chunk(known, together) {
+	for names := range slices.Chunk(known, syncedAtOnce) {
 		resp, err := s.groups.BatchGetGroups(ctx, &groupsv1.BatchGetGroupsRequest{Names: names})
 		if err != nil {
 			return nil, fmt.Errorf("get groups: %w", err)
@@ -82,7 +82,7 @@ func (s *server) groupsSynced(ctx context.Context, e *events.Received) (events.W
 		}
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 			for _, f := range list {
-				if _, err := applyFacts(ctx, tx, f, s.clock.Now()); err != nil {
+				if _, err := s.applyFacts(ctx, tx, f, s.clock.Now()); err != nil {
 					return err
 				}
 			}

@@ -69,14 +69,14 @@ func TestReferralCrowdIsServedInOrder(t *testing.T) {
 	all := list.GetMemberships() // newest first
 	for i := len(all) - 1; i >= 3; i-- {
 		oldest := all[i]
-		if got := f.get(oldest.GetName()).GetState(); got != approved {
+		if got := f.get(oldest.GetName()).GetState(); got != approved && got != offered {
 			t.Fatalf("membership %d of %d is %v before it was its turn to go", len(all)-i, len(all), got)
 		}
 		if _, err := f.EndMembership(f.ctx(), &membershipv1.EndMembershipRequest{Name: oldest.GetName(), Reason: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if got := f.get(all[i-3].GetName()).GetState(); got != approved {
-			t.Errorf("after %d went, membership %d is %v, want it seated", len(all)-i, len(all)-i+3, got)
+		if got := f.get(all[i-3].GetName()).GetState(); got != offered {
+			t.Errorf("after %d went, membership %d is %v, want a seat held for her", len(all)-i, len(all)-i+3, got)
 		}
 	}
 }

@@ -2,11 +2,15 @@ package membership
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/mail"
 )
 
 // WithdrawConsent implements MembershipService.
@@ -18,5 +22,34 @@ func (s *server) WithdrawConsent(ctx context.Context, req *membershipv1.Withdraw
 		}
 		c.WithdrawnTime = timestamppb.New(s.clock.Now())
 		return nil
+	}, func(ctx context.Context, tx pgx.Tx, r *memberRow) error {
+		switch req.GetKind() {
+		case membershipv1.Member_KEEP_DATA:
+			return s.endAll(ctx, tx, r)
+		case membershipv1.Member_RECEIVE_MESSAGES:
+			b := new(pgx.Batch)
+			mail.Forget(b, r.name(), s.clock.Now())
+			return send(ctx, tx, b)
+		}
+		return nil
 	})
+}
+
+// endAll ends every open membership of a member who may not be kept any more, one group after the other.
+func (s *server) endAll(ctx context.Context, tx pgx.Tx, m *memberRow) error {
+	type open struct{ ID, GroupID uuid.UUID }
+	rows, err := tx.Query(ctx, `SELECT id, group_id FROM memberships WHERE member_id = $1 AND state NOT IN (6, 7) ORDER BY group_id`, m.ID)
+	if err != nil {
+		return fmt.Errorf("find memberships: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[open])
+	if err != nil {
+		return fmt.Errorf("find memberships: %w", err)
+	}
+	for _, o := range all {
+		if err := s.close(ctx, tx, o.GroupID, o.ID, membershipv1.Membership_CONSENT_WITHDRAWN); err != nil {
+			return err
+		}
+	}
+	return nil
 }

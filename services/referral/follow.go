@@ -29,7 +29,7 @@ func (r *row) membership() membershipv1.Membership_State {
 	return membershipv1.Membership_State(r.MembershipState)
 }
 
-// seated tells whether the person has a place in the group, as far as is known.
+// seated tells whether the person has a place in the group, as far as is known. One that is offered is not taken yet.
 func (r *row) seated() bool {
 	switch r.membership() {
 	case membershipv1.Membership_APPROVED_PENDING_GUIDELINES, membershipv1.Membership_ACTIVE, membershipv1.Membership_ON_LEAVE:
@@ -51,7 +51,7 @@ func (s *server) follow(ctx context.Context, tx pgx.Tx, c *change) error {
 		return nil // the accepting itself is still under way: it follows when it ends
 	}
 	switch {
-	case r.State == accepted && r.membership() == membershipv1.Membership_WAITLISTED:
+	case r.State == accepted && (r.membership() == membershipv1.Membership_WAITLISTED || r.membership() == membershipv1.Membership_OFFERED):
 		if err := c.take(transition{from: accepted, action: waitlist, to: waitlisted}, entry{by: system}); err != nil {
 			return err
 		}

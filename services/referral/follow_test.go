@@ -69,6 +69,7 @@ const (
 	excused = schedulingv1.Attendance_EXCUSED
 
 	mWaits  = membershipv1.Membership_WAITLISTED
+	mOffer  = membershipv1.Membership_OFFERED
 	mSeated = membershipv1.Membership_APPROVED_PENDING_GUIDELINES
 	mActive = membershipv1.Membership_ACTIVE
 	mEnded  = membershipv1.Membership_ENDED
@@ -95,11 +96,12 @@ func TestEventsInAnyOrder(t *testing.T) {
 			return []fact{w.member(2, mActive), w.session(0, present), w.session(1, present), w.member(3, mEnded)}
 		}, engaged, 2},
 		{"waited, then came", func(w world) []fact {
-			return []fact{w.member(2, mWaits), w.member(3, mSeated), w.member(4, mActive), w.session(0, present)}
+			return []fact{w.member(2, mWaits), w.member(3, mOffer), w.member(4, mSeated), w.member(5, mActive), w.session(0, present)}
 		}, engaged, 1},
 		{"waited, then did not come", func(w world) []fact {
 			return []fact{w.member(2, mWaits), w.member(3, mSeated), w.member(4, mActive), w.session(0, absent)}
 		}, noShow, 0},
+		{"has not answered the offer", func(w world) []fact { return []fact{w.member(2, mWaits), w.member(3, mOffer)} }, waitlisted, 0},
 		{"gave up waiting", func(w world) []fact { return []fact{w.member(2, mWaits), w.member(3, mEnded)} }, accepted, 0},
 		{"left before the first", func(w world) []fact { return []fact{w.member(2, mActive), w.member(3, mEnded)} }, accepted, 0},
 	}

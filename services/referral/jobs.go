@@ -138,6 +138,10 @@ func (s *server) overdue(ctx context.Context, id uuid.UUID) error {
 			if err := c.because("Nobody accepted the referral before its deadline."); err != nil {
 				return err
 			}
+			// A late copy of an accepting may have got a seat and died before it wrote so.
+			if err := giveBack(ctx, tx, c); err != nil {
+				return err
+			}
 			return c.save(ctx, tx)
 		}
 		r.OverdueTime = &c.now

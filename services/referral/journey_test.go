@@ -120,6 +120,18 @@ func TestWaitlistAndPromotion(t *testing.T) {
 	if _, err := f.membership.EndMembership(f.receive, &membershipv1.EndMembershipRequest{Name: one.GetMembership(), Reason: membershipv1.Membership_MOVED_ON}); err != nil {
 		t.Fatal(err)
 	}
+	f.eventually(func() error {
+		if n := query[int](f, `SELECT count(*)::int FROM referrals WHERE membership_state = 8`); n != 1 {
+			return fmt.Errorf("%d referrals know of the offer, want 1", n)
+		}
+		return nil
+	})
+	if got := f.get(f.receive, waits.GetName()); got.GetState() != waitlisted {
+		t.Errorf("a seat is offered, and nobody has accepted it: got %s", got.GetState())
+	}
+	if _, err := f.membership.AcceptOffer(f.receive, &membershipv1.AcceptOfferRequest{Name: waits.GetMembership()}); err != nil {
+		t.Fatal(err)
+	}
 	if got := f.await(waits.GetName(), accepted); got.GetStateReason() != "" {
 		t.Errorf("still says why it waited: %q", got.GetStateReason())
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -225,6 +226,72 @@ func TestOneCopyIsRefusedTheOtherSeated(t *testing.T) {
 			if got := f.actions(r.GetName()); got != c.actions {
 				t.Errorf("timeline: got %s, want %s", got, c.actions)
 			}
+		})
+	}
+}
+
+// One copy of an acceptance is refused and forgets it; the other gets a seat that has become free, and dies before it writes so.
+// The seat is not kept for a referral that nobody takes.
+func TestSeatOfACopyThatDiesIsGivenBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		ends func(f *fixture, referral string) error
+		want state
+	}{
+		{"its deadline passes", func(f *fixture, _ string) error {
+			f.Clock.Advance(2 * time.Hour)
+			return f.srv.sweepDue(f.system())
+		}, failed},
+		{"it is rejected before membership has told of the seat", func(f *fixture, referral string) error {
+			_, err := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: referral, Reason: referralv1.Referral_DUPLICATE})
+			return err
+		}, rejected},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, l := setupCut(t)
+			small := f.newGroup(f.receive, func(g *groupsv1.Group) { g.Capacity = &groupsv1.Group_Capacity{Seats: 1} })
+			into := func(r *referralv1.Referral) { r.RequestedGroup = small }
+			first := f.accept(f.send(into))
+			r := f.send(into, other("b"), func(r *referralv1.Referral) { r.Deadline = timestamppb.New(f.Clock.Now().Add(time.Hour)) })
+			copied := &referralv1.AcceptReferralRequest{Name: r.GetName()}
+			l.ahead = func() {
+				if _, err := f.AcceptReferral(f.receive, copied); errText(err) != "FailedPrecondition GROUP_FULL" {
+					t.Errorf("the first copy: got %v", err)
+				}
+				if _, err := f.membership.EndMembership(f.receive, &membershipv1.EndMembershipRequest{
+					Name: first.GetMembership(), Reason: membershipv1.Membership_MOVED_ON,
+				}); err != nil {
+					t.Error(err)
+				}
+				l.cut(false, true)
+			}
+			if _, err := f.AcceptReferral(f.receive, copied); errText(err) != "Unavailable UNAVAILABLE" {
+				t.Fatalf("the second copy: got %v", err)
+			}
+			l.cut(false, false)
+			if got := f.get(f.refer, r.GetName()); got.GetState() != sent || f.placements() != 0 {
+				t.Fatalf("got %v and %d placements", got, f.placements())
+			}
+			if err := c.ends(f, r.GetName()); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.get(f.refer, r.GetName()); got.GetState() != c.want {
+				t.Fatalf("got %v", got)
+			}
+			f.eventually(func() error {
+				f.Clock.Advance(retryFirst)
+				if err := f.srv.resume(f.system()); err != nil {
+					return err
+				}
+				for _, m := range f.memberships() {
+					if m.GetState() != membershipv1.Membership_ENDED {
+						return fmt.Errorf("%s is still %s", m.GetName(), m.GetState())
+					}
+				}
+				return nil
+			})
 		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 // membershipEvents follows what becomes of the memberships that referrals have placed.
 func (s *server) membershipEvents() events.Subscription {
 	handlers := make(map[string]events.Handler)
-	for _, what := range []string{"requested", "waitlisted", "approved", "activated", "leave_started", "leave_ended", "ended", "declined"} {
+	for _, what := range []string{"requested", "waitlisted", "offered", "approved", "activated", "leave_started", "leave_ended", "ended", "declined"} {
 		handlers["care.cairn.membership.membership."+what+".v1"] = s.membershipChanged
 	}
 	return events.Subscription{Name: "referral-membership", Source: "membership", Handlers: handlers}
@@ -71,6 +71,7 @@ func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.
 	if err != nil {
 		return err
 	}
+	unknown := r != nil && r.MembershipID == nil
 	if r == nil || !r.learn(membership, m.GetState(), revision) {
 		return nil
 	}
@@ -84,10 +85,21 @@ func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.
 	if err != nil {
 		return err
 	}
+	if unknown && r.AcceptTime == nil && ended(r.State) && !over(m.GetState()) {
+		// A seat for a referral that had ended: a late copy of an accepting got it, and died before it gave it back.
+		if err := giveBack(ctx, tx, c); err != nil {
+			return err
+		}
+	}
 	if err := s.follow(ctx, tx, c); err != nil {
 		return err
 	}
 	return c.save(ctx, tx)
+}
+
+// over tells whether a membership in the state holds nothing that could be given back.
+func over(m membershipv1.Membership_State) bool {
+	return m == membershipv1.Membership_ENDED || m == membershipv1.Membership_DECLINED
 }
 
 func (s *server) attendanceRecorded(_ context.Context, e *events.Received) (events.Write, error) {
