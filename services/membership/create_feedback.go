@@ -53,7 +53,8 @@ func (s *server) say(ctx context.Context, said *membershipv1.Feedback, session *
 		var match *matchRow
 		b := new(pgx.Batch)
 		b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE x.id = @id AND `+hers, args).Query(one(&m))
-		b.Queue(`SELECT `+memberColumns+` FROM members WHERE id = (SELECT x.member_id FROM memberships x WHERE x.id = @id AND `+hers+`)`, args).Query(one(&person))
+		b.Queue(`SELECT `+memberColumns+` FROM members WHERE id = (SELECT x.member_id FROM memberships x WHERE x.id = @id AND `+hers+`)
+			AND erase_time IS NULL FOR SHARE`, args).Query(one(&person)) // her erasure waits
 		b.Queue(`SELECT `+matchColumns+fromMatches+` WHERE p.id = @about AND @id IN (p.mentee_id, p.supporter_id)`, args).Query(atMostOne(&match))
 		if err := send(ctx, tx, b); err != nil {
 			return fmt.Errorf("find membership: %w", err)

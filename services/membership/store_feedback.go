@@ -85,11 +85,6 @@ func insertFeedback(b *pgx.Batch, r *feedbackRow) {
 	})
 }
 
-// forgetFeedback has the batch drop what a member said, for her erasure. The blocks that count her stay as they are.
-func forgetFeedback(b *pgx.Batch, member uuid.UUID) {
-	b.Queue(`DELETE FROM feedback WHERE member_id = @member`, pgx.NamedArgs{"member": member})
-}
-
 // lockFeedback queues the lock of a group's feedback of one occasion: blocks are closed by one at a time.
 func lockFeedback(b *pgx.Batch, group uuid.UUID, occasion int32) {
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended('feedback ' || @group::text, @occasion))`,

@@ -204,11 +204,3 @@ func leaveMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, memberships []uu
 	return closeMatches(ctx, tx, b, `(p.mentee_id = ANY(@over) OR p.supporter_id = ANY(@over))`,
 		pgx.NamedArgs{"over": memberships}, membershipv1.PeerMatch_LEFT_GROUP, now)
 }
-
-// forgetMatches has the batch drop what made the matches of a member, for her erasure: it holds what is known of both. The
-// matches stay, as counts.
-func forgetMatches(b *pgx.Batch, member uuid.UUID) {
-	b.Queue(`UPDATE peer_matches SET reasons = NULL
-		WHERE mentee_id IN (SELECT id FROM memberships WHERE member_id = @member)
-		   OR supporter_id IN (SELECT id FROM memberships WHERE member_id = @member)`, pgx.NamedArgs{"member": member})
-}
