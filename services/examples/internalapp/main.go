@@ -1,5 +1,5 @@
-// Command internalapp is an internal app of Cairn in small: it finds a group and takes a new
-// member in, over gRPC. docs/internal-apps.md explains it. It imports nothing of Cairn but
+// Command internalapp is an internal app of Cairn in small: it finds a group, takes a new
+// member in, and shows her what is new there, over gRPC. docs/internal-apps.md explains it. It imports nothing of Cairn but
 // cairn.care/gen.
 package main
 
@@ -59,7 +59,11 @@ func run(ctx context.Context, httpURL, grpcAddr, client, key string) (err error)
 	if err := sessions(ctx, schedulingv1.NewSchedulingServiceClient(conn), group); err != nil {
 		return err
 	}
-	return join(ctx, membershipv1.NewMembershipServiceClient(conn), group)
+	place, err := join(ctx, membershipv1.NewMembershipServiceClient(conn), group)
+	if err != nil {
+		return err
+	}
+	return together(ctx, conn, group, place)
 }
 
 // find returns a German-speaking group with a free seat.
@@ -92,17 +96,17 @@ func sessions(ctx context.Context, scheduling schedulingv1.SchedulingServiceClie
 }
 
 // join keeps a new member and takes her into the group.
-func join(ctx context.Context, members membershipv1.MembershipServiceClient, group *groupsv1.Group) error {
+func join(ctx context.Context, members membershipv1.MembershipServiceClient, group *groupsv1.Group) (*membershipv1.Membership, error) {
 	create := &membershipv1.CreateMemberRequest{RequestId: uuid.NewString(), Member: &membershipv1.Member{
 		Organization: group.GetOrganization(), Alias: "Amsel", Role: membershipv1.Member_SURVIVOR, Languages: []string{"de"}, LegalName: "Erika Beispiel",
 	}}
 	member, err := members.CreateMember(ctx, create)
 	if err != nil {
-		return fmt.Errorf("create member: %w", err)
+		return nil, fmt.Errorf("create member: %w", err)
 	}
 	again, err := members.CreateMember(ctx, create) // as after a timeout
 	if err != nil {
-		return fmt.Errorf("create member again: %w", err)
+		return nil, fmt.Errorf("create member again: %w", err)
 	}
 	fmt.Printf("%s, and the same request again: %t\n", member.GetName(), again.GetName() == member.GetName())
 
@@ -110,23 +114,23 @@ func join(ctx context.Context, members membershipv1.MembershipServiceClient, gro
 		Group: group.GetName(), Member: member.GetName(), RequestId: uuid.NewString(),
 	})
 	if err != nil {
-		return fmt.Errorf("ask to join: %w", err)
+		return nil, fmt.Errorf("ask to join: %w", err)
 	}
 	if place, err = members.ApproveMembership(ctx, &membershipv1.ApproveMembershipRequest{Name: place.GetName(), Etag: place.GetEtag(), RequestId: uuid.NewString()}); err != nil {
-		return fmt.Errorf("approve: %w", err)
+		return nil, fmt.Errorf("approve: %w", err)
 	}
 	fmt.Printf("%s is %s\n", place.GetName(), place.GetState())
 
 	read := group.GetGuidelines().GetVersion()
 	if _, err = members.AcknowledgeGuidelines(ctx, &membershipv1.AcknowledgeGuidelinesRequest{Name: place.GetName(), Version: read + 1}); err == nil {
-		return errors.New("guidelines that do not exist were acknowledged")
+		return nil, errors.New("guidelines that do not exist were acknowledged")
 	}
 	fmt.Println("refused as it should be:", explain(err))
 	if place, err = members.AcknowledgeGuidelines(ctx, &membershipv1.AcknowledgeGuidelinesRequest{Name: place.GetName(), Version: read, RequestId: uuid.NewString()}); err != nil {
-		return fmt.Errorf("acknowledge guidelines: %w", err)
+		return nil, fmt.Errorf("acknowledge guidelines: %w", err)
 	}
 	fmt.Printf("%s is %s\n", place.GetName(), place.GetState())
-	return nil
+	return place, nil
 }
 
 // explain says what a failed call's status tells: code, stable reason, words, and the id to quote.
