@@ -45,7 +45,7 @@ func (s *server) ListMembers(ctx context.Context, req *membershipv1.ListMembersR
 	}
 	var rows []*memberRow
 	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+memberColumns+` FROM members WHERE (@all OR org_id = @org) AND `+where+
+	b.Queue(`SELECT `+memberColumns+` FROM members WHERE (@all OR org_id = @org) AND erase_time IS NULL AND `+where+
 		` ORDER BY id DESC LIMIT @limit`, args).Query(all(&rows))
 	audit.Queue(ctx, b, "members/-")
 	if err := s.db.Send(ctx, b); err != nil {

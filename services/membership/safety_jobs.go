@@ -29,7 +29,7 @@ func (safetyArgs) Kind() string { return "membership_safety" }
 // addSafetyJobs adds the workers and returns the periodic jobs of concerns.
 func (s *server) addSafetyJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[safetyArgs]) error {
-		return s.passOnOverdue(ctx)
+		return errors.Join(s.passOnOverdue(ctx), s.tellThoseWhoAct(ctx))
 	}))
 	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(safetyEvery), func() (river.JobArgs, *river.InsertOpts) {
 		return safetyArgs{}, oneAtATime()
