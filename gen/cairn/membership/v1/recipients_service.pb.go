@@ -413,12 +413,12 @@ const file_cairn_membership_v1_recipients_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"S\n" +
 	"\x14StopMessagesResponse\x12;\n" +
-	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.MessageKindR\x04kind2\x81\x03\n" +
+	"\x04kind\x18\x01 \x01(\x0e2'.cairn.membership.v1.Member.MessageKindR\x04kind2\xff\x02\n" +
 	"\x11RecipientsService\x12\xce\x01\n" +
 	"\x0eListRecipients\x12*.cairn.membership.v1.ListRecipientsRequest\x1a+.cairn.membership.v1.ListRecipientsResponse\"c\xdaA\n" +
 	"group,kind\x82\xce\x18,\"\x06groups\"\bpartners\"\breferral\"\n" +
-	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/memberships:listRecipients\x12\x9a\x01\n" +
-	"\fStopMessages\x12(.cairn.membership.v1.StopMessagesRequest\x1a).cairn.membership.v1.StopMessagesResponse\"5\xdaA\x05token\x82\xce\x18\x06\b\x01(\x030\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/members:stopMessagesB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
+	"scheduling(\x010\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/memberships:listRecipients\x12\x98\x01\n" +
+	"\fStopMessages\x12(.cairn.membership.v1.StopMessagesRequest\x1a).cairn.membership.v1.StopMessagesResponse\"3\xdaA\x05token\x82\xce\x18\x04\b\x01(\x03\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/members:stopMessagesB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
 	file_cairn_membership_v1_recipients_service_proto_rawDescOnce sync.Once
