@@ -55,7 +55,10 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	pair := until(t, "the two of the feed look like one group", func() *reply { return c.get(t, "/v1/duplicates?filter="+q(`state = PROPOSED`)) },
 		func(r *reply) bool { return ofOne(r, c.org) != "" })
 	session := c.get(t, "/v1/sessions?pageSize=1&filter="+q(`series = "`+series.text("name")+`"`)).ok(t)
+	feedback := c.post(t, "/v1/feedback", obj{"membership": membership, "occasion": "SESSION", "session": session.text("sessions.0.name"), "helped": 4, "feltSafe": 5}).ok(t)
 	return holdings{
+		"feedback":      {feedback.text("name")},
+		"peerMatches":   {c.pair(t)},
 		"organizations": {c.org, hospital.org},
 		"apiClients":    {"apiClients/" + c.id, "apiClients/" + hospital.id},
 		"groups":        {group, draft, deleted},
@@ -70,6 +73,28 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"sessions":      {session.text("sessions.0.name")},
 		"referrals":     {sent, accepted, unsent},
 	}
+}
+
+// joins makes a new person take part in a group.
+func (c *caller) joins(t *testing.T, group string) string {
+	t.Helper()
+	member := c.post(t, "/v1/members", obj{"alias": "Wren", "role": "SURVIVOR"}).ok(t).text("name")
+	membership := c.post(t, "/v1/memberships", obj{"group": group, "member": member}).ok(t).text("name")
+	c.post(t, "/v1/"+membership+":approve", obj{}).ok(t)
+	return c.post(t, "/v1/"+membership+":acknowledgeGuidelines", obj{"version": 1}).ok(t).text("name")
+}
+
+// pair proposes a peer match of two new people in a group of their own.
+func (c *caller) pair(t *testing.T) string {
+	t.Helper()
+	group := c.post(t, "/v1/groups", circle()).ok(t).text("name")
+	c.post(t, "/v1/"+group+":publish", obj{}).ok(t)
+	mentee, supporter := c.joins(t, group), c.joins(t, group)
+	c.post(t, "/v1/"+supporter+":changeRole", obj{
+		"role": "PEER_SUPPORTER", "overrideReason": "known for years",
+		"training": obj{"course": "Peer support, basic", "completeDate": obj{"year": 2026, "month": 1, "day": 20}},
+	}).ok(t)
+	return c.post(t, "/v1/peerMatches", obj{"mentee": mentee}).ok(t).text("name")
 }
 
 // ofOne returns a pair of groups that are both the organization's, "" if there is none.
