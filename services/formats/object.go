@@ -96,7 +96,7 @@ func (o *Object) Use(field string, used bool) { o.used[field] = used }
 // Raw returns a member as it is written; of equal names the last holds.
 func (o *Object) Raw(field string) (raw []byte) {
 	Members(o.raw, func(name, value []byte) bool {
-		if len(name) == len(field)+2 && string(name[1:len(name)-1]) == field {
+		if Named(name, field) {
 			raw = value
 		}
 		return true

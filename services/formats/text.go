@@ -129,25 +129,33 @@ func Members(raw []byte, each func(name, value []byte) bool) bool {
 	}
 }
 
-// Member returns the value of a top-level member of a JSON object, as text: of a string what it says, of a number its
-// digits. It returns "", false if there is none, or if it is of another kind.
+// Member returns the value of a top-level member of a JSON object, as [MemberText]. It returns "", false if there is none.
 func Member(raw []byte, name string) (string, bool) {
 	var out string
 	var ok bool
 	Members(raw, func(n, v []byte) bool {
-		if len(n) != len(name)+2 || string(n[1:len(n)-1]) != name {
-			return true
-		}
-		switch v[0] {
-		case '"':
-			b, err := jsontext.AppendUnquote(nil, v)
-			out, ok = string(b), err == nil
-		case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-			out, ok = string(v), true
-		default:
-			out, ok = "", false
+		if Named(n, name) {
+			out, ok = MemberText(v)
 		}
 		return true // the last of equal names holds, as for decoders
 	})
 	return out, ok
+}
+
+// Named reports whether a name that [Members] has found is this one.
+func Named(quoted []byte, name string) bool {
+	return len(quoted) == len(name)+2 && string(quoted[1:len(quoted)-1]) == name
+}
+
+// MemberText returns a value that [Members] has found as text: of a string what it says, of a number its digits. It returns "", false
+// if it is of another kind.
+func MemberText(v []byte) (string, bool) {
+	switch v[0] {
+	case '"':
+		b, err := jsontext.AppendUnquote(nil, v)
+		return string(b), err == nil
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return string(v), true
+	}
+	return "", false
 }

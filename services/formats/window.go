@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -155,24 +156,31 @@ func (w *window) value() (deepest int, err error) {
 	for {
 		buf, pos := w.buf, w.pos
 		for pos < len(buf) {
-			c := buf[pos]
-			pos++
 			if quoted {
-				switch c {
-				case '"':
-					if quoted = false; depth == 0 {
-						w.pos = pos
-						return deepest, nil
-					}
-				case '\\':
-					w.pos = pos
+				end := bytes.IndexByte(buf[pos:], '"')
+				if end < 0 {
+					end = len(buf) - pos
+				}
+				if escape := bytes.IndexByte(buf[pos:pos+end], '\\'); escape >= 0 {
+					w.pos = pos + escape + 1
 					if err := w.skip(); err != nil {
 						return 0, err
 					}
 					buf, pos = w.buf, w.pos
+					continue
+				}
+				if pos += end; pos == len(buf) {
+					break
+				}
+				pos++
+				if quoted = false; depth == 0 {
+					w.pos = pos
+					return deepest, nil
 				}
 				continue
 			}
+			c := buf[pos]
+			pos++
 			switch c {
 			case '"':
 				quoted = true

@@ -38,8 +38,7 @@ func (Format) Records(feed io.Reader, _ formats.Options) iter.Seq2[formats.Recor
 	return formats.Distinct(func(yield func(formats.Record, error) bool) {
 		for r, err := range j.Split(feed) {
 			if err == nil && r.Rejected == nil {
-				identify(&r)
-				if _, further := formats.Member(r.Raw, partOf); further && r.Rejected == nil {
+				if further := identify(&r); further && r.Rejected == nil {
 					continue // a further time of the group in a row before it, which has all of them
 				}
 			}
@@ -50,13 +49,21 @@ func (Format) Records(feed io.Reader, _ formats.Options) iter.Seq2[formats.Recor
 	}, "slug")
 }
 
-// identify sets the record's ID from its slug.
-func identify(r *formats.Record) {
-	if r.Raw[0] != '{' {
+// identify sets the record's ID from its slug, and reports whether the record is a part of another.
+func identify(r *formats.Record) (further bool) {
+	var slug string
+	if !formats.Members(r.Raw, func(name, value []byte) bool {
+		switch {
+		case formats.Named(name, "slug"):
+			slug, _ = formats.MemberText(value)
+		case formats.Named(name, partOf):
+			_, further = formats.MemberText(value)
+		}
+		return true
+	}) {
 		r.Rejected = formats.Reject(r.Row, "", string(r.Raw[:min(len(r.Raw), 1000)]), "a meeting is a JSON object")
-		return
+		return false
 	}
-	slug, _ := formats.Member(r.Raw, "slug")
 	slug = strings.TrimSpace(html.UnescapeString(slug))
 	switch {
 	case slug == "":
@@ -67,6 +74,7 @@ func identify(r *formats.Record) {
 		r.Rejected = formats.Reject(r.Row, "slug", slug, "holds the character NUL")
 	}
 	r.ID = slug
+	return further
 }
 
 // Entry decodes a row.
