@@ -30,6 +30,7 @@ const (
 
 // rule is a parsed RRULE. Empty lists mean that the part is absent.
 type rule struct {
+	text     string // as it was read, in capitals
 	freq     frequency
 	interval int
 	count    int // 0: no COUNT
@@ -63,7 +64,8 @@ type list struct {
 // parseRule reads the value of an RRULE (RFC 5545 section 3.3.10). Its errors name
 // the part.
 func parseRule(text string) (*rule, error) {
-	r := &rule{interval: 1}
+	upper := strings.ToUpper(text)
+	r := &rule{text: upper, interval: 1}
 	lists := map[string]list{
 		"BYSECOND":   {&r.seconds, 0, 60, false},
 		"BYMINUTE":   {&r.minutes, 0, 59, false},
@@ -75,7 +77,6 @@ func parseRule(text string) (*rule, error) {
 		"BYSETPOS":   {&r.positions, 1, 366, true},
 	}
 	seen := map[string]bool{}
-	upper := strings.ToUpper(text)
 	if strings.HasPrefix(upper, "RRULE:") {
 		return nil, failed("RRULE", "write the rule's value only, without \"RRULE:\"")
 	}

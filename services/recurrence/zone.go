@@ -65,6 +65,40 @@ func periodAt(at int64, zone *time.Location) period {
 	return p
 }
 
+// Offsets returns the instants, from one that is not after first to the last that is not after last, at which the zone takes another
+// offset. The first is where the offset of first began, zero if it was always so.
+func Offsets(zone *time.Location, first, last time.Time) []time.Time {
+	clock := clockFor(zone)
+	clock.enter(first.Unix())
+	list := []time.Time{{}}
+	if clock.from > math.MinInt64/2 {
+		list[0] = time.Unix(clock.from, 0).UTC()
+	}
+	for clock.to <= last.Unix() {
+		change, before := clock.to, clock.offset
+		clock.enter(change)
+		if clock.offset != before {
+			list = append(list, time.Unix(change, 0).UTC())
+		}
+	}
+	return list
+}
+
+// Plain tells whether a clock in the zone shows the local time once, at that instant: it is neither skipped nor does it come twice.
+func Plain(local, at time.Time, zone *time.Location) bool {
+	if !WallClock(at, zone).Equal(local) {
+		return false
+	}
+	_, offset := at.In(zone).Zone()
+	for _, d := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		_, other := at.Add(d).In(zone).Zone()
+		if twin := at.Add(time.Duration(offset-other) * time.Second); other != offset && WallClock(twin, zone).Equal(local) {
+			return false
+		}
+	}
+	return true
+}
+
 // Local reads a local time without zone, "2027-03-04T19:00" or with seconds. A local
 // time is floating: a time.Time in UTC that carries the wall clock's figures.
 func Local(text string) (time.Time, error) {
