@@ -53,9 +53,9 @@ type fixture struct {
 	ana, ben string // facilitators
 }
 
-func setup(t testing.TB) *fixture {
+func setup(t testing.TB, options ...suitetest.Option) *fixture {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), referral.Component(), Component()})
+	s := suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), referral.Component(), Component()}, options...)
 	s.Clock.Set(thursday)
 	scopes := []string{"groups.write", "members.write", "members.read", "schedule.write", "schedule.read"}
 	f := &fixture{

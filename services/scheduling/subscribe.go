@@ -29,5 +29,10 @@ func (s *server) groupChanged(_ context.Context, e *events.Received) (events.Wri
 	if err != nil {
 		return nil, events.Poison(err)
 	}
-	return func(ctx context.Context, tx pgx.Tx) error { return takeListings(ctx, tx, []listing{l}, s.clock.Now()) }, nil
+	return func(ctx context.Context, tx pgx.Tx) error {
+		if err := takeReminders(ctx, tx, &group, e.Revision); err != nil {
+			return err
+		}
+		return takeListings(ctx, tx, []listing{l}, s.clock.Now())
+	}, nil
 }

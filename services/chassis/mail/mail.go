@@ -103,9 +103,12 @@ func (o *Outbox) Insert(ctx context.Context, tx pg.Querier, m Message) error {
 
 const insert = `
 INSERT INTO mail (key, subject, about, payload, not_before, expire_time, next_time, create_time)
-VALUES (@key, @subject, @about, @payload, @not_before, @expire_time, @not_before, @now) ON CONFLICT (key) DO NOTHING`
+VALUES (@key, @subject, @about, @payload, @not_before, @expire_time, @not_before, @now)
+ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, payload = excluded.payload, not_before = excluded.not_before,
+	expire_time = excluded.expire_time, next_time = excluded.next_time, outcome = '', done_time = NULL
+WHERE mail.outcome = 'withdrawn'`
 
-// Withdraw has the batch take back what is unsent of something that is not so any more.
+// Withdraw has the batch take back what is unsent of something that is not so any more. It can be queued anew.
 func Withdraw(b *pgx.Batch, about string, now time.Time) {
 	b.Queue(`
 		UPDATE mail SET payload = NULL, next_time = NULL, outcome = 'withdrawn', done_time = @now

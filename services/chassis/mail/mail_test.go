@@ -171,6 +171,11 @@ func TestWithdraw(t *testing.T) {
 	if got, want := f.outcomes(), []string{"withdrawn ", "sent ", "sent "}; !slices.Equal(got, want) {
 		t.Errorf("rows %q, want %q", got, want)
 	}
+	f.queue(gone, other) // the first is so again
+	f.send()
+	if got, want := f.outcomes(), []string{"sent ", "sent ", "sent "}; !slices.Equal(got, want) || len(f.smtp.Taken()) != 3 {
+		t.Errorf("rows %q, want %q; %d messages were sent, want 3", got, want, len(f.smtp.Taken()))
+	}
 }
 
 func TestForget(t *testing.T) {

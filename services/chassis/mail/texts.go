@@ -37,7 +37,7 @@ func closest(reads ...string) string {
 
 // Texts are a service's messages in every language: files NAME.LANGUAGE.txt, of which the first line is the title, the
 // second empty, and the rest the text; both are text/template. Times are to be given in the reader's own zone: {{date .T}}
-// writes the day, {{clock .T}} the time, {{zone .T}} where.
+// writes the day, {{clock .T}} the time, {{zone .T}} where; {{join .List}} writes a list.
 type Texts struct{ byName map[string]*template.Template }
 
 // NewTexts reads the texts in a file system and refuses a message that lacks a language.
@@ -95,6 +95,7 @@ func functions(lang string) template.FuncMap {
 		"date":  func(t time.Time) string { return Date(lang, t) },
 		"clock": func(t time.Time) string { return Clock(lang, t) },
 		"zone":  func(t time.Time) string { return t.Location().String() },
+		"join":  func(list []string) string { return strings.Join(list, ", ") },
 	}
 }
 
