@@ -36,10 +36,6 @@ func (s *server) eraseReferrals(ctx context.Context, tx pgx.Tx, e *membershipv1.
 	if _, err := tx.Exec(ctx, `INSERT INTO erased_referrals SELECT unnest(@ids::uuid[]) ON CONFLICT DO NOTHING`, pgx.NamedArgs{"ids": named}); err != nil {
 		return 0, fmt.Errorf("mark erased referrals: %w", err)
 	}
-	tag, err := tx.Exec(ctx, `DELETE FROM attendances WHERE membership_id = ANY(@ids)`, pgx.NamedArgs{"ids": memberships})
-	if err != nil {
-		return 0, fmt.Errorf("erase attendance: %w", err)
-	}
 	hers, err := ids(ctx, tx, `SELECT id FROM referrals WHERE id = ANY(@named) OR membership_id = ANY(@memberships) ORDER BY id`,
 		pgx.NamedArgs{"named": named, "memberships": memberships})
 	if err != nil {
@@ -50,7 +46,7 @@ func (s *server) eraseReferrals(ctx context.Context, tx pgx.Tx, e *membershipv1.
 			return 0, err
 		}
 	}
-	return tag.RowsAffected() + int64(len(hers)), nil
+	return int64(len(hers)), nil
 }
 
 // poisonedAll is poisoned for a list of names.
@@ -108,8 +104,14 @@ func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 			return err
 		}
 	}
-	if err := giveBack(ctx, tx, c); err != nil {
+	under, err := findPlacement(ctx, tx, r.ID)
+	if err != nil {
 		return err
+	}
+	if under != nil { // what is just being placed; a membership that is there ends by itself
+		if err := giveBack(ctx, tx, c); err != nil {
+			return err
+		}
 	}
 	emptyReferral(c.batch, r)
 	if err := c.save(ctx, tx); err != nil {
