@@ -41,6 +41,7 @@ func items() []item {
 		{"sync", benchSync},
 		{"index", benchIndex},
 		{"search", benchSearch},
+		{"recommend", benchRecommend},
 		{"start", benchStart},
 	}
 }

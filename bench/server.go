@@ -26,6 +26,7 @@ type bench struct {
 	demo   demo.Server
 	table  table
 
+	filled  int // groups of the directory that the server has
 	figures searchFigures
 	indexes []indexFigure
 }
