@@ -45,28 +45,25 @@ func (s *server) CheckIn(ctx context.Context, req *schedulingv1.CheckInRequest) 
 		if err := of.open(now); err != nil {
 			return err
 		}
-		row, there, err := rsvpOf(ctx, tx, session, membership)
+		row, line, err := rsvpOf(ctx, tx, of, who, now)
 		if err != nil {
 			return err
 		}
-		if !there {
-			row = rsvpRow{SessionID: session, MembershipID: membership, OrgID: who.OrgID, CreateTime: now, GroupID: of.GroupID, StartTime: of.StartTime}
-		}
 		if row.CheckInTime == nil {
-			if err := row.checkIn(ctx, tx, of, now); err != nil {
+			if err := row.checkIn(ctx, tx, line, of, now); err != nil {
 				return err
 			}
 		}
 		if err := recordArrivals(ctx, tx, of, now); err != nil {
 			return err
 		}
-		if row, _, err = rsvpOf(ctx, tx, session, membership); err != nil {
+		b := &pgx.Batch{}
+		readRsvp(b, session, membership, &row)
+		audit.Queue(ctx, b, row.name())
+		if err := sendAll(ctx, tx, b, "read rsvp"); err != nil {
 			return err
 		}
 		answer = row.toProto()
-		if err := audit.Insert(ctx, tx, row.name()); err != nil {
-			return err
-		}
 		return idem.SaveTx(ctx, tx, answer)
 	})
 	if err != nil {
@@ -90,25 +87,24 @@ func (r sessionRow) open(now time.Time) error {
 }
 
 // checkIn saves that the member has come, for which she needs a place.
-func (r *rsvpRow) checkIn(ctx context.Context, tx pgx.Tx, of sessionRow, now time.Time) error {
+func (r *rsvpRow) checkIn(ctx context.Context, tx pgx.Tx, l line, of sessionRow, now time.Time) error {
 	had := *r
 	if r.State != confirmed {
 		r.Way, _ = of.way(0, r.Way)
-		if err := r.getInLine(ctx, tx, of); err != nil {
-			return err
-		}
+		r.getInLine(l, of)
 		if r.State != confirmed {
 			return fault.Precondition("SESSION_FULL", of.name(), "all %d places are taken; whoever leads the session may still record who came", of.limit(r.Way))
 		}
 	}
 	r.CheckInTime, r.Arrived, r.Revision, r.UpdateTime = &now, true, r.Revision+1, now
-	if err := saveRsvp(ctx, tx, *r); err != nil {
-		return err
+	b := &pgx.Batch{}
+	saveRsvp(b, *r)
+	if had.State != r.State {
+		if err := events.Queue(ctx, b, rsvpEvent(rsvpAnswered, *r)); err != nil {
+			return err
+		}
 	}
-	if had.State == r.State {
-		return nil
-	}
-	return events.Insert(ctx, tx, rsvpEvent(rsvpAnswered, *r))
+	return sendAll(ctx, tx, b, "save rsvp")
 }
 
 // recordArrivals records who was checked in to a session as present, once it has begun, but for those of whom something is

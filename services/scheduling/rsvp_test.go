@@ -297,14 +297,26 @@ func TestOfThemselves(t *testing.T) {
 		t.Fatalf("the lead for a member: %v", err)
 	}
 	for what, call := range map[string]func() error{
-		"for another":                   func() error { _, err := f.answer(she, x, another, no); return err },
-		"for another in another group":  func() error { _, err := f.answer(she, elsewhere, stray, no); return err },
-		"in another group":              func() error { _, err := f.answer(she, elsewhere, membership, yes); return err },
-		"a lead of nothing":             func() error { _, err := f.answer(ben, x, another, no); return err },
-		"reading another's":             func() error { _, err := f.rsvps().GetRsvp(she, &schedulingv1.GetRsvpRequest{Name: x + "/rsvps/" + another[12:]}); return err },
-		"reading a session elsewhere":   func() error { _, err := f.GetSession(she, &schedulingv1.GetSessionRequest{Name: elsewhere}); return err },
-		"cancelling what others lead":   func() error { _, err := f.CancelSession(ben, &schedulingv1.CancelSessionRequest{Name: x, Reason: "x"}); return err },
-		"who comes to what others lead": func() error { _, err := f.rsvps().ListRsvps(ben, &schedulingv1.ListRsvpsRequest{Parent: x}); return err },
+		"for another":                  func() error { _, err := f.answer(she, x, another, no); return err },
+		"for another in another group": func() error { _, err := f.answer(she, elsewhere, stray, no); return err },
+		"in another group":             func() error { _, err := f.answer(she, elsewhere, membership, yes); return err },
+		"a lead of nothing":            func() error { _, err := f.answer(ben, x, another, no); return err },
+		"reading another's": func() error {
+			_, err := f.rsvps().GetRsvp(she, &schedulingv1.GetRsvpRequest{Name: x + "/rsvps/" + another[12:]})
+			return err
+		},
+		"reading a session elsewhere": func() error {
+			_, err := f.GetSession(she, &schedulingv1.GetSessionRequest{Name: elsewhere})
+			return err
+		},
+		"cancelling what others lead": func() error {
+			_, err := f.CancelSession(ben, &schedulingv1.CancelSessionRequest{Name: x, Reason: "x"})
+			return err
+		},
+		"who comes to what others lead": func() error {
+			_, err := f.rsvps().ListRsvps(ben, &schedulingv1.ListRsvpsRequest{Parent: x})
+			return err
+		},
 		"another's time": func() error {
 			_, err := f.rooms().QueryFreeBusy(ben, &schedulingv1.QueryFreeBusyRequest{Resources: []string{f.ana}, StartTime: list[0].GetStartTime(), EndTime: list[1].GetStartTime()})
 			return err

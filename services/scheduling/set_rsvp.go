@@ -44,41 +44,39 @@ func (s *server) SetRsvp(ctx context.Context, req *schedulingv1.SetRsvpRequest) 
 		if err := of.stillToCome(now); err != nil {
 			return err
 		}
-		had, there, err := rsvpOf(ctx, tx, session, membership)
+		had, line, err := rsvpOf(ctx, tx, of, who, now)
 		if err != nil {
 			return err
 		}
 		if err := aip.CheckETag(req.GetEtag(), had.Revision); err != nil {
 			return err
 		}
-		row := had
-		if !there {
-			row = rsvpRow{SessionID: session, MembershipID: membership, OrgID: who.OrgID, CreateTime: now, GroupID: of.GroupID, StartTime: of.StartTime}
-		}
-		if err := row.say(ctx, tx, of, req); err != nil {
+		row, b := had, &pgx.Batch{}
+		if err := row.say(line, of, req); err != nil {
 			return err
 		}
 		if row.State != had.State || row.Way != had.Way {
 			row.Revision, row.UpdateTime, row.CheckInTime, row.Arrived = had.Revision+1, now, nil, false
-			if err := saveRsvp(ctx, tx, row); err != nil {
-				return err
-			}
-			if err := events.Insert(ctx, tx, rsvpEvent(rsvpAnswered, row)); err != nil {
+			saveRsvp(b, row)
+			if err := events.Queue(ctx, b, rsvpEvent(rsvpAnswered, row)); err != nil {
 				return err
 			}
 			if had.State == confirmed {
+				if err := sendAll(ctx, tx, b, "save rsvp"); err != nil {
+					return err
+				}
 				if err := settle(ctx, tx, []uuid.UUID{session}, now); err != nil {
 					return err
 				}
+				b = &pgx.Batch{}
 			}
 		}
-		if row, _, err = rsvpOf(ctx, tx, session, membership); err != nil {
+		readRsvp(b, session, membership, &row)
+		audit.Queue(ctx, b, row.name())
+		if err := sendAll(ctx, tx, b, "save rsvp"); err != nil {
 			return err
 		}
 		answer = row.toProto()
-		if err := audit.Insert(ctx, tx, row.name()); err != nil {
-			return err
-		}
 		return idem.SaveTx(ctx, tx, answer)
 	})
 	if err != nil {
@@ -88,22 +86,21 @@ func (s *server) SetRsvp(ctx context.Context, req *schedulingv1.SetRsvpRequest) 
 }
 
 // say gives the row the state that the answer makes. Who says yes again keeps her place, also in line.
-func (r *rsvpRow) say(ctx context.Context, tx pgx.Tx, of sessionRow, req *schedulingv1.SetRsvpRequest) error {
+func (r *rsvpRow) say(l line, of sessionRow, req *schedulingv1.SetRsvpRequest) error {
 	way, offered := of.way(int32(req.GetWay()), r.Way)
 	if !offered {
 		return fault.Precondition("WAY_NOT_OFFERED", of.name(), "the session takes place %s only", words(schedulingv1.Rsvp_Way(way)))
 	}
-	yes := r.State == confirmed || r.State == waitlisted
-	same := yes && r.Way == way
+	keeps := (r.State == confirmed || r.State == waitlisted) && r.Way == way
 	r.Way = way
 	switch req.GetAnswer() {
 	case schedulingv1.Rsvp_NO:
-		r.State = declined
+		r.State, r.Queued = declined, l.Next
 	case schedulingv1.Rsvp_MAYBE:
-		r.State = tentative
+		r.State, r.Queued = tentative, l.Next
 	default:
-		if !same {
-			return r.getInLine(ctx, tx, of)
+		if !keeps {
+			r.getInLine(l, of)
 		}
 	}
 	return nil

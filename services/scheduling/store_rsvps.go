@@ -2,7 +2,6 @@ package scheduling
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -76,50 +75,64 @@ func (r rsvpRow) toProto() *schedulingv1.Rsvp {
 	return p
 }
 
-// rsvpOf returns what was said for a membership to a session; false if nothing was.
-func rsvpOf(ctx context.Context, tx pg.Querier, session, membership uuid.UUID) (rsvpRow, bool, error) {
-	rows, err := tx.Query(ctx, `SELECT `+rsvpColumns+` FROM rsvps r JOIN sessions s ON s.id = r.session_id
-		WHERE r.session_id = $1 AND r.membership_id = $2`, session, membership)
-	if err != nil {
-		return rsvpRow{}, false, fmt.Errorf("select rsvp: %w", err)
-	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[rsvpRow])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return rsvpRow{}, false, nil
-	}
-	if err != nil {
-		return rsvpRow{}, false, fmt.Errorf("select rsvp: %w", err)
-	}
-	return row, true, nil
+// line is what decides whether one who asks now gets a place.
+type line struct {
+	Next     int64 // in the order in which people ask
+	InPerson int32 // places that are taken
+	Online   int32
 }
 
-// saveRsvp inserts the row, or writes what may change of it. The caller has locked the session.
-func saveRsvp(ctx context.Context, tx pg.Querier, r rsvpRow) error {
-	if _, err := tx.Exec(ctx, `
+// readRsvp queues the reading of what was said for a membership to a session; what is read stays as it is if nothing was.
+func readRsvp(b *pgx.Batch, session, membership uuid.UUID, into *rsvpRow) {
+	b.Queue(`SELECT `+rsvpColumns+` FROM rsvps r JOIN sessions s ON s.id = r.session_id
+		WHERE r.session_id = $1 AND r.membership_id = $2`, session, membership).Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByName[rsvpRow])
+		if len(list) > 0 {
+			*into = list[0]
+		}
+		return err
+	})
+}
+
+// rsvpOf returns what was said for a membership to a session, with revision 0 if nothing was, and who is in line. The caller
+// has locked the session.
+func rsvpOf(ctx context.Context, tx pg.Querier, of sessionRow, who attendeeRow, now time.Time) (rsvpRow, line, error) {
+	row := rsvpRow{SessionID: of.ID, MembershipID: who.MembershipID, OrgID: of.OrgID, CreateTime: now, GroupID: of.GroupID, StartTime: of.StartTime}
+	var l line
+	b := &pgx.Batch{}
+	readRsvp(b, of.ID, who.MembershipID, &row)
+	b.Queue(`SELECT nextval('rsvp_queue'), (SELECT count(*) FROM rsvps WHERE session_id = $1 AND state = 1 AND way = 1)::int,
+		(SELECT count(*) FROM rsvps WHERE session_id = $1 AND state = 1 AND way = 2)::int`, of.ID).QueryRow(func(r pgx.Row) error {
+		return r.Scan(&l.Next, &l.InPerson, &l.Online)
+	})
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return row, l, fmt.Errorf("select rsvp: %w", err)
+	}
+	return row, l, nil
+}
+
+// saveRsvp queues an insert, or the change of what may change. The caller has locked the session.
+func saveRsvp(b *pgx.Batch, r rsvpRow) {
+	b.Queue(`
 		INSERT INTO rsvps (session_id, membership_id, org_id, state, way, queued, check_in_time, arrived, revision, create_time, update_time)
 		VALUES (@session, @membership, @org, @state, @way, @queued, @check_in, @arrived, @revision, @create, @update)
 		ON CONFLICT (session_id, membership_id) DO UPDATE SET state = @state, way = @way, queued = @queued, check_in_time = @check_in,
 			arrived = @arrived, revision = @revision, update_time = @update`,
 		pgx.NamedArgs{"session": r.SessionID, "membership": r.MembershipID, "org": r.OrgID, "state": r.State, "way": r.Way, "queued": r.Queued,
-			"check_in": r.CheckInTime, "arrived": r.Arrived, "revision": r.Revision, "create": r.CreateTime, "update": r.UpdateTime}); err != nil {
-		return fmt.Errorf("save rsvp: %w", err)
-	}
-	return nil
+			"check_in": r.CheckInTime, "arrived": r.Arrived, "revision": r.Revision, "create": r.CreateTime, "update": r.UpdateTime})
 }
 
-// getInLine puts the row at the end of the line of its way, where a place is still to be had in it, or has it wait. The caller
-// has locked the session; before it begins nobody waits while there is a place.
-func (r *rsvpRow) getInLine(ctx context.Context, tx pg.Querier, session sessionRow) error {
-	var confirmedNow int32
-	if err := tx.QueryRow(ctx, `SELECT nextval('rsvp_queue'), (SELECT count(*) FROM rsvps WHERE session_id = $1 AND way = $2 AND state = 1)::int`,
-		session.ID, r.Way).Scan(&r.Queued, &confirmedNow); err != nil {
-		return fmt.Errorf("count places: %w", err)
+// getInLine puts the row at the end of the line of its way: it has a place if one is left. Before a session begins nobody
+// waits while one is.
+func (r *rsvpRow) getInLine(l line, session sessionRow) {
+	taken := l.InPerson
+	if r.Way == online {
+		taken = l.Online
 	}
-	r.State = waitlisted
-	if limit := session.limit(r.Way); limit == 0 || confirmedNow < limit {
+	r.Queued, r.State = l.Next, waitlisted
+	if limit := session.limit(r.Way); limit == 0 || taken < limit {
 		r.State = confirmed
 	}
-	return nil
 }
 
 // limit returns how many places there are of a way; 0 means any number.
