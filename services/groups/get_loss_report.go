@@ -17,7 +17,9 @@ var listIndex = regexp.MustCompile(`\[\d+\]`)
 
 // GetLossReport writes a page of the directory in a format and tells what that could not say.
 func (s *server) GetLossReport(ctx context.Context, req *groupsv1.GetLossReportRequest) (*groupsv1.LossReport, error) {
-	list, err := s.ListDirectory(ctx, &groupsv1.ListDirectoryRequest{PageSize: req.GetPageSize(), PageToken: req.GetPageToken(), Organization: req.GetOrganization()})
+	list, heldBack, err := s.listDirectory(ctx, &groupsv1.ListDirectoryRequest{
+		PageSize: req.GetPageSize(), PageToken: req.GetPageToken(), Organization: req.GetOrganization(), Extras: groupsv1.ListDirectoryRequest_PUBLISHED,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +32,7 @@ func (s *server) GetLossReport(ctx context.Context, req *groupsv1.GetLossReportR
 		if err != nil {
 			return nil, fmt.Errorf("losses of %s in %s: %w", g.GetName(), req.GetFormat(), err)
 		}
+		losses = append(losses, formats.Unsaid(req.GetFormat(), g.GetExtensions(), heldBack[g.GetName()])...)
 		if len(losses) == 0 {
 			continue
 		}

@@ -32,6 +32,7 @@ type searchCursor struct {
 	Now   time.Time    `json:"n"`
 	Place *index.Found `json:"p,omitempty"`
 	Last  index.Key    `json:"k"`
+	Loose bool         `json:"l,omitempty"` // no group has all the words
 }
 
 // SearchGroups finds public groups, exactly: in the index, then their rows.
@@ -62,9 +63,10 @@ func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsReq
 	}
 	q.Limit = size + spare
 	if more {
-		q.After, q.Count = &cur.Last, nil
+		q.After, q.Loose, q.Count = &cur.Last, cur.Loose, nil
 	}
 	found := x.Search(q)
+	cur.Loose = found.Loose
 	rows, err := s.rowsOf(ctx, found.Hits)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func (s *server) SearchGroups(ctx context.Context, req *groupsv1.SearchGroupsReq
 		}
 	}
 	if q.Count != nil {
-		resp.TotalSize, resp.Facets = int32(found.Total), facetCounts(req.GetFacets(), found.Counts)
+		resp.TotalSize, resp.Facets = new(int32(found.Total)), facetCounts(req.GetFacets(), found.Counts)
 	}
 	return resp, nil
 }

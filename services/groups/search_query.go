@@ -70,6 +70,8 @@ func (s *server) queryOf(x *index.Index, req *groupsv1.SearchGroupsRequest, cur 
 			q.Order = index.Relevance
 		case q.Near != nil:
 			q.Order = index.Distance
+		case len(q.Ranked) > 0:
+			q.Order = index.Relevance
 		}
 	}
 	for i, f := range req.GetFacets() {

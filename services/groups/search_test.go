@@ -273,13 +273,18 @@ func (m *member) chordTo(req *groupsv1.SearchGroupsRequest) (float64, bool) {
 }
 
 // matches decides by the words of the contract alone whether the group belongs to the search.
-func (m *member) matches(req *groupsv1.SearchGroupsRequest, now time.Time) bool {
+// It has all of the query's words, or, if loose, one of them.
+func (m *member) matches(req *groupsv1.SearchGroupsRequest, now time.Time, loose bool) bool {
 	g := m.g
 	all := words(g.GetTitle(), g.GetSummary(), g.GetDescription(), g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality())
-	for _, w := range words(req.GetQuery()) {
-		if !slices.Contains(all, w) {
-			return false
+	asked, has := words(req.GetQuery()), 0
+	for _, w := range asked {
+		if slices.Contains(all, w) {
+			has++
 		}
+	}
+	if has < len(asked) && !loose || loose && has == 0 {
+		return false
 	}
 	typed := len(req.GetCancerTypes()) == 0
 	for _, want := range req.GetCancerTypes() {
@@ -347,8 +352,12 @@ func (m *member) matches(req *groupsv1.SearchGroupsRequest, now time.Time) bool 
 }
 
 // rank is where the group stands in the search's order; less is better.
-func (m *member) rank(req *groupsv1.SearchGroupsRequest, now time.Time) (float64, float64) {
+func (m *member) rank(req *groupsv1.SearchGroupsRequest, now time.Time, loose bool) (float64, float64) {
 	c, _ := m.chordTo(req)
+	soonest := index.Never
+	for _, at := range m.next(now) {
+		soonest = min(soonest, float64(at.Unix()))
+	}
 	order := req.GetOrderBy()
 	if order == "" && len(words(req.GetQuery())) > 0 {
 		order = "relevance"
@@ -356,11 +365,18 @@ func (m *member) rank(req *groupsv1.SearchGroupsRequest, now time.Time) (float64
 	if order == "distance" || (order == "" && req.GetNear() != nil) {
 		return c, 0
 	}
+	if order == "" && len(req.GetCancerTypes()) > 0 {
+		order = "relevance"
+	}
 	if order == "relevance" {
 		score := 0.0
+		all := words(m.g.GetTitle(), m.g.GetSummary(), m.g.GetDescription(), m.g.GetVenue().GetLabel(), m.g.GetVenue().GetAddress().GetLocality())
 		for _, w := range words(req.GetQuery()) {
 			if slices.Contains(words(m.g.GetTitle()), w) {
 				score += 4
+			}
+			if loose && slices.Contains(all, w) {
+				score += 8
 			}
 		}
 		closest := 0.0
@@ -376,11 +392,10 @@ func (m *member) rank(req *groupsv1.SearchGroupsRequest, now time.Time) (float64
 				}
 			}
 		}
+		if req.GetNear() == nil {
+			return -(score + closest), soonest
+		}
 		return -(score + closest), c
-	}
-	soonest := math.Inf(1)
-	for _, at := range m.next(now) {
-		soonest = min(soonest, float64(at.Unix()))
 	}
 	return soonest, 0
 }
@@ -396,14 +411,21 @@ func TestSearchIsExact(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		req := drawSearch(r)
 		var want []*member
-		for _, m := range directory {
-			if m.matches(req, now) {
-				want = append(want, m)
+		loose := false
+		for range 2 {
+			for _, m := range directory {
+				if m.matches(req, now, loose) {
+					want = append(want, m)
+				}
 			}
+			if len(want) > 0 || len(words(req.GetQuery())) < 2 || loose {
+				break
+			}
+			loose = true
 		}
 		slices.SortFunc(want, func(a, b *member) int {
-			a1, a2 := a.rank(req, now)
-			b1, b2 := b.rank(req, now)
+			a1, a2 := a.rank(req, now, loose)
+			b1, b2 := b.rank(req, now, loose)
 			return cmp.Or(cmp.Compare(a1, b1), cmp.Compare(a2, b2), cmp.Compare(a.g.GetName(), b.g.GetName()))
 		})
 		hits += len(want)

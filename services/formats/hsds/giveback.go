@@ -39,6 +39,18 @@ func giveBack(s *Service, extensions *structpb.Struct) ([]byte, error) {
 	return raw, nil
 }
 
+// listed returns what is kept of the members that are one to one with a service: texts, numbers, organization and program.
+func listed(extensions *structpb.Struct) *structpb.Struct {
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for name, v := range extensions.GetFields()[Name].GetStructValue().GetFields() {
+		_, list := v.GetKind().(*structpb.Value_ListValue)
+		if _, nested := v.GetKind().(*structpb.Value_StructValue); !list && (!nested || name == "organization" || name == "program") {
+			out.Fields[name] = v
+		}
+	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{Name: structpb.NewStructValue(out)}}
+}
+
 // fill adds to an object what only the kept one has.
 func fill(m, kept map[string]any) {
 	for k, v := range kept {

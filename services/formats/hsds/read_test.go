@@ -72,9 +72,9 @@ func TestSample(t *testing.T) {
 		{
 			Title: "Sliding scale counselling", Description: "One to one talks with a licensed therapist.", Languages: []string{"en"},
 			Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PROFESSIONALLY_LED, Format: groupsv1.Group_IN_PERSON,
-			Venue:       &groupsv1.Group_Venue{Address: &typev1.PostalAddress{AddressLines: []string{"1 Rd"}, Locality: "Pune", Country: "IN"}},
-			Cost:        &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_FEE, Amount: &money.Money{CurrencyCode: "USD", Units: 80, Nanos: 500_000_000}, SlidingScale: true},
-			TimeZone:    "Asia/Kolkata", ExternalId: "b1",
+			Venue:    &groupsv1.Group_Venue{Address: &typev1.PostalAddress{AddressLines: []string{"1 Rd"}, Locality: "Pune", Country: "IN"}},
+			Cost:     &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_FEE, Amount: &money.Money{CurrencyCode: "USD", Units: 80, Nanos: 500_000_000}, SlidingScale: true},
+			TimeZone: "Asia/Kolkata", ExternalId: "b1",
 			RegularTimes: []*groupsv1.Group_RegularTime{{Rrule: "FREQ=WEEKLY;BYDAY=FR", StartTime: "09:00", Duration: &durationpb.Duration{Seconds: 3600}}},
 		},
 		{

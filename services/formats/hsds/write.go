@@ -3,8 +3,6 @@ package hsds
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +29,39 @@ func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
 	}
 	out, err := giveBack(s, l.Group.GetExtensions())
 	return out, losses, err
+}
+
+// WriteDetail is Write with all that is known of the organization.
+func WriteDetail(l formats.Listing) (json.RawMessage, error) {
+	s, _, err := WriteService(l, V31)
+	if err != nil {
+		return nil, err
+	}
+	if l.Organization != nil {
+		s.Organization = WriteOrganization(l.Organization, true)
+	}
+	return giveBack(s, l.Group.GetExtensions())
+}
+
+// WriteListed writes a group as listings have it, with the one-to-one members only, those of a record of HSDS that it came from too.
+func WriteListed(l formats.Listing) (json.RawMessage, error) {
+	return giveBack(WriteSummary(l), listed(l.Group.GetExtensions()))
+}
+
+// WriteDetailAt is WriteDetail for the service_at_location, in which the service stands.
+func WriteDetailAt(l formats.Listing) (json.RawMessage, error) {
+	raw, err := WriteDetail(l)
+	if err != nil {
+		return nil, err
+	}
+	service, err := decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read the service: %w", err)
+	}
+	at := object{m: service}.list("service_at_locations")[0].m
+	delete(service, "service_at_locations")
+	at["service"] = service
+	return json.Marshal(at)
 }
 
 // WriteService writes a group as a service with all its parts, and says what HSDS cannot say of it.
@@ -219,11 +250,6 @@ func (w *writer) lost() {
 		}
 		if a.OpenSeats != nil && w.version == V30 {
 			w.lose("availability.open_seats", "HSDS 3.0 has no capacities; 3.1 has")
-		}
-	}
-	for _, source := range slices.Sorted(maps.Keys(g.GetExtensions().GetFields())) {
-		if source != Name {
-			w.lose("extensions."+source, "what a record of %s had beside is not given out as HSDS", source)
 		}
 	}
 }

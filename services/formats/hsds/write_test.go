@@ -90,7 +90,7 @@ func TestWritten(t *testing.T) {
 		lost = append(lost, l.Field)
 	}
 	if d := cmp.Diff([]string{
-		"regular_times[3].rrule", "regular_times[4].rrule", "facilitators", "online", "availability.next_sessions", "availability.waitlist_length", "extensions.meeting-guide",
+		"regular_times[3].rrule", "regular_times[4].rrule", "facilitators", "online", "availability.next_sessions", "availability.waitlist_length",
 	}, lost); d != "" {
 		t.Errorf("lost (-want +got):\n%s", d)
 	}

@@ -27,7 +27,7 @@ func (f *faces) feeds() []Route {
 func (f *faces) feed(format, file string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q := readQuery(r, "organization", "updated_after")
-		req := &groupsv1.ListDirectoryRequest{PageSize: f.feedPage, Organization: q.text("organization")}
+		req := &groupsv1.ListDirectoryRequest{PageSize: f.feedPage, Organization: q.text("organization"), Extras: groupsv1.ListDirectoryRequest_PUBLISHED}
 		if after := q.instant("updated_after"); !after.IsZero() {
 			req.UpdatedAfter = timestamppb.New(after)
 		}

@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,15 +79,17 @@ func (f *faces) services(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var list []*hsds.Service
-	for _, l := range listings {
-		service := hsds.WriteSummary(l)
-		if full {
-			if service, _, err = hsds.WriteService(l, hsds.V31); err != nil {
-				return err
-			}
+	if err := f.publishedOf(r.Context(), listings); err != nil {
+		return err
+	}
+	list := make([]json.RawMessage, len(listings))
+	for i, l := range listings {
+		if list[i], err = hsds.WriteListed(l); full {
+			list[i], _, err = hsds.Write(l)
 		}
-		list = append(list, service)
+		if err != nil {
+			return err
+		}
 	}
 	return writeJSON(w, pageOf(s, total, list))
 }
@@ -95,12 +99,9 @@ func (f *faces) service(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	service, _, err := hsds.WriteService(*l, hsds.V31)
+	service, err := hsds.WriteDetail(*l)
 	if err != nil {
 		return err
-	}
-	if l.Organization != nil {
-		service.Organization = hsds.WriteOrganization(l.Organization, true)
 	}
 	return writeJSON(w, service)
 }
@@ -128,7 +129,28 @@ func (f *faces) listing(r *http.Request, kind, id string) (*formats.Listing, err
 	if err != nil {
 		return nil, err
 	}
-	return &list[0], nil
+	return &list[0], f.publishedOf(r.Context(), list)
+}
+
+// publishedOf gives groups what the records that they came from published and a group has no field for.
+func (f *faces) publishedOf(ctx context.Context, listings []formats.Listing) error {
+	if len(listings) == 0 {
+		return nil
+	}
+	at := map[string]*groupsv1.Group{}
+	req := &groupsv1.ListDirectoryRequest{PageSize: int32(len(listings)), Extras: groupsv1.ListDirectoryRequest_PUBLISHED}
+	for _, l := range listings {
+		at[l.Group.GetName()] = l.Group
+		req.Groups = append(req.Groups, l.Group.GetName())
+	}
+	resp, err := f.sync.ListDirectory(anonymous(ctx), req)
+	if err != nil {
+		return err
+	}
+	for _, g := range resp.GetGroups() {
+		at[g.GetName()].Extensions = g.GetExtensions()
+	}
+	return nil
 }
 
 func (f *faces) locations(w http.ResponseWriter, r *http.Request) error {
@@ -143,9 +165,22 @@ func (f *faces) locations(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var list []*hsds.ServiceAtLocation
+	if full {
+		if err := f.publishedOf(r.Context(), listings); err != nil {
+			return err
+		}
+	}
+	var list []any
 	for _, l := range listings {
-		at, err := hsds.WriteLocation(l, hsds.V31, full)
+		if full {
+			at, err := hsds.WriteDetailAt(l)
+			if err != nil {
+				return err
+			}
+			list = append(list, at)
+			continue
+		}
+		at, err := hsds.WriteLocation(l, hsds.V31, false)
 		if err != nil {
 			return err
 		}
@@ -159,7 +194,7 @@ func (f *faces) location(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	at, err := hsds.WriteLocation(*l, hsds.V31, true)
+	at, err := hsds.WriteDetailAt(*l)
 	if err != nil {
 		return err
 	}

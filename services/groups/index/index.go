@@ -34,9 +34,11 @@ func New() *Index {
 
 // Search finds groups.
 //
-// Of Words each must occur in the title or texts of a group. One that names a cancer also finds the groups about that cancer,
-// about wider ones and about any; one that no group has stands for the nearest words of the vocabulary (an error of typing in
-// four letters, two in eight). A value of a filter that no group has finds nothing.
+// Of Words each must occur in the title or texts of a group, but for stopwords; where no group has all, those that have some are
+// found. One that names a cancer also finds the groups about that cancer, about wider ones and about any, one that names a side
+// effect those that work on it; a last one that no space follows may be the beginning of a word; one that no group has stands for
+// the nearest words of the vocabulary (an error of typing in four letters, two in eight). A value of a filter that no group has
+// finds nothing.
 func (x *Index) Search(q *Query) Result {
 	mem := x.scratch.Get().(*scratch)
 	defer func() {
@@ -45,7 +47,18 @@ func (x *Index) Search(q *Query) Result {
 	}()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.cur.begin(q, mem, x.few).run()
+	search := x.cur.begin(q, mem, x.few)
+	res := search.run()
+	if len(res.Hits) > 0 || !search.several || q.After != nil || q.Loose {
+		res.Loose = q.Loose
+		return res
+	}
+	loose := *q
+	loose.Loose = true
+	mem.reset()
+	res = x.cur.begin(&loose, mem, x.few).run()
+	res.Loose = true
+	return res
 }
 
 // Len returns how many groups there are.

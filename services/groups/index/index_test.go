@@ -24,7 +24,7 @@ func compare(t *testing.T, x *Index, o *oracle, q *Query) int {
 		if !got.More || found > 200 {
 			return found
 		}
-		q.After = &got.Hits[len(got.Hits)-1].Key
+		q.After, q.Loose = &got.Hits[len(got.Hits)-1].Key, got.Loose
 	}
 }
 
@@ -121,6 +121,50 @@ func TestRebuildUnderway(t *testing.T) {
 	}
 	for range 50 {
 		compare(t, x, o, randomQuery(r))
+	}
+}
+
+// What people type finds what they mean: words half typed, words that mean nothing, names of side effects, and, where no group
+// has every word, those that have most of what matters.
+func TestWhatPeopleType(t *testing.T) {
+	t.Parallel()
+	x := New()
+	names := map[uuid.UUID]string{}
+	var b Batch
+	add := func(name, title, text string, cancers, effects []string) {
+		d := Doc{ID: uuid.New(), Title: title, Texts: []string{text}, MaxAge: 255}
+		d.Values[CancerType], d.Values[SideEffect] = cancers, effects
+		names[d.ID] = name
+		b.Upserts = append(b.Upserts, d)
+	}
+	add("anonymous", "The Downtown Meeting", "Open to the public.", nil, nil)
+	add("survivors", "Survivors' table", "For women after treatment.", []string{"breast"}, nil)
+	add("leukaemia", "Thursday talk", "By telephone.", []string{"leukaemia"}, nil)
+	add("any", "Walk", "Come along.", []string{"any"}, nil)
+	add("swelling", "Sleeves", "Bandages and exercise.", []string{"any"}, []string{"LYMPHOEDEMA"})
+	add("apoyo", "Grupo de apoyo", "Los martes.", []string{"lung"}, nil)
+	x.Apply(b)
+	for query, want := range map[string][]string{
+		"leuk":                               {"leukaemia", "any", "swelling"},
+		"leukaemia":                          {"leukaemia", "any", "swelling"},
+		"lymphedema":                         {"swelling"},
+		"lymphoed":                           {"swelling"},
+		"the":                                {"anonymous"},
+		"the breast":                         {"survivors", "any", "swelling"},
+		"survivors of breast cancer near me": {"survivors"},
+		"grupo de apoyo cáncer de mama":      {"survivors", "any", "swelling", "apoyo"},
+		"tele":                               {"leukaemia"},
+		"te":                                 nil,
+	} {
+		var got []string
+		for _, h := range x.Search(&Query{Words: query, Order: Relevance, Limit: 10, Now: now}).Hits {
+			got = append(got, names[h.ID])
+		}
+		first := len(want) == 0 || len(got) > 0 && got[0] == want[0] // equal ones stand in the order of their ids
+		slices.Sort(got)
+		if slices.Sort(want); !first || !slices.Equal(got, want) {
+			t.Errorf("%q finds %v, want %v", query, got, want)
+		}
 	}
 }
 

@@ -100,16 +100,21 @@ func containsAll(have, want []string) bool {
 
 const nothing = -100
 
-// called is a name of a cancer.
+// called is a name of a cancer or a side effect.
 type called struct {
-	code  string
+	topic topic
 	words []string
 }
 
 func names() (out []called) {
 	for _, t := range cancertype.All() {
 		for _, n := range cancertype.Names(t.Code) {
-			out = append(out, called{t.Code, Words(n)})
+			out = append(out, called{topic{CancerType, t.Code}, Words(n)})
+		}
+	}
+	for value, spoken := range effects {
+		for _, n := range spoken {
+			out = append(out, called{topic{SideEffect, value}, Words(n)})
 		}
 	}
 	return out
@@ -119,15 +124,30 @@ func names() (out []called) {
 type part struct {
 	phrase
 	most  int // errors that are forgiven
-	near  map[string]int
+	near  map[topic]int
 	alike map[string]int // words of the vocabulary, by how many errors
+
+	on   map[topic]bool  // of which the word is the beginning of a name
+	goes map[string]bool // words of the vocabulary that it is the beginning of
 }
 
 func (o *oracle) parts(q *Query) (out []part) {
 	for _, p := range phrases(q.Words) {
-		x := part{phrase: p, near: map[string]int{}, alike: map[string]int{}}
+		x := part{phrase: p, near: map[topic]int{}, alike: map[string]int{}, on: map[topic]bool{}, goes: map[string]bool{}}
 		w := p.words[0]
-		if p.code == "" && !o.vocabulary()[w] && !strings.ContainsAny(w, "0123456789") {
+		if p.begun {
+			for _, n := range o.names {
+				if len(n.words) == 1 && strings.HasPrefix(n.words[0], w) {
+					x.on[n.topic] = true
+				}
+			}
+			for have := range o.vocabulary() {
+				if have != w && strings.HasPrefix(have, w) {
+					x.goes[have] = true
+				}
+			}
+		}
+		if p.topic == (topic{}) && len(x.on)+len(x.goes) == 0 && !o.vocabulary()[w] && !strings.ContainsAny(w, "0123456789") {
 			if n := len([]rune(w)); n >= 8 {
 				x.most = 2
 			} else if n >= 4 {
@@ -136,8 +156,8 @@ func (o *oracle) parts(q *Query) (out []part) {
 		}
 		for _, n := range o.names {
 			if e := levenshtein(w, n.words[0]); x.most > 0 && len(n.words) == 1 && e <= x.most {
-				if best, ok := x.near[n.code]; !ok || e < best {
-					x.near[n.code] = e
+				if best, ok := x.near[n.topic]; !ok || e < best {
+					x.near[n.topic] = e
 				}
 			}
 		}
@@ -151,18 +171,25 @@ func (o *oracle) parts(q *Query) (out []part) {
 	return out
 }
 
-// concept returns the points of a group for the name of a cancer.
-func (o *oracle) concept(d *Doc, code string) int {
+// concept returns the points of a group for the name of a cancer or a side effect.
+func (o *oracle) concept(d *Doc, of topic) int {
 	points := nothing
 	title, text := o.of(d)
 	for _, n := range o.names {
-		if n.code != code || len(n.words) == 0 || !containsAll(text, n.words) {
+		if n.topic != of || len(n.words) == 0 || !containsAll(text, n.words) {
 			continue
 		}
 		if points = max(points, 1); containsAll(title, n.words) {
 			points = max(points, 4)
 		}
 	}
+	if of.facet == SideEffect {
+		if slices.Contains(d.Values[SideEffect], of.value) {
+			points = max(points, 3)
+		}
+		return points
+	}
+	code := of.value
 	for _, have := range d.Values[CancerType] {
 		switch {
 		case have == code || cancertype.IsAncestor(code, have):
@@ -178,13 +205,13 @@ func (o *oracle) concept(d *Doc, code string) int {
 
 // points returns what the group gets for the query's words, false if it misses one.
 func (o *oracle) points(d *Doc, q *Query, parts []part) (int, bool) {
-	total := 0
+	total, has := 0, 0
 	title, text := o.of(d)
 	for _, p := range parts {
 		points := nothing
 		plain := 0
-		if p.code != "" {
-			points, plain = o.concept(d, p.code), 1
+		if p.topic != (topic{}) {
+			points, plain = o.concept(d, p.topic), 1
 		}
 		if containsAll(title, p.words) {
 			points = max(points, 4)
@@ -192,8 +219,8 @@ func (o *oracle) points(d *Doc, q *Query, parts []part) (int, bool) {
 		if containsAll(text, p.words) {
 			points = max(points, plain)
 		}
-		for code, e := range p.near {
-			if c := o.concept(d, code); c != nothing {
+		for t, e := range p.near {
+			if c := o.concept(d, t); c != nothing {
 				points = max(points, c-2*e)
 			}
 		}
@@ -205,10 +232,34 @@ func (o *oracle) points(d *Doc, q *Query, parts []part) (int, bool) {
 				points = max(points, 4-2*e)
 			}
 		}
-		if points == nothing {
-			return 0, false
+		for t := range p.on {
+			if c := o.concept(d, t); c != nothing {
+				points = max(points, c-1)
+			}
 		}
+		for have := range p.goes {
+			if slices.Contains(text, have) {
+				points = max(points, -1)
+			}
+			if slices.Contains(title, have) {
+				points = max(points, 3)
+			}
+		}
+		switch {
+		case points == nothing && !q.Loose:
+			return 0, false
+		case points == nothing:
+			continue
+		case q.Loose && p.topic != (topic{}):
+			points += 32
+		case q.Loose:
+			points += 8
+		}
+		has++
 		total += points
+	}
+	if len(parts) > 0 && has == 0 {
+		return 0, false
 	}
 	if len(q.Ranked) > 0 {
 		closest := 0
@@ -285,7 +336,21 @@ func meets(d *Doc, q *Query, without int) bool {
 	return suits && early
 }
 
+// search finds the groups that have all the words, else those that have some.
 func (o *oracle) search(q *Query) Result {
+	res := o.scan(q)
+	if len(res.Hits) > 0 || q.After != nil || q.Loose || len(o.parts(q)) < 2 {
+		res.Loose = q.Loose
+		return res
+	}
+	loose := *q
+	loose.Loose = true
+	res = o.scan(&loose)
+	res.Loose = true
+	return res
+}
+
+func (o *oracle) scan(q *Query) Result {
 	type found struct {
 		hit Hit
 		doc *Doc
@@ -322,18 +387,21 @@ func (o *oracle) search(q *Query) Result {
 			h.Chord = d.Place.to(q.Near.Point)
 			away = h.Chord
 		}
+		soon := Never
+		for _, t := range d.Sessions {
+			if time.Unix(t.Start, 0).After(q.Now) {
+				soon = math.Min(soon, float64(t.Start))
+			}
+		}
 		switch q.Order {
 		case Distance:
 			h.First = away
 		case Soonest:
-			h.First = Never
-			for _, t := range d.Sessions {
-				if time.Unix(t.Start, 0).After(q.Now) {
-					h.First = math.Min(h.First, float64(t.Start))
-				}
-			}
+			h.First = soon
 		default:
-			h.First, h.Second = float64(-points), away
+			if h.First, h.Second = float64(-points), away; q.Near == nil {
+				h.Second = soon
+			}
 		}
 		all = append(all, found{h, d})
 	}
@@ -364,8 +432,8 @@ func (o *oracle) search(q *Query) Result {
 
 // The world of the random directories: few values, so that searches hit.
 var (
-	someWords   = []string{"morning", "café", "walk", "YOGA", "straße", "art", "niño", "talk", "leukaemia", "leukemia", "Brustkrebs", "blood", "cancer", "breast", "support", "supporting", "multiple", "myeloma", "circle", "癌症"}
-	asked       = []string{"MORNING", "cafe", "walk", "yoga", "strasse", "nino", "leukemai", "leucemia", "breast", "brest", "blood cancer", "supprot", "suporting", "supportin", "zzzz", "circel", "癌", "cancer", "multiple myeloma", "64110", "tlak"}
+	someWords   = []string{"morning", "café", "walk", "YOGA", "straße", "art", "niño", "talk", "leukaemia", "leukemia", "Brustkrebs", "blood", "cancer", "breast", "support", "supporting", "multiple", "myeloma", "circle", "癌症", "lymphedema", "the", "tired"}
+	asked       = []string{"MORNING", "cafe", "walk", "yoga", "strasse", "nino", "leukemai", "leucemia", "breast", "brest", "blood cancer", "supprot", "suporting", "supportin", "zzzz", "circel", "癌", "cancer", "multiple myeloma", "64110", "tlak", "leuk", "sup", "wal", "lymphoedema", "lymph", "near", "the", "multiple "}
 	someTypes   = []string{"any", "breast", "breast-male", "haematological", "leukaemia", "acute-myeloid-leukaemia", "lymphoma", "lung", "myeloma"}
 	someTowns   = []Address{{"Kansas City", "MO", "64110", "US"}, {"Kansas City", "KS", "66101", "US"}, {"Köln", "", "50667", "DE"}, {"Portland", "OR", "97201", "US"}, {}}
 	now         = time.Date(2026, 10, 20, 12, 30, 0, 0, time.UTC) // a week before the clocks go back in Europe
@@ -437,6 +505,7 @@ func randomDoc(r *rand.Rand, id uuid.UUID) Doc {
 		d.Values[f] = picks(r, []string{"a", "b", "c", "d"}, 2)
 	}
 	d.Values[CancerType] = picks(r, someTypes, 2)
+	d.Values[SideEffect] = picks(r, []string{"LYMPHOEDEMA", "FATIGUE"}, 1)
 	return d
 }
 
@@ -447,7 +516,7 @@ func randomQuery(r *rand.Rand) *Query {
 			do()
 		}
 	}
-	maybe(3, func() { q.Words = strings.Join(picks(r, asked, 2), " ") })
+	maybe(3, func() { q.Words = strings.Join(picks(r, asked, 3), " ") })
 	maybe(2, func() {
 		for range 1 + r.IntN(2) {
 			q.Filters = append(q.Filters, Filter{pick(r, someFacets), append(picks(r, []string{"a", "b", "e"}, 2), "c"), r.IntN(4) == 0})

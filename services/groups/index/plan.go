@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"cairn.care/services/cancertype"
@@ -55,6 +56,14 @@ const (
 	anyType = 0 // about any cancer
 	plainly = 0 // a word that stands for no cancer is in the text
 	mistype = 2 // lost by each error of typing
+	unended = 1 // lost by a word of which the query has the beginning only
+)
+
+// Points for each part of the query that a group has, where no group has all of them: how many it has goes before where, and names
+// of cancers and side effects before other words.
+const (
+	hasWord  = 8
+	hasTopic = 32
 )
 
 // nearWords is how many words of the vocabulary a misspelt one stands for at most.
@@ -65,6 +74,7 @@ type plan struct {
 	clauses []clause
 	terms   []term
 	reached []string // words
+	several bool     // parts of the query
 }
 
 func (s *state) plan(q *Query) *plan {
@@ -79,13 +89,25 @@ func (s *state) plan(q *Query) *plan {
 		}
 	}
 	reached := map[string]bool{}
-	for _, ph := range phrases(q.Words) {
+	parts := phrases(q.Words)
+	p.several = len(parts) > 1
+	some := clause{facet: -1}
+	for _, ph := range parts {
 		t := s.term(ph, reached)
 		c := clause{facet: -1}
 		for _, l := range t.levels {
 			c.ways = append(c.ways, l.ways...)
 		}
-		p.clauses, p.terms = append(p.clauses, c), append(p.terms, t)
+		if q.Loose {
+			t.loosen(ph)
+			some.ways = append(some.ways, c.ways...)
+		} else {
+			p.clauses = append(p.clauses, c)
+		}
+		p.terms = append(p.terms, t)
+	}
+	if q.Loose && len(parts) > 0 {
+		p.clauses = append(p.clauses, some)
 	}
 	p.reached = slices.Sorted(maps.Keys(reached))
 	if len(q.Ranked) > 0 {
@@ -114,18 +136,24 @@ func (s *state) having(f Facet, values []string) [][]*set {
 // term looks up a part of the query and notes which words it reaches.
 func (s *state) term(p phrase, reached map[string]bool) term {
 	by := map[int][][]*set{} // points → ways
-	if p.code != "" {
+	if p.topic != (topic{}) {
 		for _, w := range p.words {
 			reached[w] = true
 		}
-		s.concept(p.code, 0, by, reached)
+		s.concept(p.topic, 0, by, reached)
 		s.spelled(p.words, inTitle, inText, by)
 	} else {
 		w := p.words[0]
+		found := false
 		if known := s.words[w]; known != nil && s.alive(&known.all) {
+			found = true
 			reached[w] = true
 			s.spelled(p.words, inTitle, plainly, by)
-		} else {
+		}
+		if p.begun {
+			found = s.begun(w, by, reached) || found
+		}
+		if !found {
 			s.misspelt(w, by, reached)
 		}
 	}
@@ -137,6 +165,52 @@ func (s *state) term(p phrase, reached map[string]bool) term {
 		t.base = t.levels[n-1].points
 	}
 	return t
+}
+
+// loosen makes the term count for those who reach any of its levels, nothing for the others.
+func (t *term) loosen(p phrase) {
+	for i := range t.levels {
+		if t.levels[i].points += hasWord; p.topic != (topic{}) {
+			t.levels[i].points += hasTopic - hasWord
+		}
+	}
+	t.base = 0
+}
+
+// begun adds the documents that have words beginning so, and those about what such words are names of. It reports whether there
+// are any such words.
+func (s *state) begun(w string, by map[int][][]*set, reached map[string]bool) bool {
+	found := false
+	known := conceptsOf()
+	done := map[topic]bool{}
+	for _, name := range known.singles {
+		if t := known.byPhrase[name]; strings.HasPrefix(name, w) && !done[t] {
+			found, done[t] = true, true
+			s.concept(t, unended, by, reached)
+		}
+	}
+	var hits []*entry
+	for mask, i := letters(w), 0; i < len(s.entries); i++ {
+		if e := &s.entries[i]; mask&^e.letters == 0 && len(e.text) > len(w) && strings.HasPrefix(e.text, w) {
+			hits = append(hits, e)
+		}
+	}
+	slices.SortFunc(hits, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(len(a.text), len(b.text)), cmp.Compare(a.text, b.text))
+	})
+	n := 0
+	for _, h := range hits {
+		if n == nearWords {
+			break
+		}
+		if s.alive(&h.all) {
+			found = true
+			n++
+			reached[h.text] = true
+			s.spelled([]string{h.text}, inTitle-unended, plainly-unended, by)
+		}
+	}
+	return found
 }
 
 // spelled adds the documents that have all the words: together in the title, or anywhere.
@@ -153,16 +227,20 @@ func (s *state) spelled(words []string, title, text int, by map[int][][]*set) {
 	by[text] = append(by[text], texts)
 }
 
-// concept adds the documents about a cancer, lost being the points that errors of typing cost.
-func (s *state) concept(code string, lost int, by map[int][][]*set, reached map[string]bool) {
-	for _, words := range conceptsOf().phrases[code] {
+// concept adds the documents about a cancer or a side effect, lost being the points that errors of typing cost.
+func (s *state) concept(t topic, lost int, by map[int][][]*set, reached map[string]bool) {
+	for _, words := range conceptsOf().phrases[t] {
 		s.spelled(words, inTitle-lost, inText-lost, by)
 		if len(words) == 1 {
 			reached[words[0]] = true
 		}
 	}
-	by[about-lost] = append(by[about-lost], s.having(CancerType, cancertype.Subtree(code))...)
-	above := cancertype.Ancestors(code)
+	if t.facet != CancerType {
+		by[about-lost] = append(by[about-lost], s.having(t.facet, []string{t.value})...)
+		return
+	}
+	by[about-lost] = append(by[about-lost], s.having(CancerType, cancertype.Subtree(t.value))...)
+	above := cancertype.Ancestors(t.value)
 	if len(above) > 0 {
 		by[wider-lost] = append(by[wider-lost], s.having(CancerType, above[:len(above)-1])...)
 		by[anyType-lost] = append(by[anyType-lost], s.having(CancerType, above[len(above)-1:])...)

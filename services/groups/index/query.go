@@ -15,7 +15,7 @@ type Order uint8
 const (
 	Soonest   Order = iota // by the next session; groups with none last
 	Distance               // by the distance from Near; groups without a place last
-	Relevance              // by the points for words and ranked cancer types, then by distance where Near is set
+	Relevance              // by the points for words and ranked cancer types, then by distance where Near is set, else by the next session
 )
 
 // Filter asks for groups with one of the values of a facet, or with all of them.
@@ -37,7 +37,8 @@ type Near struct {
 
 // Query is what to find. The zero value of a field asks for nothing.
 type Query struct {
-	Words   string // each must occur, or stand for a cancer that the group is about; see [Index.Search]
+	Words   string // each must occur, or stand for a cancer or side effect that the group is about; see [Index.Search]
+	Loose   bool   // one of the words is enough, as the first page of the search told
 	Filters []Filter
 	Ranked  []string // codes of cancer types: with Relevance, groups about them come first
 
@@ -83,6 +84,9 @@ type Hit struct {
 type Result struct {
 	Hits []Hit // at most Limit
 	More bool  // there are others behind the last
+
+	// Loose says that no group has all the words, so that these are those that have some. Further pages are asked for so.
+	Loose bool
 
 	// With Count: how many groups there are in all, and of each facet the values with how many groups have them among those that meet
 	// everything but the filters of that facet.

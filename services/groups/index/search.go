@@ -125,7 +125,8 @@ func (r *search) soonest(mask []uint64, n int, b *best) {
 	})
 }
 
-// relevant returns the documents of mask by points, those with like points by distance where that is asked for.
+// relevant returns the documents of mask by points, those with like points by distance where that is asked for, else by
+// their next session.
 func (r *search) relevant(mask []uint64, n, want int) []Hit {
 	ranks := r.rank(mask)
 	var out []Hit
@@ -142,12 +143,7 @@ func (r *search) relevant(mask []uint64, n, want int) []Hit {
 		if r.q.Near != nil {
 			r.nearestOf(tier, min(n, ranks.count(points)), b)
 		} else {
-			eachBit(tier, func(d uint32) bool {
-				if b.wants(Farthest, r.ids[d]) && r.ok(d) {
-					b.offer(Farthest, r.ids[d], d)
-				}
-				return true
-			})
+			r.soonest(tier, min(n, ranks.count(points)), b)
 		}
 		out = append(out, r.hits(b.sorted(), func(i item) Key { return Key{first, i.a, i.id} })...)
 	}
