@@ -46,6 +46,9 @@ func (g *Gateway) static() (*http.ServeMux, error) {
 	only(http.MethodGet, oauth.SMARTPath, tokens)
 	only(http.MethodGet, oauth.JWKSPath, tokens)
 	g.faces(only)
+	if err := g.unsubscribe(mux); err != nil {
+		return nil, err
+	}
 	mux.Handle("GET /docs/{$}", http.RedirectHandler("/docs", http.StatusMovedPermanently))
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusFound))
 	mux.HandleFunc("/", g.notFound)
