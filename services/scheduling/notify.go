@@ -174,37 +174,9 @@ func readersZone(r *membershipv1.ListRecipientsResponse_Recipient, planned strin
 	return time.UTC
 }
 
-const (
-	quietFrom = 21 * 60 // minutes after midnight, where a member says nothing of her own
-	quietTo   = 8 * 60
-)
-
 // quietUntil returns when the quiet hours end in which now lies for a member; false if it lies in none.
 func quietUntil(q *membershipv1.Member_QuietHours, now time.Time, zone *time.Location) (time.Time, bool) {
-	from, to := quietFrom, quietTo
-	if q != nil {
-		from, to = minutes(q.GetStart()), minutes(q.GetEnd())
-	}
-	local := now.In(zone)
-	at := local.Hour()*60 + local.Minute()
-	if inside := from <= at && at < to || from > to && (from <= at || at < to); !inside {
-		return time.Time{}, false
-	}
-	day := local.Day()
-	if at >= to {
-		day++
-	}
-	until := time.Date(local.Year(), local.Month(), day, to/60, to%60, 0, 0, zone).UTC()
-	return until, until.After(now)
-}
-
-// minutes reads "22:00" as minutes after midnight.
-func minutes(clock string) int {
-	t, err := time.Parse("15:04", clock)
-	if err != nil {
-		return 0 // membership has checked it
-	}
-	return t.Hour()*60 + t.Minute()
+	return mail.QuietUntil(q.GetStart(), q.GetEnd(), now, zone)
 }
 
 // whereabouts is how a session is attended, for its members.
