@@ -41,9 +41,16 @@ type Gateway struct {
 	options  Options
 	routes   *routes
 	muxes    map[string]*runtime.ServeMux // by collection: a mux tries its patterns one after another
+	guests   map[string][]guest           // by collection: routes below it that another component serves
 	none     *runtime.ServeMux            // of other paths
 	handler  http.Handler
 	duration metric.Float64Histogram
+}
+
+// guest is a route below a collection that is mostly another component's, such as the roster of a group.
+type guest struct {
+	*route
+	mux *runtime.ServeMux
 }
 
 // service is one gRPC service and where it is.
@@ -132,7 +139,7 @@ func (g *Gateway) register(ctx context.Context) error {
 			runtime.WithWriteContentLength(),
 		)
 	}
-	g.none, g.muxes = newMux(), map[string]*runtime.ServeMux{}
+	g.none, g.muxes, g.guests = newMux(), map[string]*runtime.ServeMux{}, map[string][]guest{}
 	byPeer := map[string]*runtime.ServeMux{}
 	for _, s := range services() {
 		mux, ok := byPeer[s.peer]
@@ -151,7 +158,8 @@ func (g *Gateway) register(ctx context.Context) error {
 	for _, rt := range g.routes.all {
 		mux := byPeer[rt.peer]
 		if other, ok := g.muxes[rt.collection]; ok && other != mux {
-			return fmt.Errorf("%s: the paths of /v1/%s are another service's", rt.method, rt.collection)
+			g.guests[rt.collection] = append(g.guests[rt.collection], guest{rt, mux})
+			continue
 		}
 		g.muxes[rt.collection] = mux
 	}
@@ -160,7 +168,13 @@ func (g *Gateway) register(ctx context.Context) error {
 
 // muxOf returns the mux of a path below /v1/.
 func (g *Gateway) muxOf(path string) *runtime.ServeMux {
-	if mux, ok := g.muxes[collectionOf(path)]; ok {
+	collection := collectionOf(path)
+	for _, rt := range g.guests[collection] {
+		if rt.path.MatchString(path) {
+			return rt.mux
+		}
+	}
+	if mux, ok := g.muxes[collection]; ok {
 		return mux
 	}
 	return g.none
