@@ -27,9 +27,6 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 	if err != nil {
 		return nil, err
 	}
-	if len(ids) == 0 && !req.GetFromAnswers() {
-		return nil, fault.Invalid(fault.Field("entries", "is required, unless from_answers is set"))
-	}
 	now := s.clock.Now()
 	var session sessionRow
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
@@ -37,6 +34,9 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if len(ids) == 0 && !req.GetFromAnswers() {
+		return nil, fault.Invalid(fault.Field("entries", "is required, unless from_answers is set"))
 	}
 	if err := session.underWay(now); err != nil {
 		return nil, err
