@@ -56,6 +56,7 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		func(r *reply) bool { return ofOne(r, c.org) != "" })
 	session := c.get(t, "/v1/sessions?pageSize=1&filter="+q(`series = "`+series.text("name")+`"`)).ok(t)
 	feedback := c.post(t, "/v1/feedback", obj{"membership": membership, "occasion": "SESSION", "session": session.text("sessions.0.name"), "helped": 4, "feltSafe": 5}).ok(t)
+	room := c.post(t, "/v1/rooms", obj{"title": "Room 2", "seats": 12}).ok(t)
 	return holdings{
 		"feedback":      {feedback.text("name")},
 		"peerMatches":   {c.pair(t)},
@@ -69,9 +70,14 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"duplicates":    {ofOne(pair, c.org)},
 		"members":       {c.get(t, "/v1/"+membership).ok(t).text("member")},
 		"memberships":   {membership},
+		"rooms":         {room.text("name")},
 		"series":        {series.text("name")},
 		"sessions":      {session.text("sessions.0.name")},
 		"referrals":     {sent, accepted, unsent},
+		"safetyConcerns": {c.post(t, "/v1/safetyConcerns:raise", obj{"safetyConcern": obj{
+			"group": group, "membership": membership, "kind": "DISTRESS", "severity": "LOW", "description": "She was very quiet.",
+		}}).ok(t).text("name")},
+		"erasures": {c.post(t, "/v1/"+c.post(t, "/v1/members", obj{"alias": "Wren", "role": "SURVIVOR"}).ok(t).text("name")+":erase", obj{}).ok(t).text("name")},
 	}
 }
 
