@@ -58,9 +58,17 @@ var (
 	}
 )
 
-// Zone returns the IANA zone of a place, "" if country and state do not tell it. States without a country are those of
-// the United States, where most feeds are from.
+// Zone returns the IANA zone of a place, "" if neither country and state nor coordinates tell it. States without a country are
+// those of the United States, where most feeds are from.
 func Zone(country, state string, at *latlng.LatLng) string {
+	if zone := politicalZone(country, state, at); zone != "" || at == nil {
+		return zone
+	}
+	return zoneAt(at.GetLatitude(), at.GetLongitude())
+}
+
+// politicalZone returns the zone that country and state tell.
+func politicalZone(country, state string, at *latlng.LatLng) string {
 	var a area
 	code := strings.ToUpper(state)
 	if c, ok := stateNames[code]; ok {
@@ -68,7 +76,9 @@ func Zone(country, state string, at *latlng.LatLng) string {
 	}
 	switch country {
 	case "US", "":
-		a = states[code]
+		if a = states[code]; a.zone == "" && country == "" {
+			a = provinces[code]
+		}
 	case "CA":
 		a = provinces[code]
 	default:

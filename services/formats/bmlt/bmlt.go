@@ -163,7 +163,7 @@ func (m *meeting) venue(g *groupsv1.Group) {
 	m.Use("location_info", len(ways) < 2)
 	v.Directions = strings.Join(ways, "\n")
 	country := m.Text("location_nation", 100)
-	if code, ok := formats.Country(country); ok {
+	if code, ok := formats.CountryNamed(country); ok {
 		a.Country = code
 	} else if country != "" {
 		m.Use("location_nation", false)
@@ -278,7 +278,7 @@ func (m *meeting) times(g *groupsv1.Group) {
 		v := g.GetVenue()
 		g.TimeZone = cmp.Or(formats.Zone(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()), m.options.TimeZone)
 		if g.GetTimeZone() == "" {
-			m.Reject("time_zone", "", "is missing, and neither the place nor an option of the feed tells it")
+			m.Reject("time_zone", "", "is missing, and the place does not tell it: give the zone of such rows with --time-zone, or timeZone of the feed")
 			return
 		}
 	}

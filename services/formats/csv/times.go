@@ -48,7 +48,7 @@ func (r *reader) times() {
 		v := r.group.GetVenue()
 		zone = cmp.Or(formats.Zone(v.GetAddress().GetCountry(), v.GetAddress().GetAdministrativeArea(), v.GetLocation()), r.options.TimeZone)
 		if zone == "" {
-			r.reject("time_zone", "is missing, and neither the place nor an option of the feed tells it")
+			r.reject("time_zone", "is missing, and the place does not tell it: give the zone of such rows with --time-zone, or timeZone of the feed")
 			return
 		}
 		r.group.TimeZone = zone

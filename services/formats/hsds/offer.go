@@ -254,7 +254,7 @@ func (r *reader) zone(s object, zone string, offset *int) string {
 	}
 	switch {
 	case offset == nil && zone == "":
-		r.reject(s.path+"timezone", "", "is missing, and neither the place nor an option of the feed tells it")
+		r.reject(s.path+"timezone", "", "is missing, and the place does not tell it: give the zone of such rows with --time-zone, or timeZone of the feed")
 		return ""
 	case offset == nil || (zone != "" && slices.Contains(offsetsOf(zone), *offset)):
 		return ""

@@ -105,16 +105,17 @@ func (m *meeting) venue(g *groupsv1.Group) {
 	}
 	if full := m.Text("formatted_address", 500); full != "" {
 		m.Use("formatted_address", false)
-		if parts := strings.Split(full, ", "); len(parts) >= 4 && len(a.GetAddressLines()) == 0 && a.GetLocality() == "" {
-			n := len(parts)
-			a.Locality = short(strings.TrimSpace(parts[n-3]), 120)
-			if street := short(strings.Trim(strings.Join(parts[:n-3], ", "), " ,"), 200); street != "" {
-				a.AddressLines = []string{street}
+		if told := formats.Address(full); told != nil {
+			if len(a.GetAddressLines()) == 0 && a.GetLocality() == "" {
+				a.AddressLines, a.Locality = told.GetAddressLines(), told.GetLocality()
 			}
+			a.AdministrativeArea = cmp.Or(a.GetAdministrativeArea(), told.GetAdministrativeArea())
+			a.PostalCode = cmp.Or(a.GetPostalCode(), told.GetPostalCode())
+			a.Country = told.GetCountry()
 		}
 	}
 	country := m.Text("country", 100)
-	if code, ok := formats.Country(country); ok {
+	if code, ok := formats.CountryNamed(country); ok {
 		a.Country = code
 	} else if country != "" {
 		m.Use("country", false)
@@ -353,7 +354,7 @@ func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 		return z
 	}
 	if m.options.TimeZone == "" && needed {
-		m.Reject("timezone", "", "is missing, and neither the place nor an option of the import tells it")
+		m.Reject("timezone", "", "is missing, and the place does not tell it: give the zone of such rows with --time-zone, or timeZone of the feed")
 	}
 	return m.options.TimeZone
 }

@@ -175,3 +175,29 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// An address in one line is read to the end; a town without a street is roughly where people meet.
+func TestFormattedAddress(t *testing.T) {
+	t.Parallel()
+	f := read(t, `[{"name": "A", "slug": "a", "day": 1, "time": "19:00", "formatted_address": "6501 Memorial Dr, Houston, TX 77007, USA", "latitude": 29.76, "longitude": -95.43},
+		{"name": "B", "slug": "b", "day": 1, "time": "19:00", "formatted_address": "Houston, TX, USA", "latitude": 29.76, "longitude": -95.37},
+		{"name": "C", "slug": "c", "day": 1, "time": "19:00", "location": "Hall", "latitude": -33.87, "longitude": 151.21, "approximate": "no"},
+		{"name": "D", "slug": "d", "day": 1, "time": "19:00", "address": "Somewhere"}]`, formats.Options{})
+	var got []string
+	for _, e := range f.Entries {
+		v := e.Group.GetVenue()
+		a := v.GetAddress()
+		got = append(got, fmt.Sprintf("%v %s, %s, %s, %s %s %s", a.GetAddressLines(), a.GetLocality(), a.GetAdministrativeArea(), a.GetPostalCode(), a.GetCountry(), v.GetPrecision(), e.Group.GetTimeZone()))
+	}
+	want := []string{
+		"[6501 Memorial Dr] Houston, TX, 77007, US EXACT America/Chicago",
+		"[] Houston, TX, , US APPROXIMATE America/Chicago",
+		"[] , , ,  EXACT Australia/Sydney",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("read (-want +got):\n%s", d)
+	}
+	if len(f.Rejected) != 1 || !strings.Contains(f.Rejected[0].Reason, "--time-zone") {
+		t.Errorf("rejected %+v, want one that names --time-zone", f.Rejected)
+	}
+}
