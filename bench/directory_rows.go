@@ -42,6 +42,33 @@ func (y *yardsticks) loadDirectory(ctx context.Context, l loadDirectory) (struct
 	if err != nil {
 		return struct{}{}, err
 	}
+	if l.From >= l.To {
+		return struct{}{}, nil
+	}
+	return struct{}{}, atRest(ctx, admin, func(ctx context.Context) error { return copyDirectory(ctx, admin, d, l) })
+}
+
+// atRest has fn fill the directory while nothing follows it, and leaves it as when its duplicates have been searched for long ago. The
+// lock keeps that search away, and its transaction keeps changes from the index, which is made anew at the next start.
+func atRest(ctx context.Context, admin *pg.DB, fn func(context.Context) error) error {
+	if err := pgx.BeginFunc(ctx, admin.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT FROM duplicate_cursor FOR UPDATE`); err != nil {
+			return err
+		}
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE duplicate_cursor SET generation = f.generation, xid = pg_snapshot_xmax(pg_current_snapshot()) FROM change_feed f`)
+		return err
+	}); err != nil {
+		return fmt.Errorf("fill the directory: %w", err)
+	}
+	_, err := admin.Exec(ctx, `VACUUM ANALYZE`)
+	return err
+}
+
+// copyDirectory copies the groups' rows.
+func copyDirectory(ctx context.Context, admin *pg.DB, d *directory.Directory, l loadDirectory) error {
 	var next atomic.Int64
 	next.Store(int64(l.From))
 	g, working := errgroup.WithContext(ctx)
@@ -66,13 +93,7 @@ func (y *yardsticks) loadDirectory(ctx context.Context, l loadDirectory) (struct
 			}
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return struct{}{}, err
-	}
-	if l.From < l.To {
-		_, err = admin.Exec(ctx, `ANALYZE`)
-	}
-	return struct{}{}, err
+	return g.Wait()
 }
 
 // groupRows are a group's rows in the tables groups and availability.
