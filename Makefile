@@ -13,7 +13,8 @@ BUF := tools/node_modules/.bin/buf
 PLUGINS := google.golang.org/protobuf/cmd/protoc-gen-go \
   google.golang.org/grpc/cmd/protoc-gen-go-grpc \
   github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway \
-  ./protoc-gen-openapi
+  ./protoc-gen-openapi \
+  ./fhirgen
 GO_TOOLS := GOWORK=off go -C tools
 # The race detector needs a C compiler; `make setup` brings one where it can.
 RACE = $(shell command -v cc gcc clang >/dev/null && echo -race)
@@ -30,7 +31,7 @@ build: ## build the programs into bin/
 	@mkdir -p bin
 	go build -o bin/ $(BINARIES:%=./services/cmd/%)
 
-gen: $(BUF) $(TOOLS)/plugins tools/protos ## regenerate gen/ from proto/
+gen: $(BUF) $(TOOLS)/plugins tools/protos ## regenerate gen/ from proto/, and the FHIR types
 	tools/gen.sh
 
 lint: $(BUF) $(TOOLS)/plugins $(TOOLS)/golangci-lint tools/protos ## check style, contracts, layering, and that gen/ is current
@@ -67,7 +68,7 @@ $(BUF): tools/package-lock.json
 	npm --prefix tools install --no-save --no-progress --ignore-scripts --loglevel=error
 	@touch $@
 
-$(TOOLS)/plugins: tools/go.mod $(wildcard tools/protoc-gen-openapi/*.go)
+$(TOOLS)/plugins: tools/go.mod $(wildcard tools/protoc-gen-openapi/*.go tools/fhirgen/*.go)
 	$(GO_TOOLS) build -o bin/ $(PLUGINS)
 	@touch $@
 
