@@ -74,11 +74,20 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"series":        {series.text("name")},
 		"sessions":      {session.text("sessions.0.name")},
 		"referrals":     {sent, accepted, unsent},
-		"safetyConcerns": {c.post(t, "/v1/safetyConcerns:raise", obj{"safetyConcern": obj{
+		"safetyConcerns": {c.post(t, "/v1/safetyConcerns", obj{
 			"group": group, "membership": membership, "kind": "DISTRESS", "severity": "LOW", "description": "She was very quiet.",
-		}}).ok(t).text("name")},
-		"erasures": {c.post(t, "/v1/"+c.post(t, "/v1/members", obj{"alias": "Wren", "role": "SURVIVOR"}).ok(t).text("name")+":erase", obj{}).ok(t).text("name")},
+		}).ok(t).text("name")},
+		"erasures": {c.erased(t)},
 	}
+}
+
+// erased keeps a person and erases her, and returns the erasure once it is done.
+func (c *caller) erased(t *testing.T) string {
+	t.Helper()
+	member := c.post(t, "/v1/members", obj{"alias": "Wren", "role": "SURVIVOR"}).ok(t).text("name")
+	erasure := c.post(t, "/v1/"+member+":erase", obj{}).ok(t).text("name")
+	until(t, "she is erased", func() *reply { return c.get(t, "/v1/"+erasure) }, func(r *reply) bool { return r.text("state") == "DONE" })
+	return erasure
 }
 
 // joins makes a new person take part in a group.

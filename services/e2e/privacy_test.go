@@ -53,8 +53,8 @@ func TestErasure(t *testing.T) {
 		r := w.app.post(t, "/v1/"+session.text("sessions.1.name")+":rsvp", obj{"membership": membership, "answer": "YES", "way": "IN_PERSON"})
 		return &reply{call: r.call, status: http.StatusOK, json: r.json, body: r.body}
 	}, func(r *reply) bool { return r.text("answer") == "YES" })
-	concern := nonprofit.post(t, "/v1/safetyConcerns:raise", obj{
-		"safetyConcern": obj{"group": group, "membership": membership, "kind": "SELF_HARM_RISK", "severity": "URGENT", "description": "zimmerworry"},
+	concern := nonprofit.post(t, "/v1/safetyConcerns", obj{
+		"group": group, "membership": membership, "kind": "SELF_HARM_RISK", "severity": "URGENT", "description": "zimmerworry",
 	}, key()...).ok(t)
 	escalation := until(t, "the escalation is there", func() *reply {
 		r := nonprofit.get(t, "/v1/"+concern.text("referral"))

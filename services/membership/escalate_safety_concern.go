@@ -18,6 +18,7 @@ func (s *server) EscalateSafetyConcern(ctx context.Context, req *membershipv1.Es
 				return err
 			}
 			r.passOn(there, s.clock.Now())
+			s.tellSoon(r)
 			r.openReferral()
 			return nil
 		},

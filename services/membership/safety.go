@@ -79,7 +79,7 @@ func (r *concernRow) passOn(there []lead, now time.Time) {
 		r.Actors = append(r.Actors, int32(present(at+1, there)))
 	}
 	due := now.Add(respondWithin[r.Severity])
-	r.DueTime, r.NotifyTime = &due, &now
+	r.DueTime = &due
 	r.State, r.AcknowledgedBy, r.AcknowledgeTime = concernOpen, "", nil
 	r.Escalations++
 	r.touch(now)

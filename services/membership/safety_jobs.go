@@ -83,6 +83,7 @@ func (s *server) passOn(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		row.passOn(there, now)
+		s.tellSoon(row)
 		b := new(pgx.Batch)
 		updateConcern(b, row)
 		if err := queueConcernChanged(ctx, b, row, "escalated"); err != nil {

@@ -27,14 +27,21 @@ type reader struct {
 	languages []string
 }
 
+// tellSoon has those who act on a concern told of it, if e-mail is sent at all.
+func (s *server) tellSoon(r *concernRow) {
+	if s.mail.On() {
+		now := s.clock.Now()
+		r.NotifyTime = &now
+	}
+}
+
 // tellThoseWhoAct queues e-mails to those who have to act on concerns that are new to them.
 func (s *server) tellThoseWhoAct(ctx context.Context) error {
 	return s.sweep(ctx, "tell of concern", func(tx pgx.Tx, skip []uuid.UUID) ([]item, error) {
-		now := s.clock.Now()
 		if !s.mail.On() {
-			_, err := tx.Exec(ctx, `UPDATE safety_concerns SET notify_time = NULL WHERE notify_time <= $1`, now)
-			return nil, err
+			return nil, nil
 		}
+		now := s.clock.Now()
 		rows, err := tx.Query(ctx, `UPDATE safety_concerns c SET notify_time = @retry WHERE id IN (
 				SELECT id FROM safety_concerns WHERE notify_time <= @now AND NOT id = ANY(@skip) ORDER BY notify_time LIMIT @n FOR UPDATE SKIP LOCKED)
 			RETURNING `+concernColumns, pgx.NamedArgs{"now": now, "retry": now.Add(noticeRetry), "skip": skip, "n": sweepAtOnce})

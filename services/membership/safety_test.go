@@ -36,17 +36,17 @@ func (f *fixture) herself(m *membershipv1.Membership) context.Context {
 	return auth.WithSelf(f.ctx(), auth.Self{Member: m.GetMember()})
 }
 
-func concernAbout(g *told, m *membershipv1.Membership, kind membershipv1.SafetyConcern_Kind, severity membershipv1.SafetyConcern_Severity) *membershipv1.RaiseSafetyConcernRequest {
-	return &membershipv1.RaiseSafetyConcernRequest{SafetyConcern: &membershipv1.SafetyConcern{
+func concernAbout(g *told, m *membershipv1.Membership, kind membershipv1.SafetyConcern_Kind, severity membershipv1.SafetyConcern_Severity) *membershipv1.CreateSafetyConcernRequest {
+	return &membershipv1.CreateSafetyConcernRequest{SafetyConcern: &membershipv1.SafetyConcern{
 		Group: g.GetGroup(), Membership: m.GetName(), Kind: kind, Severity: severity, Description: "She sat there and said nothing.",
 	}}
 }
 
-func (f *fixture) raise(ctx context.Context, req *membershipv1.RaiseSafetyConcernRequest) *membershipv1.SafetyConcern {
+func (f *fixture) raise(ctx context.Context, req *membershipv1.CreateSafetyConcernRequest) *membershipv1.SafetyConcern {
 	f.t.Helper()
-	c, err := f.RaiseSafetyConcern(ctx, req)
+	c, err := f.CreateSafetyConcern(ctx, req)
 	if err != nil {
-		f.t.Fatalf("RaiseSafetyConcern: %v", err)
+		f.t.Fatalf("CreateSafetyConcern: %v", err)
 	}
 	return c
 }
@@ -149,14 +149,14 @@ func TestRaiseRefusals(t *testing.T) {
 	f := setup(t)
 	g, other := f.newGroup(1, true), f.newGroup(0, false)
 	she, waits, outside := f.joinActively(g), f.join(g), f.joinActively(other)
-	distress := func(m *membershipv1.Membership) *membershipv1.RaiseSafetyConcernRequest {
+	distress := func(m *membershipv1.Membership) *membershipv1.CreateSafetyConcernRequest {
 		return concernAbout(g, m, membershipv1.SafetyConcern_DISTRESS, membershipv1.SafetyConcern_LOW)
 	}
 	blank := distress(she)
 	blank.SafetyConcern.Description = " "
 	for name, c := range map[string]struct {
 		ctx  context.Context
-		req  *membershipv1.RaiseSafetyConcernRequest
+		req  *membershipv1.CreateSafetyConcernRequest
 		want string
 	}{
 		"without words":           {f.ctx(), blank, "InvalidArgument INVALID_FIELD"},
@@ -167,7 +167,7 @@ func TestRaiseRefusals(t *testing.T) {
 		"of another organization": {f.as(aip.NewID()), distress(she), "Unavailable UNAVAILABLE"},
 		"who leads another group": {f.facilitates(other, leading), distress(she), "NotFound NOT_FOUND"},
 	} {
-		if _, err := f.RaiseSafetyConcern(c.ctx, c.req); reasonOf(err) != c.want {
+		if _, err := f.CreateSafetyConcern(c.ctx, c.req); reasonOf(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}

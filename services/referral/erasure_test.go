@@ -16,7 +16,7 @@ import (
 // concern has the coordinator raise an urgent concern about somebody, and returns the escalation that it opens.
 func (f *fixture) concern(membership string) (*membershipv1.SafetyConcern, *referralv1.Referral) {
 	f.t.Helper()
-	c, err := membershipv1.NewSafetyServiceClient(f.Conn("membership")).RaiseSafetyConcern(f.receive, &membershipv1.RaiseSafetyConcernRequest{
+	c, err := membershipv1.NewSafetyServiceClient(f.Conn("membership")).CreateSafetyConcern(f.receive, &membershipv1.CreateSafetyConcernRequest{
 		SafetyConcern: &membershipv1.SafetyConcern{
 			Group: f.group, Membership: membership, Kind: membershipv1.SafetyConcern_SELF_HARM_RISK, Severity: membershipv1.SafetyConcern_URGENT,
 			Description: written,

@@ -583,7 +583,7 @@ var File_cairn_membership_v1_safety_concern_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_safety_concern_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/membership/v1/safety_concern.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x0f\n" +
+	"(cairn/membership/v1/safety_concern.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x0f\n" +
 	"\rSafetyConcern\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12j\n" +
 	"\x05group\x18\x02 \x01(\tBT\xe0A\x02\xe0A\x05\xfaA\x12\n" +
@@ -596,8 +596,8 @@ const file_cairn_membership_v1_safety_concern_proto_rawDesc = "" +
 	"membership\x18\x06 \x01(\tB^\xe0A\x05\xfaA\x17\n" +
 	"\x15cairn.care/Membership\xbaH>\xd8\x01\x01r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\n" +
 	"membership\x120\n" +
-	"\x11about_facilitator\x18\a \x01(\bB\x03\xe0A\x05R\x10aboutFacilitator\x12-\n" +
-	"\vdescription\x18\b \x01(\tB\v\xe0A\x05\xbaH\x05r\x03\x18\xa0\x1fR\vdescription\x12 \n" +
+	"\x11about_facilitator\x18\a \x01(\bB\x03\xe0A\x05R\x10aboutFacilitator\x120\n" +
+	"\vdescription\x18\b \x01(\tB\x0e\xe0A\x02\xe0A\x05\xbaH\x05r\x03\x18\xa0\x1fR\vdescription\x12 \n" +
 	"\traised_by\x18\t \x01(\tB\x03\xe0A\x03R\braisedBy\x12C\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2(.cairn.membership.v1.SafetyConcern.StateB\x03\xe0A\x03R\x05state\x12C\n" +

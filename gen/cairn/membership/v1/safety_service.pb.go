@@ -24,8 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The request of RaiseSafetyConcern.
-type RaiseSafetyConcernRequest struct {
+// The request of CreateSafetyConcern.
+type CreateSafetyConcernRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The concern: group, kind, severity, and whom it is about.
 	SafetyConcern *SafetyConcern `protobuf:"bytes,1,opt,name=safety_concern,json=safetyConcern,proto3" json:"safety_concern,omitempty"`
@@ -35,20 +35,20 @@ type RaiseSafetyConcernRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RaiseSafetyConcernRequest) Reset() {
-	*x = RaiseSafetyConcernRequest{}
+func (x *CreateSafetyConcernRequest) Reset() {
+	*x = CreateSafetyConcernRequest{}
 	mi := &file_cairn_membership_v1_safety_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RaiseSafetyConcernRequest) String() string {
+func (x *CreateSafetyConcernRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RaiseSafetyConcernRequest) ProtoMessage() {}
+func (*CreateSafetyConcernRequest) ProtoMessage() {}
 
-func (x *RaiseSafetyConcernRequest) ProtoReflect() protoreflect.Message {
+func (x *CreateSafetyConcernRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_cairn_membership_v1_safety_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -60,19 +60,19 @@ func (x *RaiseSafetyConcernRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RaiseSafetyConcernRequest.ProtoReflect.Descriptor instead.
-func (*RaiseSafetyConcernRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use CreateSafetyConcernRequest.ProtoReflect.Descriptor instead.
+func (*CreateSafetyConcernRequest) Descriptor() ([]byte, []int) {
 	return file_cairn_membership_v1_safety_service_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *RaiseSafetyConcernRequest) GetSafetyConcern() *SafetyConcern {
+func (x *CreateSafetyConcernRequest) GetSafetyConcern() *SafetyConcern {
 	if x != nil {
 		return x.SafetyConcern
 	}
 	return nil
 }
 
-func (x *RaiseSafetyConcernRequest) GetRequestId() string {
+func (x *CreateSafetyConcernRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
 	}
@@ -578,8 +578,8 @@ var File_cairn_membership_v1_safety_service_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_safety_service_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/membership/v1/safety_service.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/membership/v1/member.proto\x1a(cairn/membership/v1/safety_concern.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x9d\x01\n" +
-	"\x19RaiseSafetyConcernRequest\x12T\n" +
+	"(cairn/membership/v1/safety_service.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/membership/v1/member.proto\x1a(cairn/membership/v1/safety_concern.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x9e\x01\n" +
+	"\x1aCreateSafetyConcernRequest\x12T\n" +
 	"\x0esafety_concern\x18\x01 \x01(\v2\".cairn.membership.v1.SafetyConcernB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\rsafetyConcern\x12*\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x90\x01\n" +
@@ -625,10 +625,10 @@ const file_cairn_membership_v1_safety_service_proto_rawDesc = "" +
 	"\x0esafety_concern\x18\x01 \x01(\v2\".cairn.membership.v1.SafetyConcernR\rsafetyConcern\x123\n" +
 	"\x06member\x18\x02 \x01(\v2\x1b.cairn.membership.v1.MemberR\x06member\x12A\n" +
 	"\x0fparent_referral\x18\x03 \x01(\tB\x18\xfaA\x15\n" +
-	"\x13cairn.care/ReferralR\x0eparentReferral2\xa5\n" +
+	"\x13cairn.care/ReferralR\x0eparentReferral2\xae\n" +
 	"\n" +
-	"\rSafetyService\x12\xba\x01\n" +
-	"\x12RaiseSafetyConcern\x12..cairn.membership.v1.RaiseSafetyConcernRequest\x1a\".cairn.membership.v1.SafetyConcern\"P\xdaA\x0esafety_concern\x82\xce\x18\x18\x12\rmembers.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/safetyConcerns:raise\x12\xaa\x01\n" +
+	"\rSafetyService\x12\xc3\x01\n" +
+	"\x13CreateSafetyConcern\x12/.cairn.membership.v1.CreateSafetyConcernRequest\x1a\".cairn.membership.v1.SafetyConcern\"W\xdaA\x0esafety_concern\x82\xce\x18\x18\x12\rmembers.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02$:\x0esafety_concern\"\x12/v1/safetyConcerns\x12\xaa\x01\n" +
 	"\x10GetSafetyConcern\x12,.cairn.membership.v1.GetSafetyConcernRequest\x1a\".cairn.membership.v1.SafetyConcern\"D\xdaA\x04name\x82\xce\x18\x16\x12\fmembers.read\x1a\x02\x01\x04(\x010\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=safetyConcerns/*}\x12\xae\x01\n" +
 	"\x12ListSafetyConcerns\x12..cairn.membership.v1.ListSafetyConcernsRequest\x1a/.cairn.membership.v1.ListSafetyConcernsResponse\"7\xdaA\x00\x82\xce\x18\x16\x12\fmembers.read\x1a\x02\x01\x04(\x010\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/safetyConcerns\x12\xca\x01\n" +
 	"\x18AcknowledgeSafetyConcern\x124.cairn.membership.v1.AcknowledgeSafetyConcernRequest\x1a\".cairn.membership.v1.SafetyConcern\"T\xdaA\x04name\x82\xce\x18\x17\x12\rmembers.write\x1a\x02\x01\x04(\x010\x02\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=safetyConcerns/*}:acknowledge\x12\xc1\x01\n" +
@@ -650,7 +650,7 @@ func file_cairn_membership_v1_safety_service_proto_rawDescGZIP() []byte {
 
 var file_cairn_membership_v1_safety_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_cairn_membership_v1_safety_service_proto_goTypes = []any{
-	(*RaiseSafetyConcernRequest)(nil),       // 0: cairn.membership.v1.RaiseSafetyConcernRequest
+	(*CreateSafetyConcernRequest)(nil),      // 0: cairn.membership.v1.CreateSafetyConcernRequest
 	(*GetSafetyConcernRequest)(nil),         // 1: cairn.membership.v1.GetSafetyConcernRequest
 	(*ListSafetyConcernsRequest)(nil),       // 2: cairn.membership.v1.ListSafetyConcernsRequest
 	(*ListSafetyConcernsResponse)(nil),      // 3: cairn.membership.v1.ListSafetyConcernsResponse
@@ -664,19 +664,19 @@ var file_cairn_membership_v1_safety_service_proto_goTypes = []any{
 	(*Member)(nil),                          // 11: cairn.membership.v1.Member
 }
 var file_cairn_membership_v1_safety_service_proto_depIdxs = []int32{
-	9,  // 0: cairn.membership.v1.RaiseSafetyConcernRequest.safety_concern:type_name -> cairn.membership.v1.SafetyConcern
+	9,  // 0: cairn.membership.v1.CreateSafetyConcernRequest.safety_concern:type_name -> cairn.membership.v1.SafetyConcern
 	9,  // 1: cairn.membership.v1.ListSafetyConcernsResponse.safety_concerns:type_name -> cairn.membership.v1.SafetyConcern
 	10, // 2: cairn.membership.v1.CloseSafetyConcernRequest.outcome:type_name -> cairn.membership.v1.SafetyConcern.Outcome
 	9,  // 3: cairn.membership.v1.Escalation.safety_concern:type_name -> cairn.membership.v1.SafetyConcern
 	11, // 4: cairn.membership.v1.Escalation.member:type_name -> cairn.membership.v1.Member
-	0,  // 5: cairn.membership.v1.SafetyService.RaiseSafetyConcern:input_type -> cairn.membership.v1.RaiseSafetyConcernRequest
+	0,  // 5: cairn.membership.v1.SafetyService.CreateSafetyConcern:input_type -> cairn.membership.v1.CreateSafetyConcernRequest
 	1,  // 6: cairn.membership.v1.SafetyService.GetSafetyConcern:input_type -> cairn.membership.v1.GetSafetyConcernRequest
 	2,  // 7: cairn.membership.v1.SafetyService.ListSafetyConcerns:input_type -> cairn.membership.v1.ListSafetyConcernsRequest
 	4,  // 8: cairn.membership.v1.SafetyService.AcknowledgeSafetyConcern:input_type -> cairn.membership.v1.AcknowledgeSafetyConcernRequest
 	5,  // 9: cairn.membership.v1.SafetyService.EscalateSafetyConcern:input_type -> cairn.membership.v1.EscalateSafetyConcernRequest
 	6,  // 10: cairn.membership.v1.SafetyService.CloseSafetyConcern:input_type -> cairn.membership.v1.CloseSafetyConcernRequest
 	7,  // 11: cairn.membership.v1.SafetyService.GetEscalation:input_type -> cairn.membership.v1.GetEscalationRequest
-	9,  // 12: cairn.membership.v1.SafetyService.RaiseSafetyConcern:output_type -> cairn.membership.v1.SafetyConcern
+	9,  // 12: cairn.membership.v1.SafetyService.CreateSafetyConcern:output_type -> cairn.membership.v1.SafetyConcern
 	9,  // 13: cairn.membership.v1.SafetyService.GetSafetyConcern:output_type -> cairn.membership.v1.SafetyConcern
 	3,  // 14: cairn.membership.v1.SafetyService.ListSafetyConcerns:output_type -> cairn.membership.v1.ListSafetyConcernsResponse
 	9,  // 15: cairn.membership.v1.SafetyService.AcknowledgeSafetyConcern:output_type -> cairn.membership.v1.SafetyConcern

@@ -35,30 +35,44 @@ var (
 	_ = metadata.Join
 )
 
-func request_SafetyService_RaiseSafetyConcern_0(ctx context.Context, marshaler runtime.Marshaler, client SafetyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+var filter_SafetyService_CreateSafetyConcern_0 = &utilities.DoubleArray{Encoding: map[string]int{"safety_concern": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_SafetyService_CreateSafetyConcern_0(ctx context.Context, marshaler runtime.Marshaler, client SafetyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RaiseSafetyConcernRequest
+		protoReq CreateSafetyConcernRequest
 		metadata runtime.ServerMetadata
 	)
-	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq.SafetyConcern); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_SafetyService_CreateSafetyConcern_0); err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	if req.Body != nil {
 		_, _ = io.Copy(io.Discard, req.Body)
 	}
-	msg, err := client.RaiseSafetyConcern(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	msg, err := client.CreateSafetyConcern(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
 	return msg, metadata, err
 }
 
-func local_request_SafetyService_RaiseSafetyConcern_0(ctx context.Context, marshaler runtime.Marshaler, server SafetyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_SafetyService_CreateSafetyConcern_0(ctx context.Context, marshaler runtime.Marshaler, server SafetyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RaiseSafetyConcernRequest
+		protoReq CreateSafetyConcernRequest
 		metadata runtime.ServerMetadata
 	)
-	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq.SafetyConcern); err != nil && !errors.Is(err, io.EOF) {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
-	msg, err := server.RaiseSafetyConcern(ctx, &protoReq)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_SafetyService_CreateSafetyConcern_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	msg, err := server.CreateSafetyConcern(ctx, &protoReq)
 	return msg, metadata, err
 }
 
@@ -316,25 +330,25 @@ func local_request_SafetyService_GetEscalation_0(ctx context.Context, marshaler 
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterSafetyServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
 func RegisterSafetyServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server SafetyServiceServer) error {
-	mux.Handle(http.MethodPost, pattern_SafetyService_RaiseSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+	mux.Handle(http.MethodPost, pattern_SafetyService_CreateSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.membership.v1.SafetyService/RaiseSafetyConcern", runtime.WithHTTPPathPattern("/v1/safetyConcerns:raise"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.membership.v1.SafetyService/CreateSafetyConcern", runtime.WithHTTPPathPattern("/v1/safetyConcerns"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		resp, md, err := local_request_SafetyService_RaiseSafetyConcern_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		resp, md, err := local_request_SafetyService_CreateSafetyConcern_0(annotatedContext, inboundMarshaler, server, req, pathParams)
 		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
 		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
 		if err != nil {
 			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		forward_SafetyService_RaiseSafetyConcern_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+		forward_SafetyService_CreateSafetyConcern_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodGet, pattern_SafetyService_GetSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -496,22 +510,22 @@ func RegisterSafetyServiceHandler(ctx context.Context, mux *runtime.ServeMux, co
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
 // "SafetyServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
 func RegisterSafetyServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client SafetyServiceClient) error {
-	mux.Handle(http.MethodPost, pattern_SafetyService_RaiseSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+	mux.Handle(http.MethodPost, pattern_SafetyService_CreateSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.membership.v1.SafetyService/RaiseSafetyConcern", runtime.WithHTTPPathPattern("/v1/safetyConcerns:raise"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.membership.v1.SafetyService/CreateSafetyConcern", runtime.WithHTTPPathPattern("/v1/safetyConcerns"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		resp, md, err := request_SafetyService_RaiseSafetyConcern_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		resp, md, err := request_SafetyService_CreateSafetyConcern_0(annotatedContext, inboundMarshaler, client, req, pathParams)
 		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
 		if err != nil {
 			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		forward_SafetyService_RaiseSafetyConcern_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+		forward_SafetyService_CreateSafetyConcern_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodGet, pattern_SafetyService_GetSafetyConcern_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -619,7 +633,7 @@ func RegisterSafetyServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 }
 
 var (
-	pattern_SafetyService_RaiseSafetyConcern_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "safetyConcerns"}, "raise"))
+	pattern_SafetyService_CreateSafetyConcern_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "safetyConcerns"}, ""))
 	pattern_SafetyService_GetSafetyConcern_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "safetyConcerns", "name"}, ""))
 	pattern_SafetyService_ListSafetyConcerns_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "safetyConcerns"}, ""))
 	pattern_SafetyService_AcknowledgeSafetyConcern_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "safetyConcerns", "name"}, "acknowledge"))
@@ -629,7 +643,7 @@ var (
 )
 
 var (
-	forward_SafetyService_RaiseSafetyConcern_0       = runtime.ForwardResponseMessage
+	forward_SafetyService_CreateSafetyConcern_0      = runtime.ForwardResponseMessage
 	forward_SafetyService_GetSafetyConcern_0         = runtime.ForwardResponseMessage
 	forward_SafetyService_ListSafetyConcerns_0       = runtime.ForwardResponseMessage
 	forward_SafetyService_AcknowledgeSafetyConcern_0 = runtime.ForwardResponseMessage

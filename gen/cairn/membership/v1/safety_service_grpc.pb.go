@@ -19,7 +19,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SafetyService_RaiseSafetyConcern_FullMethodName       = "/cairn.membership.v1.SafetyService/RaiseSafetyConcern"
+	SafetyService_CreateSafetyConcern_FullMethodName      = "/cairn.membership.v1.SafetyService/CreateSafetyConcern"
 	SafetyService_GetSafetyConcern_FullMethodName         = "/cairn.membership.v1.SafetyService/GetSafetyConcern"
 	SafetyService_ListSafetyConcerns_FullMethodName       = "/cairn.membership.v1.SafetyService/ListSafetyConcerns"
 	SafetyService_AcknowledgeSafetyConcern_FullMethodName = "/cairn.membership.v1.SafetyService/AcknowledgeSafetyConcern"
@@ -37,7 +37,7 @@ const (
 type SafetyServiceClient interface {
 	// Raises a concern. Anyone in the group may: its members, those who lead or advise it, a coordinator. A member gets back what
 	// she wrote and when it is due, and cannot read it again.
-	RaiseSafetyConcern(ctx context.Context, in *RaiseSafetyConcernRequest, opts ...grpc.CallOption) (*SafetyConcern, error)
+	CreateSafetyConcern(ctx context.Context, in *CreateSafetyConcernRequest, opts ...grpc.CallOption) (*SafetyConcern, error)
 	// Returns one concern with its words. The reading is audited. Those who neither act nor have acted on it do not find it.
 	GetSafetyConcern(ctx context.Context, in *GetSafetyConcernRequest, opts ...grpc.CallOption) (*SafetyConcern, error)
 	// Lists concerns that the caller acts or has acted on, newest first and without their words.
@@ -61,10 +61,10 @@ func NewSafetyServiceClient(cc grpc.ClientConnInterface) SafetyServiceClient {
 	return &safetyServiceClient{cc}
 }
 
-func (c *safetyServiceClient) RaiseSafetyConcern(ctx context.Context, in *RaiseSafetyConcernRequest, opts ...grpc.CallOption) (*SafetyConcern, error) {
+func (c *safetyServiceClient) CreateSafetyConcern(ctx context.Context, in *CreateSafetyConcernRequest, opts ...grpc.CallOption) (*SafetyConcern, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SafetyConcern)
-	err := c.cc.Invoke(ctx, SafetyService_RaiseSafetyConcern_FullMethodName, in, out, cOpts...)
+	err := c.cc.Invoke(ctx, SafetyService_CreateSafetyConcern_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (c *safetyServiceClient) GetEscalation(ctx context.Context, in *GetEscalati
 type SafetyServiceServer interface {
 	// Raises a concern. Anyone in the group may: its members, those who lead or advise it, a coordinator. A member gets back what
 	// she wrote and when it is due, and cannot read it again.
-	RaiseSafetyConcern(context.Context, *RaiseSafetyConcernRequest) (*SafetyConcern, error)
+	CreateSafetyConcern(context.Context, *CreateSafetyConcernRequest) (*SafetyConcern, error)
 	// Returns one concern with its words. The reading is audited. Those who neither act nor have acted on it do not find it.
 	GetSafetyConcern(context.Context, *GetSafetyConcernRequest) (*SafetyConcern, error)
 	// Lists concerns that the caller acts or has acted on, newest first and without their words.
@@ -164,8 +164,8 @@ type SafetyServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedSafetyServiceServer struct{}
 
-func (UnimplementedSafetyServiceServer) RaiseSafetyConcern(context.Context, *RaiseSafetyConcernRequest) (*SafetyConcern, error) {
-	return nil, status.Error(codes.Unimplemented, "method RaiseSafetyConcern not implemented")
+func (UnimplementedSafetyServiceServer) CreateSafetyConcern(context.Context, *CreateSafetyConcernRequest) (*SafetyConcern, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateSafetyConcern not implemented")
 }
 func (UnimplementedSafetyServiceServer) GetSafetyConcern(context.Context, *GetSafetyConcernRequest) (*SafetyConcern, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSafetyConcern not implemented")
@@ -206,20 +206,20 @@ func RegisterSafetyServiceServer(s grpc.ServiceRegistrar, srv SafetyServiceServe
 	s.RegisterService(&SafetyService_ServiceDesc, srv)
 }
 
-func _SafetyService_RaiseSafetyConcern_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RaiseSafetyConcernRequest)
+func _SafetyService_CreateSafetyConcern_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateSafetyConcernRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(SafetyServiceServer).RaiseSafetyConcern(ctx, in)
+		return srv.(SafetyServiceServer).CreateSafetyConcern(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: SafetyService_RaiseSafetyConcern_FullMethodName,
+		FullMethod: SafetyService_CreateSafetyConcern_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SafetyServiceServer).RaiseSafetyConcern(ctx, req.(*RaiseSafetyConcernRequest))
+		return srv.(SafetyServiceServer).CreateSafetyConcern(ctx, req.(*CreateSafetyConcernRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -340,8 +340,8 @@ var SafetyService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*SafetyServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "RaiseSafetyConcern",
-			Handler:    _SafetyService_RaiseSafetyConcern_Handler,
+			MethodName: "CreateSafetyConcern",
+			Handler:    _SafetyService_CreateSafetyConcern_Handler,
 		},
 		{
 			MethodName: "GetSafetyConcern",

@@ -17,8 +17,8 @@ import (
 	"cairn.care/services/chassis/idem"
 )
 
-// RaiseSafetyConcern implements SafetyService.
-func (s *server) RaiseSafetyConcern(ctx context.Context, req *membershipv1.RaiseSafetyConcernRequest) (*membershipv1.SafetyConcern, error) {
+// CreateSafetyConcern implements SafetyService.
+func (s *server) CreateSafetyConcern(ctx context.Context, req *membershipv1.CreateSafetyConcernRequest) (*membershipv1.SafetyConcern, error) {
 	m := req.GetSafetyConcern()
 	group, err := aip.ParseName("safety_concern.group", "groups", m.GetGroup())
 	if err != nil {
@@ -39,8 +39,9 @@ func (s *server) RaiseSafetyConcern(ctx context.Context, req *membershipv1.Raise
 	due := now.Add(respondWithin[severity])
 	row := &concernRow{
 		ID: aip.NewID(), OrgID: known.OrgID, GroupID: group, Revision: 1, Kind: int32(m.GetKind()), Severity: severity, State: concernOpen,
-		AboutLead: m.GetAboutFacilitator(), DueTime: &due, NotifyTime: &now, CreateTime: now, UpdateTime: now,
+		AboutLead: m.GetAboutFacilitator(), DueTime: &due, CreateTime: now, UpdateTime: now,
 	}
+	s.tellSoon(row)
 	if row.DataKey, _, err = s.keys.NewDataKey(); err != nil {
 		return nil, err
 	}
