@@ -40,14 +40,30 @@ func Distinct(records iter.Seq2[Record, error], field string) iter.Seq2[Record, 
 	}
 }
 
-// ClockTime reads "19:30", "7:30 pm" and "19:30:00" as minutes after midnight.
+// ClockTime reads "19:30", "7:30 pm", "7.30pm", "19h30" and "19:30:00" as minutes after midnight.
 func ClockTime(s string) (int, bool) {
-	for _, layout := range []string{"15:04", "15:04:05", "3:04 PM", "3:04PM", "3 PM", "3PM"} {
-		if t, err := time.Parse(layout, strings.ToUpper(strings.TrimSpace(s))); err == nil {
+	s = strings.ToUpper(strings.TrimSpace(s))
+	for _, layout := range []string{"15:04", "15:04:05", "3:04 PM", "3:04PM", "3 PM", "3PM", "3.04 PM", "3.04PM", "15.04", "15H04", "3:04 P.M.", "3 P.M."} {
+		text := s
+		if strings.HasSuffix(layout, "P.M.") { // which package time does not know
+			layout, text = strings.ReplaceAll(layout, "P.M.", "PM"), strings.NewReplacer("A.M.", "AM", "P.M.", "PM").Replace(s)
+		}
+		if t, err := time.Parse(layout, text); err == nil {
 			return t.Hour()*60 + t.Minute(), true
 		}
 	}
 	return 0, false
+}
+
+// MeetingSummary is what is said of a meeting that says nothing of itself.
+func MeetingSummary(g *groupsv1.Group) string {
+	said := []string{"Peer support meeting"}
+	for _, s := range []string{g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()} {
+		if s != "" {
+			said = append(said, s)
+		}
+	}
+	return strings.Join(said, ", ") + "."
 }
 
 // Link reports whether s is a link to the web that a group may hold, and returns its host.

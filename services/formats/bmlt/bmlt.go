@@ -121,7 +121,7 @@ func (m *meeting) entry(externalID string) *formats.Entry {
 	closed := m.format(g, keys)
 	m.speak(g, keys)
 	m.times(g)
-	m.summary(g)
+	g.Summary = formats.MeetingSummary(g)
 	e := &formats.Entry{Group: g, Closed: closed}
 	g.Extensions = m.Rest(name)
 	return e
@@ -283,14 +283,4 @@ func (m *meeting) times(g *groupsv1.Group) {
 		}
 	}
 	g.RegularTimes = []*groupsv1.Group_RegularTime{formats.Weekly([]time.Weekday{time.Weekday(day[0] - '1')}, start, minutes, "")}
-}
-
-func (m *meeting) summary(g *groupsv1.Group) {
-	where := []string{"Peer support meeting"}
-	for _, s := range []string{g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()} {
-		if s != "" {
-			where = append(where, s)
-		}
-	}
-	g.Summary = strings.Join(where, ", ") + "."
 }

@@ -32,7 +32,8 @@ func (Format) Name() string { return name }
 // Records splits a table into the rows below its headings, which are counted from 1. A row's ID is its id column; without
 // one, it is made of the title and the place.
 func (Format) Records(feed io.Reader, o formats.Options) iter.Seq2[formats.Record, error] {
-	return formats.Distinct(func(yield func(formats.Record, error) bool) {
+	var named string // title of the row, where there is no column for ids
+	distinct := formats.Distinct(func(yield func(formats.Record, error) bool) {
 		if err := CheckColumns(o.Columns); err != nil {
 			yield(formats.Record{}, err)
 			return
@@ -71,13 +72,24 @@ func (Format) Records(feed io.Reader, o formats.Options) iter.Seq2[formats.Recor
 			default:
 				raw = l.encode(raw[:0], cells)
 				r.Raw = raw
-				r.ID, r.Rejected = l.id(row, cells)
+				r.ID, named, r.Rejected = l.id(row, cells)
 			}
 			if !yield(r, nil) {
 				return
 			}
 		}
 	}, "id")
+	return func(yield func(formats.Record, error) bool) {
+		for r, err := range distinct {
+			if r.Rejected != nil && named != "" && r.ID != "" {
+				r.Rejected = formats.Reject(r.Row, "title", named, "%s title, place and format, by which rows are known without a column id. If it is another group, give both rows an id in "+
+					"such a column; if it is one group that meets on several days, write them in one row: Tuesday; Thursday", r.Rejected.Reason)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 // headings reads up to the row of headings, which may stand below blank rows and a title.
@@ -154,8 +166,8 @@ func quote(to []byte, s string) []byte {
 	return out
 }
 
-// id returns the row's id.
-func (l *layout) id(row int, cells []string) (string, *formats.Rejected) {
+// id returns the row's id, and its title if there is no column for ids.
+func (l *layout) id(row int, cells []string) (id, named string, rejected *formats.Rejected) {
 	said, hasColumn := "", false
 	of := fnv.New128a()
 	title := ""
@@ -173,15 +185,15 @@ func (l *layout) id(row int, cells []string) (string, *formats.Rejected) {
 	}
 	switch {
 	case hasColumn && said == "":
-		return "", formats.Reject(row, "id", "", "is missing: without it a later import could not find the group again")
+		return "", "", formats.Reject(row, "id", "", "is missing: without it a later import could not find the group again")
 	case utf8.RuneCountInString(said) > 200:
-		return "", formats.Reject(row, "id", said, "is longer than 200 characters")
+		return "", "", formats.Reject(row, "id", said, "is longer than 200 characters")
 	case hasColumn:
-		return said, nil
+		return said, "", nil
 	case title == "":
-		return "", formats.Reject(row, "title", "", "is missing")
+		return "", "", formats.Reject(row, "title", "", "is missing")
 	}
-	return fmt.Sprintf("%x", of.Sum(nil)), nil
+	return fmt.Sprintf("%x", of.Sum(nil)), title, nil
 }
 
 // formulas begin with one of these, in one spreadsheet or another.

@@ -91,7 +91,7 @@ func TestSheet(t *testing.T) {
 	}
 	want := []string{
 		`2  "Two cells"`, `3  "Too wide;any;Kansas City;1 A;MO;Mon;10:00;;;;surplus;x"`, `4 Day "Someday"`, `5 Cancer "Gout"`, `6 time_zone ""`,
-		`8  "Wrongany"`, `9 id "` + f.Entries[0].Group.GetExternalId() + `"`, `10 title ""`, `11  "Nul�anyKansas City1 AMOMon10:00"`,
+		`8  "Wrongany"`, `9 title "Tuesday circle"`, `10 title ""`, `11  "Nul�anyKansas City1 AMOMon10:00"`,
 	}
 	got := f.Refused()
 	for i := range got {
@@ -102,8 +102,46 @@ func TestSheet(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("rejected (-want +got):\n%s\n%+v", d, f.Rejected)
 	}
+	if r := f.Rejected[6].Reason; !strings.Contains(r, "row 1 has the same title, place and format") || !strings.Contains(r, "column id") || !strings.Contains(r, "Tuesday; Thursday") {
+		t.Errorf("reason %q", r)
+	}
 	if r := f.Rejected[0].Reason; !strings.Contains(r, "line 7: the row has 1 cells, but there are 11 headings") {
 		t.Errorf("reason %q", r)
+	}
+}
+
+// Fees, times, links and coordinates are read as people write them.
+func TestAsPeopleWrite(t *testing.T) {
+	t.Parallel()
+	for cells, want := range map[string]string{
+		"Free,,7.30pm,example.org/b,\"29,76\",\"-95,37\"":  `type:FREE 19:30 https://example.org/b 29.76 -95.37`,
+		"5 USD,,7:30 p.m.,www.example.org,29.76,-95.37":    `type:FEE amount:{currency_code:"USD" units:5} 19:30 https://www.example.org 29.76 -95.37`,
+		"0,,19h30,https://example.org,29.76,-95.37":        `type:FREE 19:30 https://example.org 29.76 -95.37`,
+		"$5.50,,19.30,https://example.org,29.76,-95.37":    `type:FEE amount:{currency_code:"USD" units:5 nanos:500000000} 19:30 https://example.org 29.76 -95.37`,
+		"12,EUR,19:30,https://example.org,29.76,-95.37":    `type:FEE amount:{currency_code:"EUR" units:12} 19:30 https://example.org 29.76 -95.37`,
+		"£3,,7pm,https://example.org,29.76,-95.37":         `type:FEE amount:{currency_code:"GBP" units:3} 19:00 https://example.org 29.76 -95.37`,
+		"donation,,7pm,https://example.org,29.76,-95.37":   `type:DONATION 19:00 https://example.org 29.76 -95.37`,
+		"-5,,7pm,https://example.org,29.76,-95.37":         `fee "-5"`,
+		"5 bananas,,7pm,https://example.org,29.76,-95.37":  `fee "5 bananas"`,
+		"Free,,half past,https://example.org,29.76,-95.37": `start_time "half past"`,
+		"Free,,7pm,ask ann@example.org,29.76,-95.37":       `url "ask ann@example.org"`,
+	} {
+		f := read(t, "title,fee,currency,start_time,url,latitude,longitude,days,address\nCircle,"+cells+",Tue,\"6501 Memorial Dr, Houston, TX 77007, USA\"\n", formats.Options{})
+		if len(f.Entries) == 0 {
+			if got := f.Refused(); len(got) != 1 || got[0] != "1 "+want {
+				t.Errorf("%s: rejected %q, want %q", cells, got, want)
+			}
+			continue
+		}
+		g := f.Entries[0].Group
+		cost := strings.Join(strings.Fields(fmt.Sprint(g.GetCost())), " ")
+		got := fmt.Sprint(cost, " ", g.GetRegularTimes()[0].GetStartTime(), " ", g.GetContact().GetUri(), " ", g.GetVenue().GetLocation().GetLatitude(), " ", g.GetVenue().GetLocation().GetLongitude())
+		if got != want {
+			t.Errorf("%s: read as %q, want %q", cells, got, want)
+		}
+		if a := g.GetVenue().GetAddress(); a.GetLocality() != "Houston" || a.GetPostalCode() != "77007" || g.GetSummary() != "Peer support meeting, Houston." || len(g.GetCancerTypes()) > 0 {
+			t.Errorf("%s: %v", cells, g)
+		}
 	}
 }
 

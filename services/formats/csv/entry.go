@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/genproto/googleapis/type/latlng"
-	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -74,12 +73,14 @@ func (Format) Entry(rec formats.Record, o formats.Options) (*formats.Entry, []fo
 }
 
 func (r *reader) entry() *formats.Entry {
+	r.costIsFee()
 	for _, c := range columns {
 		if text := r.cells[c.path]; text != "" {
 			r.cell(c.path, text)
 		}
 	}
 	g := r.group
+	r.oneLine()
 	e := &formats.Entry{Group: g}
 	if g.GetTitle() == "" {
 		r.reject("title", "is missing")
@@ -125,7 +126,7 @@ func (r *reader) cell(path, text string) {
 	case "venue.address.country":
 		code, ok := formats.Country(text)
 		if !ok {
-			if code, ok = countryNames[plain(text)]; !ok {
+			if code, ok = formats.CountryNamed(text); !ok {
 				r.reject(path, "must be a country's code of two letters, such as US")
 				return
 			}
@@ -133,8 +134,12 @@ func (r *reader) cell(path, text string) {
 		text = code
 	case "online.join_uri", "contact.uri", "guidelines.uri":
 		if _, ok := formats.Link(text); !ok {
-			r.reject(path, "must be a link that begins with https://")
-			return
+			host, ok := formats.Link("https://" + text)
+			if !ok || !strings.Contains(host, ".") || strings.Contains(text, "@") {
+				r.reject(path, "must be a link such as https://example.org/group")
+				return
+			}
+			text = "https://" + text
 		}
 	}
 	md := r.group.ProtoReflect().Descriptor()
@@ -300,6 +305,9 @@ func (r *reader) coordinate(path, text string) {
 	if strings.HasSuffix(path, "longitude") {
 		most = 180
 	}
+	if strings.Count(text, ",") == 1 && !strings.Contains(text, ".") {
+		text = strings.Replace(text, ",", ".", 1)
+	}
 	v, err := strconv.ParseFloat(text, 64)
 	other := map[bool]string{true: "venue.location.longitude", false: "venue.location.latitude"}[most == 90]
 	switch {
@@ -332,32 +340,6 @@ func (r *reader) day(path, text string) (*date.Date, bool) {
 	return &date.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}, true
 }
 
-// fee reads the fee and its currency.
-func (r *reader) fee() {
-	text, currency := r.cells[pathFee], strings.ToUpper(r.cells[pathCurrency])
-	if text == "" && currency == "" {
-		return
-	}
-	whole, cents, _ := strings.Cut(strings.Replace(cmp.Or(text, "0"), ",", ".", 1), ".")
-	units, err := strconv.ParseInt(whole, 10, 64)
-	nanos, errCents := strconv.ParseInt((cents + "000000000")[:9], 10, 32)
-	switch {
-	case err != nil || errCents != nil || units < 0 || nanos < 0 || len(cents) > 9:
-		r.reject(pathFee, "must be an amount such as 12.50")
-		return
-	case len(currency) != 3 || strings.Trim(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
-		r.reject(pathCurrency, "must be a currency's code of three letters, such as EUR, since there is a fee")
-		return
-	}
-	if r.group.GetCost() == nil {
-		r.group.Cost = &groupsv1.Group_Cost{}
-	}
-	if r.group.GetCost().GetType() == 0 {
-		r.group.Cost.Type = groupsv1.Group_Cost_FEE
-	}
-	r.group.Cost.Amount = &money.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)}
-}
-
 // assume fills what a table often leaves out, and a group needs.
 func (r *reader) assume() {
 	g := r.group
@@ -368,6 +350,9 @@ func (r *reader) assume() {
 	}
 	if len(g.GetCancerTypes()) == 0 {
 		g.CancerTypes = cancertype.Told(g.GetTitle(), g.GetSummary(), g.GetDescription())
+	}
+	if g.GetSummary() == "" && g.GetDescription() == "" {
+		g.Summary = formats.MeetingSummary(g)
 	}
 	if g.GetConfidentiality() == 0 {
 		g.Confidentiality = groupsv1.Group_GUIDELINES_AGREEMENT

@@ -10,9 +10,4 @@ var (
 		"galician": "gl", "swedish": "sv", "norwegian": "no", "danish": "da", "finnish": "fi", "greek": "el", "czech": "cs", "hungarian": "hu", "romanian": "ro",
 		"americansignlanguage": "ase", "asl": "ase", "britishsignlanguage": "bfi", "bsl": "bfi",
 	}
-	countryNames = map[string]string{
-		"unitedstates": "US", "unitedstatesofamerica": "US", "canada": "CA", "unitedkingdom": "GB", "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB",
-		"ireland": "IE", "spain": "ES", "españa": "ES", "germany": "DE", "deutschland": "DE", "france": "FR", "italy": "IT", "portugal": "PT", "mexico": "MX", "méxico": "MX",
-		"australia": "AU", "newzealand": "NZ", "india": "IN", "netherlands": "NL", "austria": "AT", "österreich": "AT", "switzerland": "CH", "schweiz": "CH",
-	}
 )

@@ -225,17 +225,7 @@ func (m *meeting) words(g *groupsv1.Group) {
 	}
 	m.Use("group_notes", m.Text("group_notes", 4500) == "")
 	g.Description = strings.Join(notes, "\n\n")
-	where := []string{}
-	for _, s := range []string{g.GetVenue().GetLabel(), g.GetVenue().GetAddress().GetLocality()} {
-		if s != "" {
-			where = append(where, s)
-		}
-	}
-	g.Summary = "Peer support meeting"
-	if len(where) > 0 {
-		g.Summary += ", " + strings.Join(where, ", ")
-	}
-	g.Summary += "."
+	g.Summary = formats.MeetingSummary(g)
 }
 
 // contact takes the listing's own page; what is no usable link stays in the extensions.
