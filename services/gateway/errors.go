@@ -75,7 +75,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	c := callFrom(r.Context())
 	st, code := c.status(err)
 	if st.GetCode() == int32(codes.Internal) && !c.invoked {
-		g.options.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "request_id", c.id, "err", err)
+		g.options.Log.ErrorContext(r.Context(), "request failed", "path", loggable(r.URL.Path), "request_id", c.id, "err", err)
 	}
 	h := w.Header()
 	for _, d := range st.GetDetails() {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,9 +15,10 @@ import (
 // faces serves the public directory in the formats of the field.
 func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
 	routes := directory.Handlers(directory.Options{Peer: g.options.Peer, PublicURL: g.options.PublicURL, Clock: g.options.Clock, Log: g.options.Log})
-	for i, face := range append(routes.Streams, routes.Pages...) {
+	open := len(routes.Streams) + len(routes.Pages)
+	for i, face := range slices.Concat(routes.Streams, routes.Pages, routes.Secrets) {
 		pattern := strings.TrimSuffix(face.Path, "{$}")
-		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: true}, streams: i < len(routes.Streams)}
+		rt := &route{verb: http.MethodGet, pattern: pattern, rule: &policyv1.Rule{Public: i < open}, streams: i < len(routes.Streams)}
 		only(http.MethodGet, face.Path, named(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			callFrom(r.Context()).route = rt
 			if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
@@ -28,4 +30,12 @@ func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
 			}
 		})))
 	}
+}
+
+// loggable is a path as logs may have it: without the secret of a link.
+func loggable(path string) string {
+	if of, ok := strings.CutPrefix(path, "/calendars/members/"); ok && of != "" {
+		return "/calendars/members/…"
+	}
+	return path
 }

@@ -28,7 +28,7 @@ func (g *Gateway) recovered(next http.Handler) http.Handler {
 			case http.ErrAbortHandler:
 				panic(p)
 			default:
-				g.options.Log.ErrorContext(r.Context(), "panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				g.options.Log.ErrorContext(r.Context(), "panic", "path", loggable(r.URL.Path), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				g.fail(w, r, fmt.Errorf("panic: %v", p))
 			}
 		}()

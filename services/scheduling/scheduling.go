@@ -55,7 +55,7 @@ func start(_ context.Context, h *chassis.Host) error {
 		return fmt.Errorf("validator: %w", err)
 	}
 	s := &server{
-		db: h.DB, clock: h.Clock, log: h.Log, validator: validator, jobs: h.Jobs,
+		db: h.DB, clock: h.Clock, log: h.Log, validator: validator, jobs: h.Jobs, publicURL: h.Config.PublicURL,
 		groups:  groupsv1.NewGroupsServiceClient(h.Peer("groups")),
 		members: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
 	}
@@ -90,4 +90,5 @@ type server struct {
 	groups    groupsv1.GroupsServiceClient
 	members   membershipv1.MembershipServiceClient
 	jobs      func() *river.Client[pgx.Tx]
+	publicURL string // under which people reach the gateway
 }

@@ -81,7 +81,7 @@ func tellCalendars(ctx context.Context, tx pg.Querier, groups []uuid.UUID, now t
 		return err
 	})
 	b.Queue(`
-		SELECT group_id, rrule, time_zone, local_start, duration_seconds FROM series
+		SELECT group_id, r.rule, time_zone, local_start, duration_seconds FROM series CROSS JOIN LATERAL unnest(ARRAY[rrule] || further_rrules) AS r (rule)
 		WHERE group_id = ANY(@groups) AND listed = '' AND delete_time IS NULL AND NOT closed AND (last_end IS NULL OR last_end > @now)
 		ORDER BY group_id, id`, args).Query(func(rows pgx.Rows) error {
 		var r seriesRow

@@ -1,4 +1,5 @@
-// Package ical writes a group's sessions as an iCalendar object (RFC 5545, RFC 7986) that the public may subscribe to.
+// Package ical writes sessions as an iCalendar object (RFC 5545, RFC 7986): of a group, to which the public may subscribe, or of all
+// that a member has.
 package ical
 
 import (
@@ -16,6 +17,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/formats"
+	"cairn.care/services/recurrence"
 )
 
 // Name is the format as loss reports call it.
@@ -24,50 +26,66 @@ const Name = "ical"
 // refresh is how often subscribers are asked to look again.
 const refresh = "PT1H"
 
-// Write writes the sessions of a group as one calendar: an event for each, with a UID that stays when it is moved or
-// cancelled. Of the group and the sessions it says only what is public; equal arguments give equal bytes.
-func Write(w io.Writer, l formats.Listing, sessions []*schedulingv1.Session) error {
+// Calendar is what is written as one.
+type Calendar struct {
+	UID         string
+	Name        string
+	Description string
+	URI         string    // a page about it, if any
+	Source      string    // where it is read, if that may be told
+	Updated     time.Time // zero: not said
+	Private     bool      // its reader takes part: links to join are in it
+	Groups      map[string]*groupsv1.Group
+	Series      []*schedulingv1.Series
+	Sessions    []*schedulingv1.Session
+}
+
+// Of returns a group's public calendar.
+func Of(l formats.Listing, series []*schedulingv1.Series, sessions []*schedulingv1.Session) Calendar {
 	g := l.Group
-	c := &calendar{}
+	_, id, _ := strings.Cut(g.GetName(), "/")
+	c := Calendar{
+		UID: id, Name: g.GetTitle(), Description: described(g), URI: g.GetContact().GetUri(), Groups: map[string]*groupsv1.Group{g.GetName(): g},
+		Series: series, Sessions: sessions,
+	}
+	if at := g.GetUpdateTime(); at != nil {
+		c.Updated = at.AsTime()
+	}
+	return c
+}
+
+// Write writes a calendar. A series that a calendar program can follow is one event that repeats, with an event of its own for each
+// session that is otherwise; what it cannot is an event for each session. The UID of a session's own event stays when it is moved
+// or cancelled. All of it gives the instants that the sessions have, and equal calendars give equal bytes. What is not public is
+// said in private ones only.
+func Write(w io.Writer, of Calendar) error {
+	c := &calendar{Calendar: of}
 	c.line("BEGIN", "VCALENDAR")
 	c.line("VERSION", "2.0")
 	c.line("PRODID", "-//cairn.care//Cairn//EN")
 	c.line("CALSCALE", "GREGORIAN")
 	c.line("METHOD", "PUBLISH")
-	_, id, _ := strings.Cut(g.GetName(), "/")
-	c.line("UID", id)
-	c.text("NAME", g.GetTitle())
-	c.text("X-WR-CALNAME", g.GetTitle())
-	if s := described(g); s != "" {
-		c.text("DESCRIPTION", s)
+	c.line("UID", of.UID)
+	c.text("NAME", of.Name)
+	c.text("X-WR-CALNAME", of.Name)
+	if of.Description != "" {
+		c.text("DESCRIPTION", of.Description)
 	}
-	if u := g.GetContact().GetUri(); u != "" {
-		c.line("URL", uri(u))
+	if of.URI != "" {
+		c.line("URL", uri(of.URI))
+	}
+	if of.Source != "" {
+		c.line("SOURCE;VALUE=URI", uri(of.Source))
 	}
 	c.line("REFRESH-INTERVAL;VALUE=DURATION", refresh)
 	c.line("X-PUBLISHED-TTL", refresh)
-	if at := g.GetUpdateTime(); at != nil {
-		c.line("LAST-MODIFIED", utc(at.AsTime()))
+	if !of.Updated.IsZero() {
+		c.line("LAST-MODIFIED", utc(of.Updated))
 	}
-	zones := map[string]*span{}
-	for _, s := range sessions {
-		if zone, err := time.LoadLocation(s.GetTimeZone()); err == nil && s.GetTimeZone() != "" {
-			start := s.GetStartTime().AsTime().In(zone)
-			z := cmp.Or(zones[s.GetTimeZone()], &span{zone: zone, first: start, last: start})
-			if start.Before(z.first) {
-				z.first = start
-			}
-			if end := s.GetEndTime().AsTime().In(zone); end.After(z.last) {
-				z.last = end
-			}
-			zones[s.GetTimeZone()] = z
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(zones)) {
-		c.zone(name, zones[name])
-	}
-	for _, s := range sessions {
-		c.event(g, s, zones[s.GetTimeZone()])
+	events := c.events()
+	c.zones(events)
+	for _, e := range events {
+		c.event(e)
 	}
 	c.line("END", "VCALENDAR")
 	if _, err := w.Write(c.out); err != nil {
@@ -77,7 +95,10 @@ func Write(w io.Writer, l formats.Listing, sessions []*schedulingv1.Session) err
 }
 
 // calendar is the text so far.
-type calendar struct{ out []byte }
+type calendar struct {
+	Calendar
+	out []byte
+}
 
 // line adds a content line, folded at 75 octets (RFC 5545 §3.1), never within a character.
 func (c *calendar) line(name, value string) {
@@ -119,46 +140,60 @@ func utc(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
 
 const local = "20060102T150405"
 
-// event adds a session.
-func (c *calendar) event(g *groupsv1.Group, s *schedulingv1.Session, z *span) {
-	_, id, _ := strings.Cut(s.GetName(), "/")
-	changed := s.GetUpdateTime().AsTime()
+// event adds an event.
+func (c *calendar) event(e event) {
 	c.line("BEGIN", "VEVENT")
-	c.line("UID", id)
-	c.line("DTSTAMP", utc(changed))
-	c.line("LAST-MODIFIED", utc(changed))
-	if at := s.GetCreateTime(); at != nil {
-		c.line("CREATED", utc(at.AsTime()))
-		c.line("SEQUENCE", fmt.Sprint(max(0, int64(changed.Sub(at.AsTime())/time.Second)))) // grows with every change
+	c.line("UID", e.uid)
+	c.line("DTSTAMP", utc(e.updated))
+	c.line("LAST-MODIFIED", utc(e.updated))
+	if !e.created.IsZero() {
+		c.line("CREATED", utc(e.created))
 	}
-	start, end := s.GetStartTime().AsTime(), s.GetEndTime().AsTime()
-	if z != nil {
-		c.line("DTSTART;TZID="+s.GetTimeZone(), start.In(z.zone).Format(local))
-		c.line("DTEND;TZID="+s.GetTimeZone(), end.In(z.zone).Format(local))
-	} else {
-		c.line("DTSTART", utc(start))
-		c.line("DTEND", utc(end))
+	c.line("SEQUENCE", fmt.Sprint(e.sequence))
+	if !e.occurrence.IsZero() {
+		c.line("RECURRENCE-ID;TZID="+e.of, e.occurrence.Format(local))
 	}
-	c.text("SUMMARY", g.GetTitle())
-	c.line("STATUS", map[bool]string{true: "CANCELLED", false: "CONFIRMED"}[s.GetState() == schedulingv1.Session_CANCELLED])
-	about := described(g)
-	if t := s.GetTopic(); t != "" {
-		about = strings.TrimSpace(t + "\n\n" + about)
+	c.at("DTSTART", e.start, e.zone)
+	c.at("DTEND", e.end, e.zone)
+	if e.rule != "" {
+		c.line("RRULE", e.rule)
 	}
-	if about != "" {
-		c.text("DESCRIPTION", about)
+	for _, x := range e.except {
+		c.line("EXDATE;TZID="+e.zone, x.Format(local))
 	}
-	if p := s.GetPlace(); p != "" {
-		c.text("LOCATION", p)
+	c.text("SUMMARY", e.summary)
+	c.line("STATUS", map[bool]string{true: "CANCELLED", false: "CONFIRMED"}[e.cancelled])
+	if e.about != "" {
+		c.text("DESCRIPTION", e.about)
 	}
-	if at := g.GetVenue().GetLocation(); at != nil && g.GetVenue().GetPrecision() == groupsv1.Group_Venue_EXACT && s.GetPlace() != "" {
-		c.line("GEO", fmt.Sprintf("%.6f;%.6f", at.GetLatitude(), at.GetLongitude()))
+	if e.place != "" {
+		c.text("LOCATION", e.place)
 	}
-	if u := g.GetContact().GetUri(); u != "" {
-		c.line("URL", uri(u))
+	if e.geo != "" {
+		c.line("GEO", e.geo)
 	}
-	c.line("TRANSP", map[bool]string{true: "TRANSPARENT", false: "OPAQUE"}[s.GetState() == schedulingv1.Session_CANCELLED])
+	if e.uri != "" {
+		c.line("URL", uri(e.uri))
+	}
+	if e.join != "" {
+		c.line("CONFERENCE;VALUE=URI;FEATURE=VIDEO", uri(e.join))
+	}
+	if c.Private {
+		c.line("CLASS", "PRIVATE")
+	}
+	c.line("TRANSP", map[bool]string{true: "TRANSPARENT", false: "OPAQUE"}[e.cancelled])
 	c.line("END", "VEVENT")
+}
+
+// at adds a time on the wall clock of a zone, or in UTC where there is none or its wall clock shows that time twice.
+func (c *calendar) at(property string, at time.Time, zone string) {
+	if z, err := recurrence.Zone(zone); err == nil {
+		if wall := recurrence.WallClock(at, z); recurrence.Plain(wall, at, z) {
+			c.line(property+";TZID="+zone, wall.Format(local))
+			return
+		}
+	}
+	c.line(property, utc(at))
 }
 
 // described is what there is to read about the group.
@@ -172,18 +207,52 @@ type span struct {
 	first, last time.Time
 }
 
+// zones adds the zones of events.
+func (c *calendar) zones(events []event) {
+	spans := map[string]*span{}
+	for _, e := range events {
+		for _, name := range []string{e.zone, e.of} {
+			zone, err := recurrence.Zone(name)
+			if err != nil {
+				continue
+			}
+			z := cmp.Or(spans[name], &span{zone: zone, first: e.start, last: e.start})
+			spans[name] = z
+			for _, at := range []time.Time{e.start, e.end, e.until} {
+				if at.Before(z.first) && !at.IsZero() {
+					z.first = at
+				}
+				if at.After(z.last) {
+					z.last = at
+				}
+			}
+			if !e.occurrence.IsZero() {
+				if at := recurrence.Instant(e.occurrence, zone); at.Before(z.first) {
+					z.first = at
+				} else if at.After(z.last) {
+					z.last = at
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(spans)) {
+		c.zone(name, spans[name])
+	}
+}
+
 // zone adds the offsets of a zone from the one that holds at the first instant to the one that holds at the last.
 func (c *calendar) zone(name string, z *span) {
 	c.line("BEGIN", "VTIMEZONE")
 	c.line("TZID", name)
-	for at := z.first; ; {
-		begin, end := at.ZoneBounds()
+	for i, since := range recurrence.Offsets(z.zone, z.first, z.last) {
+		at := since.In(z.zone)
+		if since.IsZero() {
+			since, at = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), z.first.In(z.zone) // for ever
+		}
 		zoneName, offset := at.Zone()
 		before := offset
-		since := time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC) // for ever
-		if !begin.IsZero() {
-			_, before = begin.Add(-time.Second).Zone()
-			since = begin.UTC()
+		if i > 0 || at.Equal(since) {
+			_, before = since.Add(-time.Second).In(z.zone).Zone()
 		}
 		kind := map[bool]string{true: "DAYLIGHT", false: "STANDARD"}[at.IsDST()]
 		c.line("BEGIN", kind)
@@ -192,10 +261,6 @@ func (c *calendar) zone(name string, z *span) {
 		c.line("TZOFFSETTO", offsetText(offset))
 		c.text("TZNAME", zoneName)
 		c.line("END", kind)
-		if end.IsZero() || end.After(z.last) {
-			break
-		}
-		at = end
 	}
 	c.line("END", "VTIMEZONE")
 }

@@ -46,6 +46,7 @@ type Route struct {
 // Routes are what the faces answer.
 type Routes struct {
 	Pages   []Route // whole documents
+	Secrets []Route // whole documents for who has their link, and nobody else: their paths are not to be logged
 	Streams []Route // written as they are read, however long they are
 }
 
@@ -58,22 +59,22 @@ func Handlers(o Options) Routes {
 		log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), feedPage: cmp.Or(o.FeedPage, 500),
 		groups: groupsv1.NewGroupsServiceClient(o.Peer("groups")), sync: groupsv1.NewSyncServiceClient(o.Peer("groups")),
 		search: groupsv1.NewDirectoryServiceClient(o.Peer("groups")), partners: partnersv1.NewPartnersServiceClient(o.Peer("partners")),
-		sessions: schedulingv1.NewSchedulingServiceClient(o.Peer("scheduling")), publicURL: o.PublicURL, clock: o.Clock,
+		calendarsOf: schedulingv1.NewCalendarsServiceClient(o.Peer("scheduling")), publicURL: o.PublicURL, clock: o.Clock,
 	}
-	return Routes{Pages: append(f.hsds(), f.calendars()...), Streams: f.feeds()}
+	return Routes{Pages: append(f.hsds(), f.calendars()...), Secrets: f.secrets(), Streams: f.feeds()}
 }
 
 // faces answers for all faces.
 type faces struct {
-	groups    groupsv1.GroupsServiceClient
-	sync      groupsv1.SyncServiceClient
-	search    groupsv1.DirectoryServiceClient
-	partners  partnersv1.PartnersServiceClient
-	sessions  schedulingv1.SchedulingServiceClient
-	publicURL string
-	clock     clock.Clock
-	feedPage  int32
-	log       *slog.Logger
+	groups      groupsv1.GroupsServiceClient
+	sync        groupsv1.SyncServiceClient
+	search      groupsv1.DirectoryServiceClient
+	partners    partnersv1.PartnersServiceClient
+	calendarsOf schedulingv1.CalendarsServiceClient
+	publicURL   string
+	clock       clock.Clock
+	feedPage    int32
+	log         *slog.Logger
 
 	owners owners
 }

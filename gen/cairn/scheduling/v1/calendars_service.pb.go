@@ -8,6 +8,7 @@ package schedulingv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "cairn.care/gen/cairn/groups/v1"
 	_ "cairn.care/gen/cairn/policy/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -30,7 +31,8 @@ type CreateCalendarRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The calendar to create; only its member is read.
 	Calendar *Calendar `protobuf:"bytes,1,opt,name=calendar,proto3" json:"calendar,omitempty"`
-	// UUID that makes the call safe to repeat for 24 hours (AIP-155). The answer to a repetition has no link: it is told once.
+	// UUID that makes the call safe to repeat for 24 hours (AIP-155): the answer, with the link, is kept
+	// encrypted as long.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -351,8 +353,8 @@ type CalendarContents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The calendar; of a group's own it is unset.
 	Calendar *Calendar `protobuf:"bytes,1,opt,name=calendar,proto3" json:"calendar,omitempty"`
-	// The groups whose sessions it has, "groups/" and a UUID each.
-	Groups []string `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The groups whose sessions a member's calendar has, with their join links; of a group's own calendar none.
+	Groups []*v1.Group `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
 	// The series of those sessions that are not deleted.
 	Series []*Series `protobuf:"bytes,3,rep,name=series,proto3" json:"series,omitempty"`
 	// The sessions, soonest first, the cancelled ones too; at most 5,000.
@@ -398,7 +400,7 @@ func (x *CalendarContents) GetCalendar() *Calendar {
 	return nil
 }
 
-func (x *CalendarContents) GetGroups() []string {
+func (x *CalendarContents) GetGroups() []*v1.Group {
 	if x != nil {
 		return x.Groups
 	}
@@ -423,7 +425,7 @@ var File_cairn_scheduling_v1_calendars_service_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_calendars_service_proto_rawDesc = "" +
 	"\n" +
-	"+cairn/scheduling/v1/calendars_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\"cairn/scheduling/v1/calendar.proto\x1a cairn/scheduling/v1/series.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x89\x01\n" +
+	"+cairn/scheduling/v1/calendars_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\"cairn/scheduling/v1/calendar.proto\x1a cairn/scheduling/v1/series.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x89\x01\n" +
 	"\x15CreateCalendarRequest\x12D\n" +
 	"\bcalendar\x18\x01 \x01(\v2\x1d.cairn.scheduling.v1.CalendarB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bcalendar\x12*\n" +
 	"\n" +
@@ -446,11 +448,10 @@ const file_cairn_scheduling_v1_calendars_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tBQ\xe0A\x02\xfaA\x12\n" +
 	"\x10cairn.care/Group\xbaH6r422^groups/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x05group\"P\n" +
 	"\x19ReadMemberCalendarRequest\x123\n" +
-	"\x05token\x18\x01 \x01(\tB\x1d\xe0A\x02\xbaH\x17r\x152\x13^[A-Za-z0-9_-]{43}$R\x05token\"\xeb\x01\n" +
+	"\x05token\x18\x01 \x01(\tB\x1d\xe0A\x02\xbaH\x17r\x152\x13^[A-Za-z0-9_-]{43}$R\x05token\"\xec\x01\n" +
 	"\x10CalendarContents\x129\n" +
-	"\bcalendar\x18\x01 \x01(\v2\x1d.cairn.scheduling.v1.CalendarR\bcalendar\x12-\n" +
-	"\x06groups\x18\x02 \x03(\tB\x15\xfaA\x12\n" +
-	"\x10cairn.care/GroupR\x06groups\x123\n" +
+	"\bcalendar\x18\x01 \x01(\v2\x1d.cairn.scheduling.v1.CalendarR\bcalendar\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.cairn.groups.v1.GroupR\x06groups\x123\n" +
 	"\x06series\x18\x03 \x03(\v2\x1b.cairn.scheduling.v1.SeriesR\x06series\x128\n" +
 	"\bsessions\x18\x04 \x03(\v2\x1c.cairn.scheduling.v1.SessionR\bsessions2\x95\x06\n" +
 	"\x10CalendarsService\x12\xa3\x01\n" +
@@ -482,31 +483,33 @@ var file_cairn_scheduling_v1_calendars_service_proto_goTypes = []any{
 	(*ReadMemberCalendarRequest)(nil), // 5: cairn.scheduling.v1.ReadMemberCalendarRequest
 	(*CalendarContents)(nil),          // 6: cairn.scheduling.v1.CalendarContents
 	(*Calendar)(nil),                  // 7: cairn.scheduling.v1.Calendar
-	(*Series)(nil),                    // 8: cairn.scheduling.v1.Series
-	(*Session)(nil),                   // 9: cairn.scheduling.v1.Session
-	(*emptypb.Empty)(nil),             // 10: google.protobuf.Empty
+	(*v1.Group)(nil),                  // 8: cairn.groups.v1.Group
+	(*Series)(nil),                    // 9: cairn.scheduling.v1.Series
+	(*Session)(nil),                   // 10: cairn.scheduling.v1.Session
+	(*emptypb.Empty)(nil),             // 11: google.protobuf.Empty
 }
 var file_cairn_scheduling_v1_calendars_service_proto_depIdxs = []int32{
 	7,  // 0: cairn.scheduling.v1.CreateCalendarRequest.calendar:type_name -> cairn.scheduling.v1.Calendar
 	7,  // 1: cairn.scheduling.v1.ListCalendarsResponse.calendars:type_name -> cairn.scheduling.v1.Calendar
 	7,  // 2: cairn.scheduling.v1.CalendarContents.calendar:type_name -> cairn.scheduling.v1.Calendar
-	8,  // 3: cairn.scheduling.v1.CalendarContents.series:type_name -> cairn.scheduling.v1.Series
-	9,  // 4: cairn.scheduling.v1.CalendarContents.sessions:type_name -> cairn.scheduling.v1.Session
-	0,  // 5: cairn.scheduling.v1.CalendarsService.CreateCalendar:input_type -> cairn.scheduling.v1.CreateCalendarRequest
-	1,  // 6: cairn.scheduling.v1.CalendarsService.ListCalendars:input_type -> cairn.scheduling.v1.ListCalendarsRequest
-	3,  // 7: cairn.scheduling.v1.CalendarsService.DeleteCalendar:input_type -> cairn.scheduling.v1.DeleteCalendarRequest
-	4,  // 8: cairn.scheduling.v1.CalendarsService.ReadGroupCalendar:input_type -> cairn.scheduling.v1.ReadGroupCalendarRequest
-	5,  // 9: cairn.scheduling.v1.CalendarsService.ReadMemberCalendar:input_type -> cairn.scheduling.v1.ReadMemberCalendarRequest
-	7,  // 10: cairn.scheduling.v1.CalendarsService.CreateCalendar:output_type -> cairn.scheduling.v1.Calendar
-	2,  // 11: cairn.scheduling.v1.CalendarsService.ListCalendars:output_type -> cairn.scheduling.v1.ListCalendarsResponse
-	10, // 12: cairn.scheduling.v1.CalendarsService.DeleteCalendar:output_type -> google.protobuf.Empty
-	6,  // 13: cairn.scheduling.v1.CalendarsService.ReadGroupCalendar:output_type -> cairn.scheduling.v1.CalendarContents
-	6,  // 14: cairn.scheduling.v1.CalendarsService.ReadMemberCalendar:output_type -> cairn.scheduling.v1.CalendarContents
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	8,  // 3: cairn.scheduling.v1.CalendarContents.groups:type_name -> cairn.groups.v1.Group
+	9,  // 4: cairn.scheduling.v1.CalendarContents.series:type_name -> cairn.scheduling.v1.Series
+	10, // 5: cairn.scheduling.v1.CalendarContents.sessions:type_name -> cairn.scheduling.v1.Session
+	0,  // 6: cairn.scheduling.v1.CalendarsService.CreateCalendar:input_type -> cairn.scheduling.v1.CreateCalendarRequest
+	1,  // 7: cairn.scheduling.v1.CalendarsService.ListCalendars:input_type -> cairn.scheduling.v1.ListCalendarsRequest
+	3,  // 8: cairn.scheduling.v1.CalendarsService.DeleteCalendar:input_type -> cairn.scheduling.v1.DeleteCalendarRequest
+	4,  // 9: cairn.scheduling.v1.CalendarsService.ReadGroupCalendar:input_type -> cairn.scheduling.v1.ReadGroupCalendarRequest
+	5,  // 10: cairn.scheduling.v1.CalendarsService.ReadMemberCalendar:input_type -> cairn.scheduling.v1.ReadMemberCalendarRequest
+	7,  // 11: cairn.scheduling.v1.CalendarsService.CreateCalendar:output_type -> cairn.scheduling.v1.Calendar
+	2,  // 12: cairn.scheduling.v1.CalendarsService.ListCalendars:output_type -> cairn.scheduling.v1.ListCalendarsResponse
+	11, // 13: cairn.scheduling.v1.CalendarsService.DeleteCalendar:output_type -> google.protobuf.Empty
+	6,  // 14: cairn.scheduling.v1.CalendarsService.ReadGroupCalendar:output_type -> cairn.scheduling.v1.CalendarContents
+	6,  // 15: cairn.scheduling.v1.CalendarsService.ReadMemberCalendar:output_type -> cairn.scheduling.v1.CalendarContents
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_cairn_scheduling_v1_calendars_service_proto_init() }

@@ -33,7 +33,7 @@ const (
 //
 // Keeps the secret calendars of members, and reads what calendars show.
 type CalendarsServiceClient interface {
-	// Creates a secret calendar of a member and tells its link, this once. A member has five at most
+	// Creates a secret calendar of a member who has asked for a group, and tells its link, this once. A member has five at most
 	// (FAILED_PRECONDITION, TOO_MANY_CALENDARS).
 	CreateCalendar(ctx context.Context, in *CreateCalendarRequest, opts ...grpc.CallOption) (*Calendar, error)
 	// Lists the calendars of a member, oldest first, without their links.
@@ -111,7 +111,7 @@ func (c *calendarsServiceClient) ReadMemberCalendar(ctx context.Context, in *Rea
 //
 // Keeps the secret calendars of members, and reads what calendars show.
 type CalendarsServiceServer interface {
-	// Creates a secret calendar of a member and tells its link, this once. A member has five at most
+	// Creates a secret calendar of a member who has asked for a group, and tells its link, this once. A member has five at most
 	// (FAILED_PRECONDITION, TOO_MANY_CALENDARS).
 	CreateCalendar(context.Context, *CreateCalendarRequest) (*Calendar, error)
 	// Lists the calendars of a member, oldest first, without their links.
