@@ -31,6 +31,7 @@ const (
 func (n *notifier) ownEvents() events.Subscription {
 	return events.Subscription{Name: "scheduling-notices", Source: service, Handlers: map[string]events.Handler{
 		sessionCancelled: n.sessionChanged, sessionMoved: n.sessionChanged,
+		rsvpPromoted: n.placeChanged, rsvpWaitlisted: n.placeChanged,
 	}}
 }
 
