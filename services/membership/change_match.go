@@ -15,6 +15,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/mail"
 )
 
 // matchChange is one change of one match, asked for by a caller.
@@ -75,6 +76,14 @@ func (s *server) changeMatch(ctx context.Context, c matchChange) (*membershipv1.
 			if err := queueMatchChanged(ctx, b, row, what); err != nil {
 				return err
 			}
+		}
+		if row.State == matchAccepted && before.State != matchAccepted {
+			if err := s.tellMatch(ctx, tx, b, row, "match_accepted", now); err != nil {
+				return err
+			}
+		}
+		if row.CloseTime != nil {
+			mail.Withdraw(b, row.name(), now)
 		}
 		if answer, err = row.toFullProto(ctx, s.keys); err != nil {
 			return err

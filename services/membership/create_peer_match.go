@@ -110,6 +110,9 @@ func (s *server) propose(ctx context.Context, tx pgx.Tx, menteeID, asked uuid.UU
 	if err := queueMatchChanged(ctx, b, row, "proposed"); err != nil {
 		return nil, err
 	}
+	if err := s.tellMatch(ctx, tx, b, row, "match_proposed", now); err != nil {
+		return nil, err
+	}
 	audit.Queue(ctx, b, row.name())
 	if err := idem.Save(ctx, b, answer); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/mail"
 )
 
 // joinAs makes a person take part in the group.
@@ -313,6 +314,48 @@ func TestMatchesEndByThemselves(t *testing.T) {
 	if got := state(last); got.GetState() != matchDeclined || got.GetEndReason() != membershipv1.PeerMatch_LEFT_GROUP {
 		t.Errorf("after the group was archived it is %v", got)
 	}
+}
+
+// TestTheTwoAreTold has both be written to as far as they allow it: of the proposal who has not accepted it, of the beginning
+// both; what is unsent is taken back when it is over.
+func TestTheTwoAreTold(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.mail, f.publicURL = mail.NewOutbox("membership", f.keys, f.clock), "https://cairn.test"
+	g := f.newGroup(0, false)
+	reached := func(alias string) *membershipv1.Member {
+		m := survivor(alias, "breast", 1970)
+		m.Email, m.Consents = strings.ToLower(alias)+"@example.org", []*membershipv1.Member_Consent{{Kind: membershipv1.Member_RECEIVE_MESSAGES, Version: "1"}}
+		return m
+	}
+	supporter := f.supporterOf(g, reached("Heron"), 5)
+	mentee, silent := f.joinAs(g, reached("Wren")), f.joinAs(g, survivor("Lark", "breast", 1970))
+	names := map[string]string{supporter.GetMember(): "Heron", mentee.GetMember(): "Wren", silent.GetMember(): "Lark"}
+	wantMail := func(when string, want ...string) {
+		t.Helper()
+		got := column[string](f, `SELECT subject FROM mail WHERE next_time IS NOT NULL AND about LIKE 'peerMatches/%'`)
+		for i, subject := range got {
+			got[i] = names[subject]
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: unsent e-mails to %v, want %v", when, got, want)
+		}
+	}
+	m, err := f.CreatePeerMatch(f.herself(mentee), &membershipv1.CreatePeerMatchRequest{Mentee: mentee.GetName()})
+	f.must(err)
+	wantMail("proposed by the mentee", "Heron")
+	_, err = f.AcceptPeerMatch(f.herself(supporter), &membershipv1.AcceptPeerMatchRequest{Name: m.GetName()})
+	f.must(err)
+	wantMail("accepted by both", "Heron", "Heron", "Wren")
+	_, err = f.EndPeerMatch(f.herself(mentee), &membershipv1.EndPeerMatchRequest{Name: m.GetName(), Reason: membershipv1.PeerMatch_GOALS_MET})
+	f.must(err)
+	wantMail("ended")
+	other := f.match(f.ctx(), silent, supporter)
+	wantMail("proposed to one who allows no e-mail", "Heron")
+	_, err = f.EndMembership(f.ctx(), &membershipv1.EndMembershipRequest{Name: silent.GetName(), Reason: membershipv1.Membership_MOVED_ON})
+	f.must(err)
+	wantMail("after she left " + other.GetGroup())
 }
 
 // TestLoadHoldsUnderAnyConcurrency has many clients propose, accept, decline, end and leave at random, at once: no supporter has

@@ -14,6 +14,7 @@ import (
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/membership/pairing"
 )
 
@@ -194,6 +195,7 @@ func closeMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, where string, ar
 		if err := queueMatchChanged(ctx, b, m, what); err != nil {
 			return err
 		}
+		mail.Withdraw(b, m.name(), now)
 		audit.Queue(ctx, b, m.name())
 	}
 	return nil
