@@ -38,6 +38,8 @@ func items() []item {
 		{"create", benchCreate},
 		{"events", benchEvents},
 		{"join", benchJoin},
+		{"recurrence", benchRecurrence},
+		{"calendar", benchCalendar},
 		{"sync", benchSync},
 		{"index", benchIndex},
 		{"search", benchSearch},
