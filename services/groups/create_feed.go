@@ -69,6 +69,7 @@ func (s *feedServer) checkFeed(f *groupsv1.Feed) error {
 	}
 	f.Title = cmp.Or(strings.TrimSpace(f.GetTitle()), f.GetSourceSystem())
 	c.need(!follows(f) || cairn.Follows(f.GetSourceSystem()), "source_system", `of a feed from another Cairn must be "cairn" or begin with "cairn:", so that its groups are not sent back`)
+	c.need(follows(f) || !cairn.Follows(f.GetSourceSystem()), "source_system", `is that of feeds from other Cairns, whose groups are not sent on: name this feed without "cairn"`)
 	c.zone(f.GetTimeZone())
 	if f.GetLanguage() != "" {
 		if tags := c.languages([]string{f.GetLanguage()}); len(tags) == 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,10 +14,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/language"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/demo"
+	"cairn.care/services/formats/cairn"
+	"cairn.care/services/formats/csv"
 )
 
 // exitHeld is the exit code of an import that waits for a person.
@@ -39,16 +43,28 @@ type importer struct {
 func importCommand() *cobra.Command {
 	i := &importer{feed: &groupsv1.Feed{}}
 	cmd := &cobra.Command{
-		Use:   "import FILE|URL --format hsds|meeting-guide|bmlt|csv --organization organizations/…",
+		Use:   "import FILE|URL|- --format hsds|meeting-guide|bmlt|csv|cairn --organization organizations/…",
 		Short: "Take a partner's group directory in, and say what was taken and what was not",
 		Long: `Takes a partner's group directory into Cairn: pushes it to the feed of the organization and
 source, which it makes if there is none, and follows the run. Taking the same file again
 changes nothing. A row that cannot be taken stops no other; the report names it, the field
-and the reason.
+and the reason. "-" reads the standard input.
+
+With --format cairn the URL is that of another Cairn, whose own groups are taken as they are
+now. --source tells several of them apart: it becomes cairn:NAME.
+
+Spreadsheets (--format csv) need a column for the title. Columns are found by these headings
+and by usual other names for them, in any order and case:
+` + csvHeadings() + `
+--column FIELD=HEADING says what stands under another heading; FIELD is one of these, or the
+path of the group's field in the API, such as venue.address.locality.
+
+--mode, --time-zone, --language and --column become part of the feed: they hold for later
+imports, until others are given.
 
 Exit codes: 0 the run succeeded, rows may have been rejected: count them with --json;
-1 it failed; 3 it is held, since it would remove too many groups: nothing has been changed,
-and the command that approves it is printed.`,
+1 it failed, or no row could be taken; 3 it is held, since it would remove too many groups:
+nothing has been changed, and the command that approves it is printed.`,
 		Example: `  cairn import meetings.json --format meeting-guide --time-zone America/Chicago \
     --organization organizations/0192d7a5-1000-7000-8000-000000000001
   cairn import https://partner.example/services.json --format hsds --dry-run --json \
@@ -70,13 +86,13 @@ and the command that approves it is printed.`,
 	}
 	i.account = accountFlags(cmd, demo.App, "groups.read groups.write")
 	f := cmd.Flags()
-	f.StringVar(&i.feed.Format, "format", "", "how the file is written: hsds, meeting-guide, bmlt or csv")
+	f.StringVar(&i.feed.Format, "format", "", "how the file is written: hsds, meeting-guide, bmlt, csv or cairn")
 	f.StringVar(&i.feed.Organization, "organization", "", "whose groups these are, organizations/{uuid}")
 	f.StringVar(&i.feed.SourceSystem, "source", "", "tells several feeds of one organization apart (default: the format)")
 	f.StringVar(&i.feed.TimeZone, "time-zone", "", "IANA zone of rows that do not say theirs (default: guessed from the place)")
 	f.StringVar(&i.feed.Language, "language", "", "BCP 47 language of rows that do not say theirs (default en)")
 	f.StringToStringVar(&i.columns, "column", nil, "for csv: field=heading, as often as needed (default: found by their headings)")
-	f.StringVar(&i.mode, "mode", "", "whole: what is absent is removed, or partial: it stays (default whole, or as the feed says)")
+	f.StringVar(&i.mode, "mode", "", "whole: what is absent is removed, or partial: it stays; kept for later imports (default as the feed says, whole at first)")
 	f.BoolVar(&i.dryRun, "dry-run", false, "report what would change, and change nothing")
 	f.BoolVar(&i.asJSON, "json", false, "print the report as JSON")
 	f.StringVar(&i.approve, "approve", "", "let a held run go on, feedRuns/{uuid}, in place of a file")
@@ -97,11 +113,19 @@ func (i *importer) run(ctx context.Context, from string) (err error) {
 	default:
 		return fmt.Errorf("--mode %q is not known: whole or partial", i.mode)
 	}
-	i.feed.Columns = i.columns
+	if i.feed.Columns = csv.FieldsOf(i.columns); i.feed.GetLanguage() != "" {
+		if _, err := language.Parse(i.feed.GetLanguage()); err != nil {
+			return fmt.Errorf("--language %q is no language tag: write a code such as en, es or pt-BR", i.feed.GetLanguage())
+		}
+	}
 	if err := i.open(); err != nil {
 		return err
 	}
-	content, err := openContent(ctx, from)
+	open := openContent
+	if i.feed.GetFormat() == cairn.Name {
+		open, i.feed.SourceSystem = openPeer, peerSource(i.feed.GetSourceSystem())
+	}
+	content, err := open(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -136,8 +160,11 @@ func (i *importer) approved(ctx context.Context) error {
 	return i.follow(ctx, run)
 }
 
-// openContent opens a file, or what a URL gives.
+// openContent opens a file, or what a URL gives; "-" is the standard input.
 func openContent(ctx context.Context, from string) (io.ReadCloser, error) {
+	if from == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
 	if u, err := url.Parse(from); err != nil || (u.Scheme != "http" && u.Scheme != "https") {
 		f, err := os.Open(from)
 		if err != nil {
@@ -154,7 +181,7 @@ func openContent(ctx context.Context, from string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("feed: %s answers %s (%w)", from, resp.Status, resp.Body.Close())
+		return nil, errors.Join(fmt.Errorf("feed: %s answers %s", from, resp.Status), resp.Body.Close())
 	}
 	return resp.Body, nil
 }
@@ -198,6 +225,7 @@ func (i *importer) ensureFeed(ctx context.Context) (feed *groupsv1.Feed, made bo
 		return nil, false, fmt.Errorf("the feed is read otherwise: %s would change; leave the flags out, or set them with an import that is no rehearsal",
 			strings.Join(mask.GetPaths(), ", "))
 	}
+	fmt.Fprintf(i.err, "From now on the feed is read with another %s, until an import says otherwise.\n", strings.Join(mask.GetPaths(), ", ")) //nolint:errcheck // as for the bar
 	path := "/v1/" + feed.GetName() + "?updateMask=" + url.QueryEscape(strings.Join(mask.GetPaths(), ","))
 	return feed, false, i.call(ctx, http.MethodPatch, path, change, feed)
 }
@@ -228,8 +256,11 @@ func (i *importer) follow(ctx context.Context, run *groupsv1.FeedRun) error {
 	if err := i.print(run, rows); err != nil {
 		return err
 	}
-	switch run.GetState() {
+	switch c := run.GetCounts(); run.GetState() {
 	case groupsv1.FeedRun_SUCCEEDED:
+		if c.GetRejected() > 0 && c.GetCreated()+c.GetUpdated()+c.GetUnchanged() == 0 {
+			return fmt.Errorf("no row could be taken")
+		}
 		return nil
 	case groupsv1.FeedRun_HELD:
 		return &exitError{exitHeld, fmt.Errorf("held: %s. Nothing has been changed. To let it go on: cairn import --approve %s%s", run.GetError(), run.GetName(), i.again())}
@@ -301,7 +332,7 @@ func (i *importer) print(run *groupsv1.FeedRun, rows []*groupsv1.RejectedRow) er
 		fmt.Fprintln(&b, "ROW\tFIELD\tVALUE\tREASON")
 	}
 	for _, x := range rows {
-		fmt.Fprintf(&b, "%d\t%s\t%s\t%s\n", x.GetRow(), oneLine(x.GetField()), oneLine(x.GetValue()), oneLine(x.GetReason()))
+		fmt.Fprintf(&b, "%d\t%s\t%s\t%s\n", x.GetRow(), oneLine(x.GetField()), short(oneLine(x.GetValue())), oneLine(x.GetReason()))
 	}
 	verb := "Taken"
 	if i.dryRun {
@@ -320,6 +351,33 @@ func (i *importer) print(run *groupsv1.FeedRun, rows []*groupsv1.RejectedRow) er
 		return err
 	}
 	return tw.Flush()
+}
+
+// short cuts a value so that a table of them can be read; --json has it longer.
+func short(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// csvHeadings are the headings of spreadsheets, in lines.
+func csvHeadings() string {
+	var b strings.Builder
+	width := 0
+	for _, h := range csv.Headings() {
+		if width += len(h) + 2; width > 88 {
+			b.WriteString("\n")
+			width = len(h) + 2
+		}
+		if width == len(h)+2 {
+			b.WriteString("  " + h)
+		} else {
+			b.WriteString(", " + h)
+		}
+	}
+	return b.String()
 }
 
 // oneLine keeps a partner's text from moving the cursor or the columns of the table.

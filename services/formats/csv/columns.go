@@ -162,6 +162,35 @@ func newLayout(cells []string, byPath map[string]string) (l *layout, ok bool, er
 	return l, taken["title"], nil
 }
 
+// Headings returns the headings by which columns are known, as we write them.
+func Headings() []string {
+	var out []string
+	for _, c := range columns {
+		if c.path != pathRest && c.path != pathOther {
+			out = append(out, c.heading)
+		}
+	}
+	return out
+}
+
+// FieldsOf returns a column map in which fields may be named by their headings with their paths.
+func FieldsOf(byName map[string]string) map[string]string {
+	if byName == nil {
+		return nil
+	}
+	out := map[string]string{}
+	for name, heading := range byName {
+		for _, c := range columns {
+			if c.heading == name {
+				name = c.path
+				break
+			}
+		}
+		out[name] = heading
+	}
+	return out
+}
+
 // CheckColumns refuses a column map that names what is no field.
 func CheckColumns(byPath map[string]string) error {
 	for path := range byPath {

@@ -373,7 +373,8 @@ type Feed struct {
 	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
 	// How the content is written: "hsds", "meeting-guide", "bmlt", "csv", or "cairn" for the directory of another Cairn.
 	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
-	// The source_system of the feed's groups, unique among the organization's feeds; empty means the format's name.
+	// The source_system of the feed's groups, unique among the organization's feeds; empty means the format's name. That of a feed from another
+	// Cairn, and of no other, is "cairn" or begins with "cairn:", e.g. "cairn:kansas".
 	SourceSystem string `protobuf:"bytes,5,opt,name=source_system,json=sourceSystem,proto3" json:"source_system,omitempty"`
 	// What a run's content says of the groups that it does not name.
 	Mode Feed_Mode `protobuf:"varint,6,opt,name=mode,proto3,enum=cairn.groups.v1.Feed_Mode" json:"mode,omitempty"`
@@ -1213,14 +1214,14 @@ var File_cairn_groups_v1_feed_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_feed_proto_rawDesc = "" +
 	"\n" +
-	"\x1acairn/groups/v1/feed.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x10\n" +
+	"\x1acairn/groups/v1/feed.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x10\n" +
 	"\x04Feed\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12C\n" +
 	"\forganization\x18\x02 \x01(\tB\x1f\xe0A\x05\xfaA\x19\n" +
 	"\x17cairn.care/OrganizationR\forganization\x12\x1e\n" +
 	"\x05title\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12%\n" +
-	"\x06format\x18\x04 \x01(\tB\r\xe0A\x02\xe0A\x05\xbaH\x04r\x02\x18(R\x06format\x12Z\n" +
-	"\rsource_system\x18\x05 \x01(\tB5\xe0A\x05\xbaH/\xd8\x01\x01r*\x18P2&^[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?$R\fsourceSystem\x128\n" +
+	"\x06format\x18\x04 \x01(\tB\r\xe0A\x02\xe0A\x05\xbaH\x04r\x02\x18(R\x06format\x12[\n" +
+	"\rsource_system\x18\x05 \x01(\tB6\xe0A\x05\xbaH0\xd8\x01\x01r+\x18P2'^[a-z0-9]([a-z0-9._:-]{0,78}[a-z0-9])?$R\fsourceSystem\x128\n" +
 	"\x04mode\x18\x06 \x01(\x0e2\x1a.cairn.groups.v1.Feed.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12>\n" +
 	"\x06source\x18\a \x01(\x0e2\x1c.cairn.groups.v1.Feed.SourceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06source\x12.\n" +
 	"\x04pull\x18\b \x01(\v2\x1a.cairn.groups.v1.Feed.PullR\x04pull\x12$\n" +
