@@ -94,7 +94,7 @@ func each(ctx context.Context, atOnce int, fn func(ctx context.Context, i int) e
 func (j *joiners) round(ctx context.Context, waitlist bool) (time.Duration, error) {
 	group, err := j.groups.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: &groupsv1.Group{
 		Title: "Ten seats", Summary: "Everybody wants in.", Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PROFESSIONALLY_LED, Format: groupsv1.Group_ONLINE,
-		Languages: []string{"es"}, CancerTypes: []string{"any"}, Intake: groupsv1.Group_SCREENING, TimeZone: "America/Chicago",
+		Languages: []string{"es"}, CancerTypes: []string{"any"}, TimeZone: "America/Chicago",
 		Online: &groupsv1.Group_Online{Platform: "Zoom"}, ExternalId: uuid.NewString(), SourceSystem: "bench",
 		Capacity: &groupsv1.Group_Capacity{Seats: seats, Waitlist: waitlist},
 	}})

@@ -2,11 +2,7 @@ package membership
 
 import (
 	"context"
-	"fmt"
 	"strings"
-
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
@@ -16,18 +12,7 @@ import (
 
 // ApproveMembership implements MembershipService.
 func (s *server) ApproveMembership(ctx context.Context, req *membershipv1.ApproveMembershipRequest) (*membershipv1.Membership, error) {
-	id, err := aip.ParseName("name", "memberships", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	known, err := s.groupOf(ctx, req.GetName(), id)
-	if err != nil {
-		return nil, err
-	}
-	if known.AcceptsIntake && known.closed() { // no need to wait for those who are just taking the last seats
-		return nil, s.refuseFull(ctx, req.GetName(), id, known)
-	}
-	return s.applyInLine(ctx, change{
+	return s.apply(ctx, change{
 		name: req.GetName(), etag: req.GetEtag(), takesSeats: true,
 		decide: func(r *membershipRow, g *groupRow) (action, error) {
 			if r.State != requested {
@@ -38,7 +23,7 @@ func (s *server) ApproveMembership(ctx context.Context, req *membershipv1.Approv
 			}
 			return decideAdmission(g)
 		},
-	}, id, known.GroupID)
+	})
 }
 
 // mayApprove returns why somebody who asked cannot be let in, nil if she can or an exception is made, which it writes down.
@@ -70,25 +55,6 @@ func decideAdmission(g *groupRow) (action, error) {
 		return "", groupFull(g)
 	}
 	return does, nil
-}
-
-// refuseFull returns why a membership of a full group that keeps no waitlist cannot be approved.
-func (s *server) refuseFull(ctx context.Context, name string, id uuid.UUID, g *groupRow) error {
-	tenant := auth.TenantFrom(ctx)
-	var row *membershipRow
-	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE x.id = @id AND (@all OR x.org_id = @org)`,
-		pgx.NamedArgs{"id": id, "all": tenant.All, "org": tenant.Org}).Query(atMostOne(&row))
-	if err := s.db.Send(ctx, b); err != nil {
-		return fmt.Errorf("find membership: %w", err)
-	}
-	switch {
-	case row == nil:
-		return fault.NotFound(name)
-	case row.State != requested:
-		return illegal(row, seat)
-	}
-	return groupFull(g)
 }
 
 // organizationOf returns the organization a new resource belongs to: the caller's own, or the one named by a caller that

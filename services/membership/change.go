@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +13,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 )
@@ -38,6 +40,12 @@ func (s *server) apply(ctx context.Context, c change) (*membershipv1.Membership,
 	}
 	if !c.takesSeats {
 		return s.applyAlone(ctx, c, id)
+	}
+	// Whoever calls for herself is bounded by groupOf, all others by their tenant once more when the membership is locked.
+	if _, self := auth.SelfFrom(ctx); !self {
+		if group, ok := s.places.group(id); ok {
+			return s.applyInLine(ctx, c, id, group)
+		}
 	}
 	g, err := s.groupOf(ctx, c.name, id)
 	if err != nil {
@@ -91,7 +99,33 @@ func (s *server) groupOf(ctx context.Context, name string, membership uuid.UUID)
 	if g == nil {
 		return nil, fault.NotFound(name)
 	}
+	s.places.keep(membership, g.GroupID)
 	return g, nil
+}
+
+// places remembers of which groups memberships are, for the next change of one: that never changes.
+type places struct {
+	mu     sync.Mutex
+	groups map[uuid.UUID]uuid.UUID
+}
+
+// mostPlaces is how many are remembered before it begins anew.
+const mostPlaces = 10_000
+
+func (p *places) keep(membership, group uuid.UUID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.groups == nil || len(p.groups) >= mostPlaces {
+		p.groups = map[uuid.UUID]uuid.UUID{}
+	}
+	p.groups[membership] = group
+}
+
+func (p *places) group(membership uuid.UUID) (uuid.UUID, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	group, ok := p.groups[membership]
+	return group, ok
 }
 
 // work is one transaction on memberships, of one group if its row is locked.

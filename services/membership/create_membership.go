@@ -49,6 +49,7 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 		lock = lockToTake
 	}
 	var answer *membershipv1.Membership
+	var made uuid.UUID
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		g, err := findGroup(ctx, tx, groupID, lock)
 		if err != nil {
@@ -104,12 +105,16 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 		if answer, err = row.toFullProto(s.keys); err != nil {
 			return err
 		}
+		made = row.ID
 		audit.Queue(ctx, w.b, row.name())
 		if err := idem.Save(ctx, w.b, answer); err != nil {
 			return err
 		}
 		return w.send(ctx)
 	})
+	if err == nil {
+		s.places.keep(made, groupID)
+	}
 	if pg.Constraint(err) == "memberships_open" {
 		return nil, alreadyMember(groupID)
 	}

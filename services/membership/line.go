@@ -156,10 +156,14 @@ func (s *server) lockAll(ctx context.Context, tx pgx.Tx, key lineKey, ids []uuid
 			pgx.NamedArgs{"ids": ids, "group": key.group, "all": key.tenant.All, "org": key.tenant.Org}).Query(all(&list))
 	}
 	b := new(pgx.Batch)
-	b.Queue(selectGroup+` WHERE group_id = @group `+lockToTake, pgx.NamedArgs{"group": key.group}).Query(one(&w.g))
+	b.Queue(selectGroup+` WHERE group_id = @group AND (@all OR org_id = @org) `+lockToTake,
+		pgx.NamedArgs{"group": key.group, "all": key.tenant.All, "org": key.tenant.Org}).Query(atMostOne(&w.g))
 	read(b)
 	if err := send(ctx, tx, b); err != nil {
 		return nil, nil, fmt.Errorf("lock memberships: %w", err)
+	}
+	if w.g == nil { // another tenant's
+		return w, nil, nil
 	}
 	if w.g.promotable() > 0 {
 		if err := s.promote(ctx, w); err != nil {

@@ -61,8 +61,9 @@ type server struct {
 	groups groupsv1.GroupsServiceClient
 	peers
 	holders
-	log   *slog.Logger
-	mail  *mail.Outbox
-	texts *mail.Texts
-	lines lines
+	log    *slog.Logger
+	mail   *mail.Outbox
+	texts  *mail.Texts
+	lines  lines
+	places places
 }

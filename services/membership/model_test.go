@@ -119,8 +119,6 @@ func (m *model) enter(name string, p *place, to membershipv1.Membership_State) {
 // refusal is why a request cannot be approved, "" if it can.
 func (m *model) refusal(p *place) string {
 	switch {
-	case m.accepting && m.full() && !m.waitlist:
-		return "FailedPrecondition GROUP_FULL"
 	case m.screening && p.screened == 0:
 		return "FailedPrecondition SCREENING_NEEDED"
 	case m.screening && p.screened == membershipv1.Membership_UNSUITABLE:
@@ -345,9 +343,6 @@ func TestSeatsFollowTheModel(t *testing.T) {
 					to, want := m.admit()
 					if why := m.refusal(p); why != "" {
 						want = why
-					}
-					if got := reasonOf(errs[i]); m.full() && !m.waitlist && got == "FailedPrecondition GROUP_FULL" {
-						continue // told so before anything else
 					}
 					expect(rt, errs[i], want)
 					if errs[i] == nil {
