@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"google.golang.org/grpc/codes"
 
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/fault"
@@ -19,7 +18,7 @@ const (
 	// lag is how much less than the window may be filled before the job fills it.
 	lag = 24 * time.Hour
 
-	// chunk is how many series or calendars a job looks up at once.
+	// chunk is how many calendars a job tells at once.
 	chunk = 200
 
 	jobTimeout = 4 * time.Minute // the next run goes on where one ends
@@ -76,7 +75,7 @@ func (s *server) extendAll(ctx context.Context) error {
 			rows, err := tx.Query(ctx, `
 				SELECT id FROM series
 				WHERE horizon < @reach AND delete_time IS NULL AND NOT closed AND last_end IS NULL AND id > @after
-				ORDER BY id LIMIT @chunk`, pgx.NamedArgs{"reach": now.Add(window - lag), "after": after, "chunk": chunk})
+				ORDER BY id LIMIT @chunk`, pgx.NamedArgs{"reach": now.Add(window - lag), "after": after, "chunk": together})
 			if err != nil {
 				return err
 			}
@@ -88,8 +87,16 @@ func (s *server) extendAll(ctx context.Context) error {
 		if len(ids) == 0 {
 			return errors.Join(failed...)
 		}
-		for _, id := range ids {
-			if err := s.extend(ctx, id, now); err != nil {
+		after = ids[len(ids)-1]
+		err := s.extend(ctx, ids, now)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || fault.Unreachable(err) {
+			return errors.Join(append(failed, err)...)
+		}
+		for _, id := range ids { // one of them keeps the others from it
+			if err := s.extend(ctx, []uuid.UUID{id}, now); err != nil {
 				s.log.ErrorContext(ctx, "cannot extend series", "series", id, "error", err)
 				failed = append(failed, fmt.Errorf("extend series %s: %w", id, err))
 				if ctx.Err() != nil || fault.Unreachable(err) {
@@ -97,31 +104,30 @@ func (s *server) extendAll(ctx context.Context) error {
 				}
 			}
 		}
-		after = ids[len(ids)-1]
 	}
 }
 
-// extend brings one series up to the window.
-func (s *server) extend(ctx context.Context, id uuid.UUID, now time.Time) error {
+// extend brings series up to the window, all or none. Those that are over or deleted by now are left as they are.
+func (s *server) extend(ctx context.Context, ids []uuid.UUID, now time.Time) error {
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		seen, err := oneSeries(ctx, tx, id, "")
-		if fault.From(err).Code() == codes.NotFound {
-			return nil
+		if _, err := tx.Exec(ctx, `
+			SELECT FROM calendars WHERE group_id IN (SELECT group_id FROM series WHERE id = ANY($1)) ORDER BY group_id FOR NO KEY UPDATE`, ids); err != nil {
+			return fmt.Errorf("lock calendars: %w", err)
 		}
+		rows, err := tx.Query(ctx, `SELECT `+seriesColumns+` FROM series
+			WHERE id = ANY($1) AND delete_time IS NULL AND NOT closed AND last_end IS NULL ORDER BY id FOR UPDATE`, ids)
 		if err != nil {
-			return err
+			return fmt.Errorf("lock series: %w", err)
 		}
-		if _, err := lockCalendar(ctx, tx, seen.GroupID, seen.OrgID); err != nil {
-			return err
+		list, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[seriesRow])
+		if err != nil {
+			return fmt.Errorf("lock series: %w", err)
 		}
-		series, err := oneSeries(ctx, tx, id, "FOR UPDATE")
-		if fault.From(err).Code() == codes.NotFound {
-			return nil // deleted while this waited for the calendar
+		edits := make([]edit, len(list))
+		for i, r := range list {
+			edits[i] = edit{series: r, aim: aim{lenient: true, reason: droppedReason}}
 		}
-		if err != nil || series.Closed {
-			return err
-		}
-		return reconcile(ctx, tx, &series, now, aim{lenient: true, reason: droppedReason})
+		return reconcileAll(ctx, tx, edits, now)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 
@@ -224,7 +225,7 @@ func TestExtendMeetsDeletion(t *testing.T) {
 		if _, err := lockCalendar(ctx, tx, seen.GroupID, seen.OrgID); err != nil {
 			return err
 		}
-		go func() { extended <- srv.extend(ctx, id, f.Clock.Now()) }()
+		go func() { extended <- srv.extend(ctx, []uuid.UUID{id}, f.Clock.Now()) }()
 		for waiting := false; !waiting; {
 			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a
 				WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
