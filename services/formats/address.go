@@ -52,7 +52,7 @@ func Address(line string) *typev1.PostalAddress {
 	}
 	a := &typev1.PostalAddress{}
 	if n := len(parts); n > 0 {
-		_, state := stateCode(parts[n-1])
+		_, state := StateCode(parts[n-1])
 		code, known := CountryNamed(parts[n-1])
 		if state && n > 1 && len(parts[n-1]) == 2 { // "Portland, ME" is in Maine, not in Montenegro
 			known = false
@@ -86,7 +86,7 @@ func Address(line string) *typev1.PostalAddress {
 			rest = append(rest, m[1])
 		}
 	case north(a) && isState(last) && (n > 1 || a.GetCountry() != ""):
-		code, _ := stateCode(last)
+		code, _ := StateCode(last)
 		country := "US"
 		if provinces[code].zone != "" {
 			country = "CA"
@@ -141,8 +141,8 @@ func match(shape *regexp.Regexp, text string, into *[]string) bool {
 	return *into != nil
 }
 
-// stateCode returns the code of a state or province written so or as its name.
-func stateCode(s string) (string, bool) {
+// StateCode returns the code of a state of the United States or a province of Canada written so or as its name.
+func StateCode(s string) (string, bool) {
 	code := strings.ToUpper(strings.TrimSpace(s))
 	if c, ok := stateNames[code]; ok {
 		code = c
@@ -151,7 +151,7 @@ func stateCode(s string) (string, bool) {
 }
 
 func isState(s string) bool {
-	_, ok := stateCode(s)
+	_, ok := StateCode(s)
 	return ok
 }
 

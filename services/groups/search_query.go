@@ -218,7 +218,11 @@ func region(x *index.Index, q *index.Query, req *groupsv1.SearchGroupsRequest, c
 	if cur.Place == nil {
 		found := x.Places(n.GetPlace())
 		if len(found) == 0 {
-			return append(bad, fault.Field("near.place", "no group's address is in %q: check the spelling, name a larger town nearby, or give coordinates in near.center", n.GetPlace()))
+			hint := "check the spelling, name a larger town nearby, or give coordinates in near.center"
+			if near := x.PlacesNear(n.GetPlace()); len(near) > 0 {
+				hint = "did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return append(bad, fault.Field("near.place", "no group's address is in %q: %s", n.GetPlace(), hint))
 		}
 		cur.Place, others = &found[0], found[1:]
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"cairn.care/services/formats"
 )
 
 // Found is a place that the groups' addresses name.
@@ -120,7 +122,7 @@ func (t *site) found() Found {
 }
 
 // find returns the places that the text can mean, the one with the most groups first: a town or a postal code, then, behind
-// commas, any of region and country.
+// commas, any of region and country, by code or name.
 func (g *gazetteer) find(text string) []Found {
 	parts := strings.Split(text, ",")
 	var out []Found
@@ -133,7 +135,7 @@ func (g *gazetteer) find(text string) []Found {
 			ok := true
 			for _, w := range with {
 				w = name(w)
-				ok = ok && (w == "" || w == name(t.Region) || w == name(t.Country) || post && w == name(t.Locality))
+				ok = ok && (w == "" || w == name(t.Region) || w == name(t.Country) || alike(w, t) || post && w == name(t.Locality))
 			}
 			if ok {
 				out = append(out, t.found())
@@ -142,17 +144,66 @@ func (g *gazetteer) find(text string) []Found {
 	}
 	add(code(parts[0]), parts[1:], true)
 	add(name(parts[0]), parts[1:], false)
-	if words := strings.Fields(parts[0]); len(out) == 0 && len(words) > 1 { // "64110 Kansas City" and "Kansas City 64110", also "Kansas City MO"
-		last := len(words) - 1
-		first, rest := words[0], strings.Join(words[1:], " ")
-		final, front := words[last], strings.Join(words[:last], " ")
-		add(code(first), append([]string{rest}, parts[1:]...), true)
-		add(code(final), append([]string{front}, parts[1:]...), true)
+	// "64110 Kansas City" and "Kansas City 64110", also "Kansas City MO" and "Albany New York"
+	words := strings.Fields(parts[0])
+	for last := len(words) - 1; last > 0 && len(out) == 0; last-- {
+		final, front := strings.Join(words[last:], " "), strings.Join(words[:last], " ")
+		if last == len(words)-1 {
+			add(code(words[0]), append([]string{strings.Join(words[1:], " ")}, parts[1:]...), true)
+			add(code(final), append([]string{front}, parts[1:]...), true)
+		}
 		add(name(front), append([]string{final}, parts[1:]...), false)
 	}
 	slices.SortFunc(out, func(a, b Found) int {
 		return cmp.Or(cmp.Compare(b.Groups, a.Groups), cmp.Compare(a.Spelling, b.Spelling))
 	})
+	return out
+}
+
+// alike reports whether a folded name is another one of the site's region or country: "texas" of TX, "usa" of US.
+func alike(w string, t *site) bool {
+	if code, ok := formats.CountryNamed(w); ok && strings.EqualFold(code, t.Country) {
+		return true
+	}
+	code, ok := formats.StateCode(w)
+	own, known := formats.StateCode(t.Region)
+	return ok && known && code == own
+}
+
+// maxAlike is how many towns are proposed for one that is not known.
+const maxAlike = 5
+
+// near returns the spellings of towns whose names are within some errors of typing of the text's, the nearest first.
+func (g *gazetteer) near(text string) []string {
+	town, _, _ := strings.Cut(text, ",")
+	asked := []rune(name(town))
+	most := forgiven(strings.ReplaceAll(string(asked), " ", ""))
+	if most == 0 {
+		return nil
+	}
+	type hit struct {
+		Found
+		errors int
+	}
+	var hits []hit
+	for key, sites := range g.byName {
+		errors := distance(asked, []rune(key), most)
+		if errors > most {
+			continue
+		}
+		for _, i := range sites {
+			if t := &g.sites[i]; t.groups > 0 && t.PostalCode == "" {
+				hits = append(hits, hit{t.found(), errors})
+			}
+		}
+	}
+	slices.SortFunc(hits, func(a, b hit) int {
+		return cmp.Or(cmp.Compare(a.errors, b.errors), cmp.Compare(b.Groups, a.Groups), cmp.Compare(a.Spelling, b.Spelling))
+	})
+	var out []string
+	for _, h := range hits[:min(len(hits), maxAlike)] {
+		out = append(out, h.Spelling)
+	}
 	return out
 }
 

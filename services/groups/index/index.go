@@ -76,6 +76,13 @@ func (x *Index) Places(text string) []Found {
 	return x.cur.places.find(text)
 }
 
+// PlacesNear returns how towns are spelt that a text which names none may mean.
+func (x *Index) PlacesNear(text string) []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.cur.places.near(text)
+}
+
 // slice is how many changes are made at once, while searches wait.
 const slice = 20
 

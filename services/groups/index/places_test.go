@@ -2,6 +2,7 @@ package index
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -33,17 +34,23 @@ func TestPlaces(t *testing.T) {
 			lat      float64
 			more     int
 		}{
-			"portland":       {"Portland, OR, US", 45.52, 1},
-			"Portland, me":   {"Portland, ME, US", 43.66, 0},
-			"PORTLAND ME":    {"Portland, ME, US", 43.66, 0},
-			"koln":           {"Köln, DE", 50.94, 0},
-			" Köln , DE":     {"Köln, DE", 50.94, 0},
-			"50667":          {"50667, DE", 50.94, 0},
-			"50667 Köln":     {"50667, DE", 50.94, 0},
-			"Portland 04101": {"04101, US", 43.66, 0},
-			"sw1a1aa":        {"SW1A 1AA, GB", 51.5, 0},
-			"SW1A 1AA, GB":   {"SW1A 1AA, GB", 51.5, 0},
-			"Portland, TX":   {}, "Nowhere": {}, "": {}, ",": {}, "Berlin": {},
+			"portland":          {"Portland, OR, US", 45.52, 1},
+			"Portland, me":      {"Portland, ME, US", 43.66, 0},
+			"PORTLAND ME":       {"Portland, ME, US", 43.66, 0},
+			"koln":              {"Köln, DE", 50.94, 0},
+			" Köln , DE":        {"Köln, DE", 50.94, 0},
+			"Portland, Oregon":  {"Portland, OR, US", 45.52, 0},
+			"portland maine":    {"Portland, ME, US", 43.66, 0},
+			"Portland, USA":     {"Portland, OR, US", 45.52, 1},
+			"Portland, OR, USA": {"Portland, OR, US", 45.52, 0},
+			"Köln, Germany":     {"Köln, DE", 50.94, 0},
+			"london uk":         {"London, GB", 51.5, 0},
+			"50667":             {"50667, DE", 50.94, 0},
+			"50667 Köln":        {"50667, DE", 50.94, 0},
+			"Portland 04101":    {"04101, US", 43.66, 0},
+			"sw1a1aa":           {"SW1A 1AA, GB", 51.5, 0},
+			"SW1A 1AA, GB":      {"SW1A 1AA, GB", 51.5, 0},
+			"Portland, TX":      {}, "Nowhere": {}, "": {}, ",": {}, "Berlin": {},
 		} {
 			got := x.Places(text)
 			if want.spelling == "" {
@@ -59,6 +66,13 @@ func TestPlaces(t *testing.T) {
 			if lat, _ := got[0].Point.LatLng(); math.Abs(lat-want.lat) > 1e-6 {
 				t.Errorf("%q is at latitude %v, want %v", text, lat, want.lat)
 			}
+		}
+	}
+	for text, want := range map[string][]string{
+		"portlnd": {"Portland, OR, US", "Portland, ME, US"}, "Kölm, DE": {"Köln, DE"}, "Pt": nil, "12345": nil, "": nil, "Berlin": nil,
+	} {
+		if got := x.PlacesNear(text); !slices.Equal(got, want) {
+			t.Errorf("near %q are %q, want %q", text, got, want)
 		}
 	}
 	x.Apply(Batch{Removals: []uuid.UUID{last}})
