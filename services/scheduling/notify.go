@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,6 +154,27 @@ func answersTo(ctx context.Context, tx pg.Querier, sessions []uuid.UUID) (map[uu
 		return nil, fmt.Errorf("read answers: %w", err)
 	}
 	return said, nil
+}
+
+// stillActive leaves out who is no longer an active member of the group, as this service knows it, and keeps the others from being
+// erased until the transaction ends: her erasure then finds what was queued for her.
+func stillActive(ctx context.Context, tx pg.Querier, group uuid.UUID, people []*membershipv1.ListRecipientsResponse_Recipient) ([]*membershipv1.ListRecipientsResponse_Recipient, error) {
+	if len(people) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, `SELECT membership_id FROM attendees WHERE group_id = $1 AND active ORDER BY membership_id FOR SHARE`, group)
+	if err != nil {
+		return nil, fmt.Errorf("lock attendees: %w", err)
+	}
+	active := map[string]bool{}
+	var id uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+		active[aip.Name("memberships", id)] = true
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("lock attendees: %w", err)
+	}
+	return slices.DeleteFunc(slices.Clone(people), func(r *membershipv1.ListRecipientsResponse_Recipient) bool { return !active[r.GetMembership()] }), nil
 }
 
 // message starts a message to a member.

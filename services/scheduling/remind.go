@@ -134,6 +134,11 @@ func (n *notifier) remindOf(ctx context.Context, d dueReminder, groups map[uuid.
 		}
 	}
 	return n.db.Tx(ctx, func(tx pgx.Tx) error {
+		// Before the session, as whoever takes a person out of the calendar does.
+		people, err := stillActive(ctx, tx, d.GroupID, people)
+		if err != nil {
+			return err
+		}
 		row, err := oneSession(ctx, tx, d.SessionID, "FOR SHARE OF s")
 		if fault.From(err).Code() == codes.NotFound {
 			return nil

@@ -147,8 +147,8 @@ func TestAReminderThatIsNotSoAnyMoreIsTakenBack(t *testing.T) {
 	eventually(t, "it is taken back", func() bool { return waiting() == 0 })
 	n.box.Hook(nil)
 	n.at(thursday.Add(time.Hour))
-	eventually(t, "both are told", func() bool { return len(n.box.Mailbox("ada@example.org")) == 2 })
-	for _, m := range n.box.Mailbox("ada@example.org") {
+	eventually(t, "both are told", func() bool { return len(n.mailbox("ada@example.org")) == 2 })
+	for _, m := range n.mailbox("ada@example.org") {
 		if !strings.Contains(m.Text, "8:00 PM") {
 			t.Errorf("she is told of another time than the new one:\n%s", m.Text)
 		}

@@ -121,6 +121,9 @@ func (n *notifier) tellChangesOf(ctx context.Context, id uuid.UUID, groups map[u
 		if err != nil {
 			return err
 		}
+		if people, err = stillActive(ctx, tx, id, people); err != nil {
+			return err
+		}
 		sessions := make([]uuid.UUID, len(notices))
 		for i, c := range notices {
 			sessions[i] = c.ID

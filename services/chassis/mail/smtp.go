@@ -133,6 +133,11 @@ func (c *connection) send(l *letter, p payload) error {
 	}
 }
 
+// MessageID is the Message-ID of the message with a key, as rows have it, from senders of a domain.
+func MessageID(key []byte, domain string) string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key[:20])) + "@" + domain
+}
+
 // compose writes a message; every copy of it is the same.
 func compose(from *mail.Address, l *letter, p payload) (*smtp.Msg, error) {
 	m := smtp.NewMsg(smtp.WithNoDefaultUserAgent())
@@ -146,8 +151,7 @@ func compose(from *mail.Address, l *letter, p payload) (*smtp.Msg, error) {
 		}
 	}
 	_, domain, _ := strings.Cut(from.Address, "@")
-	id := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(l.Key[:20]))
-	m.SetMessageIDWithValue(id + "@" + domain)
+	m.SetMessageIDWithValue(MessageID(l.Key, domain))
 	m.SetDateWithValue(l.NotBefore.UTC())
 	m.Subject(p.Title)
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday notice answers it
