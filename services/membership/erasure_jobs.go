@@ -59,12 +59,16 @@ func (s *server) finishHere(ctx context.Context, id uuid.UUID) error {
 	type open struct{ ID, GroupID uuid.UUID }
 	var left []open
 	var records int64
+	hers := new(membershipv1.ErasureRequested)
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 		row, err := findErasure(ctx, tx, `e.id = @id`, id)
 		if err != nil || row == nil {
 			return err
 		}
-		records = row.Records
+		records, hers.Member = row.Records, aip.Name("members", row.MemberID)
+		if hers.Memberships, hers.Referrals, err = holdings(ctx, tx, row.MemberID); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `SELECT id, group_id FROM memberships WHERE member_id = $1 AND state NOT IN (6, 7) ORDER BY id`, row.MemberID)
 		if err != nil {
 			return fmt.Errorf("find memberships: %w", err)
@@ -82,7 +86,11 @@ func (s *server) finishHere(ctx context.Context, id uuid.UUID) error {
 		}
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `UPDATE erasures SET retry_time = NULL WHERE id = $1`, id); err != nil {
+		// Changes that had begun before she was erased have ended by now; they may have kept answers and queued e-mail since.
+		b := new(pgx.Batch)
+		erasure.Forget(b, hers, s.clock)
+		b.Queue(`UPDATE erasures SET retry_time = NULL WHERE id = $1`, id)
+		if err := send(ctx, tx, b); err != nil {
 			return fmt.Errorf("finish erasure: %w", err)
 		}
 		return finishPart(ctx, tx, id, service, records, s.clock.Now())
