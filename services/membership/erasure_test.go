@@ -254,3 +254,54 @@ func TestErasingInTheMiddleOfJoining(t *testing.T) {
 		}
 	}
 }
+
+// An erasure is done when every service has said so, in whatever order and however often.
+func TestErasureIsDoneWhenAllAre(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g := f.newGroup(0, false)
+	x := f.joinActively(g)
+	e := f.erase(x.GetMember())
+	read := func() *membershipv1.Erasure {
+		got, err := f.GetErasure(f.ctx(), &membershipv1.GetErasureRequest{Name: e.GetName()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	acknowledge := func(peer string, records int64) {
+		if err := f.db.Tx(f.system(), func(tx pgx.Tx) error {
+			return finishPart(f.system(), tx, idOf(e.GetName()), peer, records, f.clock.Now())
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, peer := range []string{"scheduling", "groups", "referral", "referral", "partners"} {
+		if got := read(); got.GetState() != membershipv1.Erasure_RUNNING || got.GetFinishTime() != nil {
+			t.Errorf("before %s it is %v", peer, got)
+		}
+		acknowledge(peer, 3)
+		acknowledge(peer, 7) // told again
+	}
+	if got := read(); got.GetState() != membershipv1.Erasure_RUNNING {
+		t.Errorf("while her memberships are open it is %v", got)
+	}
+	f.finishErasures()
+	done := read()
+	if done.GetState() != membershipv1.Erasure_DONE || !done.GetFinishTime().AsTime().Equal(f.clock.Now()) {
+		t.Errorf("in the end it is %v", done)
+	}
+	for _, p := range done.GetParts() {
+		if p.GetService() != service && p.GetRecords() != 3 {
+			t.Errorf("%s has erased %d records, want the 3 that it told first", p.GetService(), p.GetRecords())
+		}
+	}
+	f.clock.Advance(erasureRetry)
+	f.finishErasures()
+	if got := read(); !got.GetFinishTime().AsTime().Equal(done.GetFinishTime().AsTime()) {
+		t.Errorf("afterwards it is %v", got)
+	}
+	if _, err := f.GetErasure(f.as(aip.NewID()), &membershipv1.GetErasureRequest{Name: e.GetName()}); reasonOf(err) != "NotFound NOT_FOUND" {
+		t.Errorf("another tenant's: %v", err)
+	}
+}
