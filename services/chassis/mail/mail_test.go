@@ -10,6 +10,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"net/mail"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +97,7 @@ func TestTheDatabaseCannotBeRead(t *testing.T) {
 	if err := f.db.QueryRow(t.Context(), `SELECT string_agg(m::text || convert_from(payload, 'LATIN1'), '') FROM mail m`).Scan(&dump); err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"ada", "Morgen", "Wir sehen", "secret"} {
+	for _, word := range []string{"ada@", "Morgen um", "Wir sehen", "secret key"} {
 		if strings.Contains(dump, word) {
 			t.Errorf("%q can be read in the table: %s", word, dump)
 		}
@@ -309,4 +310,32 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, path
+}
+
+// TestCopiesAreTheSame writes one message many times: a server that gets it twice gets the same twice.
+func TestCopiesAreTheSame(t *testing.T) {
+	t.Parallel()
+	sender, err := mail.ParseAddress(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &letter{Key: make([]byte, 32), NotBefore: time.Date(2027, 3, 4, 18, 0, 0, 0, time.UTC)}
+	p := payload{To: ada, ReplyTo: "group@example.org", Language: "de", Title: "Grüße", Text: "Bis dann.\n", Unsubscribe: "https://cairn.test/unsubscribe/" + strings.Repeat("a", 90)}
+	var first string
+	for range 50 {
+		m, err := compose(sender, l, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if _, err := m.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		if first == "" {
+			first = b.String()
+		}
+		if b.String() != first {
+			t.Fatalf("copies differ:\n%s\n%s", first, b.String())
+		}
+	}
 }

@@ -109,7 +109,10 @@ func (f *fixture) send() {
 
 // letter is a message to Ada.
 func (f *fixture) letter(key string) Message {
-	return Message{Key: key, Subject: "members/1", To: ada, Language: "de", Title: "Morgen um 19:00", Text: "Wir sehen uns."}
+	return Message{
+		Key: key, Subject: "members/1", To: ada, Language: "de", Title: "Morgen um 19:00", Text: "Wir sehen uns.",
+		Unsubscribe: "https://cairn.test/unsubscribe/AcOBakr38YQWOlNBjjhtFGqWBG4EMbd2qrWuq9Jh2TLMnCYmFlUFRcbtUnI59Iz9V0k",
+	}
 }
 
 // queue queues messages in a transaction of their own.

@@ -159,8 +159,8 @@ func compose(from *mail.Address, l *letter, p payload) (*smtp.Msg, error) {
 		m.SetGenHeader("Content-Language", p.Language)
 	}
 	if p.Unsubscribe != "" {
-		m.SetGenHeaderPreformatted("List-Unsubscribe", "<"+p.Unsubscribe+">")
-		m.SetGenHeaderPreformatted("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
+		m.SetGenHeader("List-Unsubscribe", "<"+p.Unsubscribe+">")
+		m.SetGenHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 	}
 	m.SetBodyString(smtp.TypeTextPlain, p.Text)
 	return m, nil
