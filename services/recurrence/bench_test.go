@@ -41,3 +41,12 @@ func BenchmarkWeeklyYear(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkParse reads a series.
+func BenchmarkParse(b *testing.B) {
+	for b.Loop() {
+		if _, err := recurrence.Parse(recurrence.Spec{RRule: "FREQ=WEEKLY;BYDAY=TH", TimeZone: "Europe/Berlin", Start: "2027-03-04T19:00"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

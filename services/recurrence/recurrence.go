@@ -192,7 +192,8 @@ func (s *Set) occurs(r *rule) error {
 
 // first tells whether a rule has an occurrence.
 func (s *Set) first(r *rule) (bool, error) {
-	q := search{since: math.MinInt64, before: math.MaxInt64, most: 0}
+	var room [4]start
+	q := search{since: math.MinInt64, before: math.MaxInt64, most: 0, found: room[:]}
 	_, err := expand(r, s.Start.Unix(), s.Start.AddDate(never, 0, 0).Unix(), s.Zone, &q)
 	return q.n > 0, err
 }

@@ -61,35 +61,57 @@ type list struct {
 	negative bool
 }
 
+// names are the parts of a rule.
+func names() [14]string {
+	return [...]string{"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", "BYSECOND", "BYMINUTE", "BYHOUR", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYSETPOS"}
+}
+
+// listOf returns where the numbers of a part go; ok is false if it has none.
+func (r *rule) listOf(part string) (l list, ok bool) {
+	switch part {
+	case "BYSECOND":
+		return list{&r.seconds, 0, 60, false}, true
+	case "BYMINUTE":
+		return list{&r.minutes, 0, 59, false}, true
+	case "BYHOUR":
+		return list{&r.hours, 0, 23, false}, true
+	case "BYMONTHDAY":
+		return list{&r.monthDays, 1, 31, true}, true
+	case "BYYEARDAY":
+		return list{&r.yearDays, 1, 366, true}, true
+	case "BYWEEKNO":
+		return list{&r.weekNumbers, 1, 53, true}, true
+	case "BYMONTH":
+		return list{&r.months, 1, 12, false}, true
+	case "BYSETPOS":
+		return list{&r.positions, 1, 366, true}, true
+	}
+	return l, false
+}
+
 // parseRule reads the value of an RRULE (RFC 5545 section 3.3.10). Its errors name
 // the part.
 func parseRule(text string) (*rule, error) {
 	upper := strings.ToUpper(text)
 	r := &rule{text: upper, interval: 1}
-	lists := map[string]list{
-		"BYSECOND":   {&r.seconds, 0, 60, false},
-		"BYMINUTE":   {&r.minutes, 0, 59, false},
-		"BYHOUR":     {&r.hours, 0, 23, false},
-		"BYMONTHDAY": {&r.monthDays, 1, 31, true},
-		"BYYEARDAY":  {&r.yearDays, 1, 366, true},
-		"BYWEEKNO":   {&r.weekNumbers, 1, 53, true},
-		"BYMONTH":    {&r.months, 1, 12, false},
-		"BYSETPOS":   {&r.positions, 1, 366, true},
-	}
-	seen := map[string]bool{}
 	if strings.HasPrefix(upper, "RRULE:") {
 		return nil, failed("RRULE", "write the rule's value only, without \"RRULE:\"")
 	}
+	known, seen := names(), 0
 	for part := range strings.SplitSeq(upper, ";") {
 		name, value, ok := strings.Cut(part, "=")
 		if !ok || value == "" {
 			return nil, failed("RRULE", "%q is not NAME=VALUE", part)
 		}
-		if seen[name] {
+		i := slices.Index(known[:], name)
+		if i < 0 {
+			return nil, failed(name, "is no part of an RFC 5545 rule that Cairn knows")
+		}
+		if seen>>i&1 == 1 {
 			return nil, failed(name, "is given twice")
 		}
-		seen[name] = true
-		if l, ok := lists[name]; ok {
+		seen |= 1 << i
+		if l, ok := r.listOf(name); ok {
 			values, err := parseNumbers(name, value, l)
 			if err != nil {
 				return nil, err
@@ -100,11 +122,7 @@ func parseRule(text string) (*rule, error) {
 		var err error
 		switch name {
 		case "FREQ":
-			i := slices.Index([]string{"YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY"}, value)
-			if i < 0 {
-				return nil, failed(name, "%q is none of DAILY, WEEKLY, MONTHLY, YEARLY, HOURLY, MINUTELY, SECONDLY", value)
-			}
-			r.freq = frequency(i)
+			r.freq, err = parseFrequency(value)
 		case "INTERVAL":
 			r.interval, err = parseNumber(name, value, 1, maxInterval)
 		case "COUNT":
@@ -117,14 +135,12 @@ func parseRule(text string) (*rule, error) {
 			}
 		case "BYDAY":
 			r.weekdays, err = parseWeekdays(value)
-		default:
-			err = failed(name, "is no part of an RFC 5545 rule that Cairn knows")
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if !seen["FREQ"] {
+	if seen&1 == 0 {
 		return nil, failed("FREQ", "is missing")
 	}
 	for i, s := range r.seconds {
@@ -156,6 +172,14 @@ func (r *rule) check() error {
 		return failed("BYSETPOS", "needs another BY… part to choose from")
 	}
 	return nil
+}
+
+func parseFrequency(value string) (frequency, error) {
+	i := slices.Index([]string{"YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY"}, value)
+	if i < 0 {
+		return 0, failed("FREQ", "%q is none of DAILY, WEEKLY, MONTHLY, YEARLY, HOURLY, MINUTELY, SECONDLY", value)
+	}
+	return frequency(i), nil
 }
 
 func parseNumber(part, text string, low, high int) (int, error) {
