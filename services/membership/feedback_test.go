@@ -236,6 +236,37 @@ func TestSummaryIsForThoseWhoLead(t *testing.T) {
 	}
 }
 
+// TestNobodySpeaksForFour has an organization's own system speak for four members that it has made up: they are not counted with
+// the one who speaks for herself, until enough others do.
+func TestNobodySpeaksForFour(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g := f.newGroup(0, false)
+	session := f.held(g)
+	said := func(ctx context.Context, helped int32) {
+		m := f.willing(g)
+		if ctx == nil {
+			ctx = f.herself(m)
+		}
+		_, err := f.say(ctx, after(m, session, helped, 5, nil), session)
+		f.must(err)
+	}
+	for range 9 {
+		said(auth.WithPrincipal(f.ctx(), auth.Principal{Kind: auth.Client, Organization: aip.Name("organizations", f.org), Scopes: []string{"members.write"}}), 1)
+	}
+	said(nil, 5)
+	if got := f.summaryOf(f.ctx(), g); len(got.GetBlocks()) != 0 {
+		t.Fatalf("one member, and nine that may be made up: %v, want nothing told", got)
+	}
+	for range 2 {
+		said(nil, 5)
+		said(auth.WithPrincipal(f.ctx(), auth.Principal{Kind: auth.Client, Platform: true, Scopes: []string{"members.write"}}), 5)
+	}
+	if got := f.summaryOf(f.ctx(), g); len(got.GetBlocks()) != 1 || got.GetBlocks()[0].GetMembers() != 5 || got.GetBlocks()[0].GetHelped() != 5 {
+		t.Errorf("five members by themselves or by an app of the platform: %v, want one block of them", got)
+	}
+}
+
 // crowd is the model of a group's feedback: what waits for a block, by member, and the blocks there are.
 type crowd struct {
 	waiting map[string][]*membershipv1.Feedback
@@ -480,7 +511,7 @@ func TestFeedbackTablesAreApart(t *testing.T) {
 	session := f.held(g)
 	for range quorum {
 		m := f.willing(g)
-		if _, err := f.say(f.ctx(), after(m, session, 4, 4, nil), session); err != nil {
+		if _, err := f.say(f.herself(m), after(m, session, 4, 4, nil), session); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -34,7 +34,8 @@ const (
 // others see what at least five say together.
 type FeedbackServiceClient interface {
 	// Keeps what a member says. Given by herself or by the app that she uses, never by those who lead her group, who could else
-	// tell the others' answers from the aggregate. Fails with FAILED_PRECONDITION: NEVER_TOOK_PART, NOT_HELD (the session),
+	// tell the others' answers from the aggregate; what an organization's own system passes on is kept for her, and not counted in
+	// any aggregate, for the same reason. Fails with FAILED_PRECONDITION: NEVER_TOOK_PART, NOT_HELD (the session),
 	// STILL_A_MEMBER (LEAVING before she has left), ALREADY_GIVEN (once for each session, leaving and peer match).
 	CreateFeedback(ctx context.Context, in *CreateFeedbackRequest, opts ...grpc.CallOption) (*Feedback, error)
 	// Lists what the calling member has said, newest first. For nobody else.
@@ -115,7 +116,8 @@ func (c *feedbackServiceClient) FindAlternatives(ctx context.Context, in *FindAl
 // others see what at least five say together.
 type FeedbackServiceServer interface {
 	// Keeps what a member says. Given by herself or by the app that she uses, never by those who lead her group, who could else
-	// tell the others' answers from the aggregate. Fails with FAILED_PRECONDITION: NEVER_TOOK_PART, NOT_HELD (the session),
+	// tell the others' answers from the aggregate; what an organization's own system passes on is kept for her, and not counted in
+	// any aggregate, for the same reason. Fails with FAILED_PRECONDITION: NEVER_TOOK_PART, NOT_HELD (the session),
 	// STILL_A_MEMBER (LEAVING before she has left), ALREADY_GIVEN (once for each session, leaving and peer match).
 	CreateFeedback(context.Context, *CreateFeedbackRequest) (*Feedback, error)
 	// Lists what the calling member has said, newest first. For nobody else.
