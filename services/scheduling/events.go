@@ -21,7 +21,7 @@ const (
 	attendanceRecorded = "care.cairn.scheduling.attendance.recorded.v1"
 	rsvpAnswered       = "care.cairn.scheduling.rsvp.answered.v1"
 	rsvpPromoted       = "care.cairn.scheduling.rsvp.promoted.v1"
-	rsvpWaitlisted     = "care.cairn.scheduling.rsvp.waitlisted.v1"
+	rsvpWaitlisted     = "care.cairn.scheduling.rsvp.waitlisted.v1" //nolint:gosec // the type of an event
 	rsvpReleased       = "care.cairn.scheduling.rsvp.released.v1"
 	calendarChanged    = "care.cairn.scheduling.calendar.changed.v1"
 )

@@ -48,7 +48,7 @@ func TestSessionOfItsOwn(t *testing.T) {
 		Name: x.GetName(), Etag: x.GetEtag(), Topic: "Work after cancer", Activity: groupsv1.Group_GUEST_SPEAKER, GuestSpeaker: "Dr Iris Vogel", Room: room, Facilitators: []string{f.ben},
 	})
 	if got.GetSeats() != 12 || got.GetRoom() != room || !slices.Equal(got.GetFacilitators(), []string{f.ben}) ||
-		strings.Join(got.GetOverrides().GetPaths(), " ") != "activity facilitators guest_speaker room topic" {
+		strings.Join(got.GetOverrides().GetPaths(), " ") != "activity facilitators guest_speaker room seats topic" {
 		t.Errorf("with something of its own: %v", got)
 	}
 	if _, err := f.UpdateSession(f.owner, &schedulingv1.UpdateSessionRequest{Session: &schedulingv1.Session{Name: x.GetName(), Etag: x.GetEtag(), Topic: "x"}}); refused(err) != "Aborted ETAG_MISMATCH" {
@@ -57,14 +57,14 @@ func TestSessionOfItsOwn(t *testing.T) {
 	f.update(&schedulingv1.Series{Name: s.GetName(), Topics: []string{"a", "b"}, Activity: groupsv1.Group_ART, LocalStart: "2027-03-04T18:00", Place: "Hall"})
 	got = f.session(x.GetName())
 	if got.GetLocalStart() != "2027-03-11T18:00:00" || got.GetPlace() != "Hall" || got.GetTopic() != "Work after cancer" || got.GetActivity() != groupsv1.Group_GUEST_SPEAKER ||
-		got.GetRoom() != room || !slices.Equal(got.GetFacilitators(), []string{f.ben}) {
+		got.GetRoom() != room || got.GetSeats() != 12 || !slices.Equal(got.GetFacilitators(), []string{f.ben}) {
 		t.Errorf("after a change of the series: %v", got)
 	}
 	got, err := f.UpdateSession(f.owner, &schedulingv1.UpdateSessionRequest{
 		Session: &schedulingv1.Session{Name: x.GetName()}, FollowSeries: &fieldmaskpb.FieldMask{Paths: []string{"topic", "activity", "facilitators", "guest_speaker"}},
 	})
 	if err != nil || got.GetTopic() != "b" || got.GetActivity() != groupsv1.Group_ART || !slices.Equal(got.GetFacilitators(), []string{f.ana}) || got.GetGuestSpeaker() != "" ||
-		strings.Join(got.GetOverrides().GetPaths(), " ") != "room" {
+		strings.Join(got.GetOverrides().GetPaths(), " ") != "room seats" {
 		t.Errorf("following again: %v, %v", got, err)
 	}
 	for want, req := range map[string]*schedulingv1.UpdateSessionRequest{

@@ -44,8 +44,8 @@ func TestPlacesAreTold(t *testing.T) {
 
 // letter waits for a message whose subject begins so.
 func (n *notified) letter(to, subject string) (found smtptest.Message) {
-	n.fixture.t.Helper()
-	eventually(n.fixture.t, subject+" reaches "+to, func() bool {
+	n.t.Helper()
+	eventually(n.t, subject+" reaches "+to, func() bool {
 		for _, m := range n.box.Mailbox(to) {
 			if strings.HasPrefix(m.Subject, subject) {
 				found = m

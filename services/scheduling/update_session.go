@@ -57,18 +57,34 @@ func (s *server) UpdateSession(ctx context.Context, req *schedulingv1.UpdateSess
 		if err := row.stillToCome(now); err != nil {
 			return nil, err
 		}
+		before := *row
 		if err := s.mergeSession(row, req); err != nil {
 			return nil, err
 		}
 		if err := row.followAgain(ctx, tx, req.GetFollowSeries().GetPaths(), now); err != nil {
 			return nil, err
 		}
-		if err := takeRoom(ctx, tx, "session.room", row.RoomID, row.OrgID, &row.Seats); err != nil {
+		if err := row.takeRoom(ctx, tx, before); err != nil {
 			return nil, err
 		}
 		row.Revision, row.UpdateTime = row.Revision+1, now
 		return nil, nil
 	})
+}
+
+// takeRoom sees to a room, or seats, that the session did not have before.
+func (r *sessionRow) takeRoom(ctx context.Context, tx pgx.Tx, before sessionRow) error {
+	if sameID(r.RoomID, before.RoomID) && r.Seats == before.Seats {
+		return nil
+	}
+	seats := r.Seats
+	if err := takeRoom(ctx, tx, "session.room", r.RoomID, r.OrgID, &r.Seats); err != nil {
+		return err
+	}
+	if r.Seats != seats {
+		r.override("seats")
+	}
+	return nil
 }
 
 // mergeSession applies the request's masked fields to the row, which overrides its series in them from then on.
