@@ -3,7 +3,6 @@ package scheduling
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -194,21 +193,21 @@ func rosterOf(r sessionRow, g *groupsv1.Group, people []*membershipv1.ListRecipi
 }
 
 // digest is the message with the rosters of a day to one who leads.
-func (n *notifier) digest(d digestDay, f *groupsv1.Facilitator, own []sessionRow, of []digestSession) (mail.Message, error) {
+func (n *notifier) digest(d digestDay, f *groupsv1.Facilitator, own []sessionRow, sessions []digestSession) (mail.Message, error) {
 	lang, title, text, err := n.texts.Write("digest", f.GetLanguages(), struct {
 		Name     string
 		Day      time.Time
 		Sessions []digestSession
-	}{f.GetDisplayName(), d.day, of})
+	}{f.GetDisplayName(), d.day, sessions})
 	if err != nil {
 		return mail.Message{}, err
 	}
-	sum := sha256.New()
+	var of strings.Builder
 	for _, r := range own {
-		fmt.Fprintf(sum, "%s %d ", r.name(), r.StartTime.Unix())
+		fmt.Fprintf(&of, "%s %d ", r.name(), r.StartTime.Unix())
 	}
 	return mail.Message{
-		Key: fmt.Sprintf("digest %s %x", f.GetName(), sum.Sum(nil)), Subject: f.GetName(), To: f.GetEmail(), Language: lang, Title: title, Text: text,
+		Key: fmt.Sprintf("digest %s %s", f.GetName(), of.String()), Subject: f.GetName(), To: f.GetEmail(), Language: lang, Title: title, Text: text,
 		Expires: own[len(own)-1].EndTime,
 	}, nil
 }

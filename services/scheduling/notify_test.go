@@ -57,15 +57,15 @@ func notifying(t *testing.T, send bool) *notified {
 
 // now runs what the job runs.
 func (n *notified) now() {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if err := n.notify(n.ctx); err != nil {
-		n.fixture.t.Fatalf("notify: %v", err)
+		n.t.Fatalf("notify: %v", err)
 	}
 }
 
 // at runs what the job runs at a time.
 func (n *notified) at(when time.Time) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	n.Clock.Set(when)
 	n.now()
 }
@@ -73,7 +73,7 @@ func (n *notified) at(when time.Time) {
 // join makes somebody an active member of the group who may be written to, and returns her membership. Her address is her
 // alias at example.org.
 func (n *notified) join(alias string, edit func(*membershipv1.Member)) string {
-	t := n.fixture.t
+	t := n.t
 	t.Helper()
 	m := &membershipv1.Member{
 		Organization: ours, Alias: alias, Role: membershipv1.Member_SURVIVOR, Email: alias + "@example.org", Languages: []string{"en"},
@@ -82,16 +82,16 @@ func (n *notified) join(alias string, edit func(*membershipv1.Member)) string {
 	if edit != nil {
 		edit(m)
 	}
-	made, err := n.fixture.members.CreateMember(n.owner, &membershipv1.CreateMemberRequest{Member: m})
+	made, err := n.members.CreateMember(n.owner, &membershipv1.CreateMemberRequest{Member: m})
 	if err != nil {
 		t.Fatalf("create member: %v", err)
 	}
-	in, err := n.fixture.members.CreateMembership(n.owner, &membershipv1.CreateMembershipRequest{Group: n.group, Member: made.GetName()})
+	in, err := n.members.CreateMembership(n.owner, &membershipv1.CreateMembershipRequest{Group: n.group, Member: made.GetName()})
 	if err == nil {
-		in, err = n.fixture.members.ApproveMembership(n.owner, &membershipv1.ApproveMembershipRequest{Name: in.GetName()})
+		in, err = n.members.ApproveMembership(n.owner, &membershipv1.ApproveMembershipRequest{Name: in.GetName()})
 	}
 	if err == nil && in.GetState() != membershipv1.Membership_ACTIVE {
-		in, err = n.fixture.members.AcknowledgeGuidelines(n.owner, &membershipv1.AcknowledgeGuidelinesRequest{Name: in.GetName()})
+		in, err = n.members.AcknowledgeGuidelines(n.owner, &membershipv1.AcknowledgeGuidelinesRequest{Name: in.GetName()})
 	}
 	if err != nil {
 		t.Fatalf("join: %v", err)
@@ -104,24 +104,24 @@ func (n *notified) join(alias string, edit func(*membershipv1.Member)) string {
 
 // count returns a number from the service's database.
 func (n *notified) count(sql string, args ...any) (c int) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if err := n.DBs[service].Tx(n.ctx, func(tx pgx.Tx) error { return tx.QueryRow(n.ctx, sql, args...).Scan(&c) }); err != nil {
-		n.fixture.t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	return c
 }
 
 // say answers for a member.
 func (n *notified) say(session, membership string, answer schedulingv1.Rsvp_Answer) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if _, err := n.rsvps.SetRsvp(n.owner, &schedulingv1.SetRsvpRequest{Session: session, Membership: membership, Answer: answer}); err != nil {
-		n.fixture.t.Fatalf("answer: %v", err)
+		n.t.Fatalf("answer: %v", err)
 	}
 }
 
 // got checks how many messages an address has, and returns the last.
 func (n *notified) got(to string, want int) smtptest.Message {
-	t := n.fixture.t
+	t := n.t
 	t.Helper()
 	eventually(t, "nothing is left to send", func() bool {
 		return n.count(`SELECT count(*) FROM mail WHERE next_time <= $1`, n.Clock.Now()) == 0
@@ -138,10 +138,10 @@ func (n *notified) got(to string, want int) smtptest.Message {
 
 // mailbox is what an address has of scheduling; membership writes too.
 func (n *notified) mailbox(to string) []smtptest.Message {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	var keys [][]byte
 	if err := n.DBs[service].QueryRow(n.ctx, `SELECT array_agg(key) FROM mail`).Scan(&keys); err != nil {
-		n.fixture.t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	ours := map[string]bool{}
 	for _, key := range keys {
@@ -277,7 +277,7 @@ func TestQuietHours(t *testing.T) {
 
 // exec changes the service's database as its owner does.
 func (n *notified) exec(sql string) {
-	t := n.fixture.t
+	t := n.t
 	t.Helper()
 	config, err := pgx.ParseConfig(pgtest.URL(t))
 	if err != nil {

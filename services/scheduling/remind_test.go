@@ -32,7 +32,7 @@ func TestReminders(t *testing.T) {
 	n.join("owl", func(m *membershipv1.Member) {
 		m.QuietHours = &membershipv1.Member_QuietHours{Start: "08:00", End: "20:00"}
 	})
-	if _, err := n.fixture.groups.UpdateGroup(n.owner, &groupsv1.UpdateGroupRequest{
+	if _, err := n.groups.UpdateGroup(n.owner, &groupsv1.UpdateGroupRequest{
 		Group:      &groupsv1.Group{Name: n.group, Online: &groupsv1.Group_Online{Platform: "Zoom", JoinUri: "https://zoom.test/j/1"}},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"online"}},
 	}); err != nil {
@@ -90,7 +90,7 @@ func TestRemindersAsTheGroupSays(t *testing.T) {
 	n.join("silent", nil)
 	set := func(r *groupsv1.Group_Reminders) {
 		t.Helper()
-		g, err := n.fixture.groups.UpdateGroup(n.owner, &groupsv1.UpdateGroupRequest{
+		g, err := n.groups.UpdateGroup(n.owner, &groupsv1.UpdateGroupRequest{
 			Group: &groupsv1.Group{Name: n.group, Reminders: r}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"reminders"}},
 		})
 		if err != nil {
@@ -210,9 +210,9 @@ func TestKilledWhileReminding(t *testing.T) {
 
 // nothing fails the test if anything is left of a run that died.
 func (n *notified) nothing(step string) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if mails, marks := n.count(`SELECT count(*) FROM mail`), n.count(`SELECT count(*) FROM reminders`); mails+marks > 0 {
-		n.fixture.t.Fatalf("%s: %d messages and %d marks are left, want none", step, mails, marks)
+		n.t.Fatalf("%s: %d messages and %d marks are left, want none", step, mails, marks)
 	}
 }
 

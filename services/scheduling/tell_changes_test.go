@@ -14,24 +14,24 @@ import (
 
 // cancel cancels a session, move moves one, and both wait until that is noted.
 func (n *notified) cancel(session, reason string) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if _, err := n.fixture.CancelSession(n.owner, &schedulingv1.CancelSessionRequest{Name: session, Reason: reason}); err != nil {
-		n.fixture.t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	n.noted(session)
 }
 
 func (n *notified) move(session, local string) {
-	n.fixture.t.Helper()
+	n.t.Helper()
 	if _, err := n.fixture.MoveSession(n.owner, &schedulingv1.MoveSessionRequest{Name: session, LocalStart: local}); err != nil {
-		n.fixture.t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	n.noted(session)
 }
 
 func (n *notified) noted(session string) {
-	n.fixture.t.Helper()
-	eventually(n.fixture.t, "the change of "+session+" is noted", func() bool {
+	n.t.Helper()
+	eventually(n.t, "the change of "+session+" is noted", func() bool {
 		return n.count(`SELECT count(*) FROM change_notices c WHERE 'sessions/' || session_id = $1 AND due_time = $2`, session, n.Clock.Now().Add(settled)) == 1
 	})
 }
@@ -119,7 +119,7 @@ func TestDigest(t *testing.T) {
 	yes, maybe, no := n.join("Yara", nil), n.join("mo", nil), n.join("nele", nil)
 	n.join("Silent", func(m *membershipv1.Member) { m.DoNotContact, m.Consents = true, nil })
 	for name, email := range map[string]string{n.ana: "ana@lead.test", n.ben: ""} {
-		if _, err := n.fixture.groups.UpdateFacilitator(n.owner, &groupsv1.UpdateFacilitatorRequest{
+		if _, err := n.groups.UpdateFacilitator(n.owner, &groupsv1.UpdateFacilitatorRequest{
 			Facilitator: &groupsv1.Facilitator{Name: name, Email: email}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"email"}},
 		}); err != nil {
 			t.Fatal(err)

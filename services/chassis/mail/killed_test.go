@@ -37,7 +37,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 				}
 				return errors.New("the client is gone")
 			})
-			cmd := exec.Command(os.Args[0]) //nolint:gosec // this program
+			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childEnv+"="+pgtest.URL(t), childEnv+"_DATABASE="+f.db.Name(), childEnv+"_ROLE="+f.db.Role(),
 				childEnv+"_KEYS="+f.keysFile, childEnv+"_SMTP="+f.smtp.Address)
 			cmd.Stderr = os.Stderr

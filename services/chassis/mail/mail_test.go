@@ -94,7 +94,7 @@ func TestTheDatabaseCannotBeRead(t *testing.T) {
 	f := setup(t)
 	f.queue(f.letter("secret key"))
 	var dump string
-	if err := f.db.QueryRow(t.Context(), `SELECT string_agg(m::text || convert_from(payload, 'LATIN1'), '') FROM mail m`).Scan(&dump); err != nil {
+	if err := f.db.QueryRow(t.Context(), `SELECT string_agg(m::text || encode(payload, 'escape'), '') FROM mail m`).Scan(&dump); err != nil {
 		t.Fatal(err)
 	}
 	for _, word := range []string{"ada@", "Morgen um", "Wir sehen", "secret key"} {
