@@ -51,6 +51,7 @@ func TestBadInput(t *testing.T) {
 		{name: "no number", method: "GET", path: "/v1/groups?pageSize=five", want: []string{`pageSize: "five" is not a whole number`}},
 		{name: "no enum", method: "GET", path: "/v1/groups:search?kinds=PARTY", want: []string{`kinds: "PARTY" is not one of PEER_SUPPORT`}},
 		{name: "object as parameter", method: "GET", path: "/v1/groups:search?near=1", want: []string{"near: is an object: say its fields, such as near.center"}},
+		{name: "half a point", method: "GET", path: "/v1/groups:search?near.center.latitude=29.7&near.radiusKm=5", want: []string{"near.center.latitude: stands without the longitude"}},
 		{name: "bad escape", method: "GET", path: "/v1/groups?filter=%zz", want: []string{"query: cannot be read"}},
 		{name: "bad UTF-8 in the query", method: "GET", path: "/v1/groups?filter=%ff", want: []string{"filter: is not valid UTF-8"}},
 		{name: "bad UTF-8 in the path", method: "GET", path: "/v1/groups/%ff", want: []string{"name: the path is not valid UTF-8"}},

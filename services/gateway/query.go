@@ -44,10 +44,23 @@ func (c *call) checkQuery(r *http.Request) error {
 			c.maskGiven = true
 		}
 	}
+	bad = append(bad, halfPoints(seen)...)
 	if bad != nil {
 		return fault.Invalid(bad...)
 	}
 	return nil
+}
+
+// halfPoints refuses a latitude without its longitude and the reverse: what is left out would be 0.
+func halfPoints(given map[string]string) (bad []*fault.Violation) {
+	for _, pair := range [][2]string{{".latitude", ".longitude"}, {".longitude", ".latitude"}} {
+		for _, path := range slices.Sorted(maps.Keys(given)) {
+			if point, ok := strings.CutSuffix(path, pair[0]); ok && given[point+pair[1]] == "" {
+				bad = append(bad, fault.Field(given[path], "stands without the %s", pair[1][1:]))
+			}
+		}
+	}
+	return bad
 }
 
 // parameter finds the field that a query parameter names, and its path in the request.

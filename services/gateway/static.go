@@ -12,6 +12,7 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/gen/openapi"
 	"cairn.care/services/chassis"
+	"cairn.care/services/gateway/directory"
 	"cairn.care/services/gateway/oauth"
 )
 
@@ -25,7 +26,11 @@ func (g *Gateway) static() (*http.ServeMux, error) {
 		mux.Handle(verb+" "+path, h)
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { g.notAllowed(w, r, verb) })
 	}
-	only(http.MethodGet, "/openapi.json", document("application/json", []byte(openapi.JSON())))
+	api, err := directory.Describe(openapi.JSON())
+	if err != nil {
+		return nil, err
+	}
+	only(http.MethodGet, "/openapi.json", document("application/json", []byte(api)))
 	for name, page := range map[string]struct{ path, contentType string }{
 		"index.html": {"/docs", "text/html; charset=utf-8"},
 		"docs.css":   {"/docs/docs.css", "text/css; charset=utf-8"},
