@@ -143,6 +143,13 @@ func (w *world) plant(t *testing.T) (referral, membership string, tokens []strin
 	nonprofit.post(t, "/v1/"+waiting+":end", obj{"reason": "REMOVED", "note": person}, key()...).ok(t)
 	nonprofit.get(t, "/v1/"+member).ok(t)
 	nonprofit.get(t, "/v1/"+membership).ok(t)
+	concern := nonprofit.post(t, "/v1/safetyConcerns", obj{
+		"group": group, "membership": membership, "kind": "SELF_HARM_RISK", "severity": "URGENT", "description": person,
+	}, key()...).ok(t)
+	until(t, "the escalation is there", func() *reply { return nonprofit.get(t, "/v1/referrals?filter="+q(`state = SENT`)) },
+		func(r *reply) bool { return bytes.Contains(r.body, []byte(concern.text("referral"))) })
+	nonprofit.post(t, "/v1/"+concern.text("name")+":close", obj{"outcome": "SUPPORTED", "note": person}, key()...).ok(t)
+	nonprofit.get(t, "/v1/"+nonprofit.get(t, "/v1/"+membership).ok(t).text("member")+":export").ok(t)
 
 	// What is refused leaves no more behind than what is done.
 	hospital.post(t, "/v1/referrals", w.person(group, planted, func(r obj) { r["subject"].(obj)["email"] = person })).want(t, http.StatusBadRequest, "INVALID_FIELD")
