@@ -73,7 +73,7 @@ func (s *server) applyAlone(ctx context.Context, c change, id uuid.UUID) (answer
 		w := &work{tx: tx, b: new(pgx.Batch), now: s.clock.Now()}
 		var refused error
 		if answer, refused, err = s.applyOne(ctx, w, row, c); err != nil || refused != nil {
-			return errors.Join(err, refused)
+			return firstOf(err, refused)
 		}
 		return w.send(ctx)
 	})
@@ -164,6 +164,7 @@ func (s *server) applyOne(ctx context.Context, w *work, row *membershipRow, c ch
 	if err := aip.CheckETag(c.etag, row.Revision); err != nil {
 		return nil, err, nil
 	}
+	excepted := row.Exception
 	if refused, err = s.applyTo(ctx, w, row, c.decide); refused != nil || err != nil {
 		return nil, refused, err
 	}
@@ -176,8 +177,14 @@ func (s *server) applyOne(ctx context.Context, w *work, row *membershipRow, c ch
 		}
 	}
 	audit.Queue(ctx, w.b, row.name())
+	if row.Exception && !excepted {
+		auditException(ctx, w.b, row)
+	}
 	return answer, nil, idem.Save(ctx, w.b, answer)
 }
+
+// auditException records, beside the change, that an exception was made.
+func auditException(ctx context.Context, b *pgx.Batch, row *membershipRow) { audit.Queue(ctx, b, row.name()+"/exception") }
 
 // applyTo makes a change to a locked row, and to its group's numbers if they are locked, and queues the writes and events.
 // refused is why it may not be made; the row is as it was then.

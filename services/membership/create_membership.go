@@ -130,6 +130,9 @@ func (s *server) insert(ctx context.Context, w *work, row *membershipRow, does a
 		return err
 	}
 	insertMembership(w.b, row)
+	if row.Exception {
+		auditException(ctx, w.b, row)
+	}
 	if err := queueMembershipChanged(ctx, w.b, row, does); err != nil {
 		return err
 	}

@@ -137,6 +137,18 @@ func TestScreening(t *testing.T) {
 		t.Errorf("the exception is not written down: %v", m)
 	}
 
+	var excepted []string
+	if err := f.db.Tx(f.system(), func(tx pgx.Tx) error {
+		rows, err := tx.Query(t.Context(), `SELECT resource FROM audit_log WHERE resource LIKE '%/exception'`)
+		if err != nil {
+			return err
+		}
+		excepted, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}); err != nil || cmp.Diff(excepted, []string{other + "/exception"}) != "" {
+		t.Errorf("the log has exceptions %v, %v; want that of %s", excepted, err, other)
+	}
+
 	// A referral that is accepted holds a seat; she takes part after the talk.
 	placed, err := f.place(g, newReferral())
 	if err != nil || placed.GetState() != approved {
