@@ -102,12 +102,25 @@ func Plain(local, at time.Time, zone *time.Location) bool {
 // Local reads a local time without zone, "2027-03-04T19:00" or with seconds. A local
 // time is floating: a time.Time in UTC that carries the wall clock's figures.
 func Local(text string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} {
-		if len(text) != len(layout) {
-			continue
+	figures := func(from, to int) int { // at those places, or -1
+		n := 0
+		for _, c := range []byte(text[from:to]) {
+			if c < '0' || c > '9' {
+				return -1
+			}
+			n = 10*n + int(c-'0')
 		}
-		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1900 {
-			return t, nil
+		return n
+	}
+	long := len(text) == len("2006-01-02T15:04:05")
+	if (long && text[16] == ':' || len(text) == len("2006-01-02T15:04")) && text[4] == '-' && text[7] == '-' && text[10] == 'T' && text[13] == ':' {
+		year, month, day, hour, minute, second := figures(0, 4), figures(5, 7), figures(8, 10), figures(11, 13), figures(14, 16), 0
+		if long {
+			second = figures(17, 19)
+		}
+		if year >= 1900 && month >= 1 && month <= 12 && day >= 1 && day <= monthLength(year, month) &&
+			hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second < 60 {
+			return time.Unix(int64(daysOf(year, month, day))*secondsPerDay+int64(hour*3600+minute*60+second), 0).UTC(), nil
 		}
 	}
 	return time.Time{}, failed("", "%q is no local time such as \"2027-03-04T19:00\" since 1900, without offset", text)
