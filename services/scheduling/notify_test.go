@@ -124,7 +124,7 @@ func (n *notified) got(to string, want int) smtptest.Message {
 	t := n.t
 	t.Helper()
 	eventually(t, "nothing is left to send", func() bool {
-		return n.count(`SELECT count(*) FROM mail WHERE next_time <= $1`, n.Clock.Now()) == 0
+		return n.count(`SELECT count(*) FROM mail WHERE next_time IS NOT NULL AND not_before <= $1`, n.Clock.Now()) == 0
 	})
 	box := n.mailbox(to)
 	if len(box) != want {
