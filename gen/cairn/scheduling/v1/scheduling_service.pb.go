@@ -436,7 +436,8 @@ type ListSessionsRequest struct {
 	// next_page_token of the page before, with the same query.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Times of the week that suit: only sessions that start in one of them, on the wall clock of the session, are listed; at
-	// most 21. Of many sessions that do not, a page may hold fewer than asked for and still have a next one.
+	// most 21. Over REST by POST only. Where few of many sessions suit, a page may hold fewer than asked for and still have a
+	// next one.
 	Times         []*v1.TimeOfWeek `protobuf:"bytes,4,rep,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1381,7 +1382,7 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x16ListAttendanceResponse\x12A\n" +
 	"\vattendances\x18\x01 \x03(\v2\x1f.cairn.scheduling.v1.AttendanceR\vattendances\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa4\x14\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbf\x14\n" +
 	"\x11SchedulingService\x12\x93\x01\n" +
 	"\fCreateSeries\x12(.cairn.scheduling.v1.CreateSeriesRequest\x1a\x1b.cairn.scheduling.v1.Series\"<\xdaA\x06series\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x14:\x06series\"\n" +
 	"/v1/series\x12\xb9\x01\n" +
@@ -1395,9 +1396,9 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"\fDeleteSeries\x12(.cairn.scheduling.v1.DeleteSeriesRequest\x1a\x16.google.protobuf.Empty\";\xdaA\x04name\x82\xce\x18\x15\x12\x0eschedule.write\x1a\x01\x01(\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=series/*}\x12\xc0\x01\n" +
 	"\n" +
 	"GetSession\x12&.cairn.scheduling.v1.GetSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"l\xdaA\x04name\x82\xce\x18D\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\breferral\"\n" +
-	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xcd\x01\n" +
-	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"h\xdaA\x00\x82\xce\x18M\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\agateway\"\breferral\"\n" +
-	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/sessions\x12\xb8\x01\n" +
+	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=sessions/*}\x12\xe8\x01\n" +
+	"\fListSessions\x12(.cairn.scheduling.v1.ListSessionsRequest\x1a).cairn.scheduling.v1.ListSessionsResponse\"\x82\x01\xdaA\x00\x82\xce\x18M\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\agateway\"\breferral\"\n" +
+	"membership\"\x06groups(\x01\x82\xd3\xe4\x93\x02(Z\x18:\x01*\"\x13/v1/sessions:search\x12\f/v1/sessions\x12\xb8\x01\n" +
 	"\rUpdateSession\x12).cairn.scheduling.v1.UpdateSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"^\xdaA\x13session,update_mask\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02(:\asession2\x1d/v1/{session.name=sessions/*}\x12\xcd\x01\n" +
 	"\x15SubstituteFacilitator\x121.cairn.scheduling.v1.SubstituteFacilitatorRequest\x1a\x1c.cairn.scheduling.v1.Session\"c\xdaA\x1bname,facilitator,substitute\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=sessions/*}:substitute\x12\xa9\x01\n" +
 	"\rCancelSession\x12).cairn.scheduling.v1.CancelSessionRequest\x1a\x1c.cairn.scheduling.v1.Session\"O\xdaA\vname,reason\x82\xce\x18\x16\x12\x0eschedule.write\x1a\x02\x01\x04(\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=sessions/*}:cancel\x12\xb1\x01\n" +
