@@ -135,6 +135,8 @@ type work struct {
 	g   *groupRow  // locked to take seats; nil if no seats are touched
 	now time.Time
 
+	rows map[uuid.UUID]*membershipRow // those that callers have asked to change; who moves up meanwhile is brought up to date in it
+
 	seatsChanged bool // the numbers of g are still to be saved
 }
 
@@ -184,7 +186,9 @@ func (s *server) applyOne(ctx context.Context, w *work, row *membershipRow, c ch
 }
 
 // auditException records, beside the change, that an exception was made.
-func auditException(ctx context.Context, b *pgx.Batch, row *membershipRow) { audit.Queue(ctx, b, row.name()+"/exception") }
+func auditException(ctx context.Context, b *pgx.Batch, row *membershipRow) {
+	audit.Queue(ctx, b, row.name()+"/exception")
+}
 
 // applyTo makes a change to a locked row, and to its group's numbers if they are locked, and queues the writes and events.
 // refused is why it may not be made; the row is as it was then.
@@ -227,8 +231,11 @@ const frontOffset = 1 << 62
 // queue gives a row that has come to the waitlist its place in the line: at the end, and before all who have not been in the
 // group if she comes back from a leave. The group counts her already.
 func (w *work) queue(ctx context.Context, row *membershipRow, from membershipv1.Membership_State) error {
-	row.WaitlistPosition = 0
-	if row.State != waitlisted || from == waitlisted {
+	switch {
+	case row.State != waitlisted:
+		row.WaitlistPosition = 0
+		return nil
+	case from == waitlisted:
 		return nil
 	}
 	w.g.LastTicket++

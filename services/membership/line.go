@@ -124,12 +124,12 @@ func (s *server) together(key lineKey, callers []*caller) (err error) {
 		ids[i], c.answer, c.err = c.id, nil, nil
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		w, rows, err := s.lockAll(ctx, tx, key, ids)
+		w, err := s.lockAll(ctx, tx, key, ids)
 		if err != nil {
 			return err
 		}
 		for _, c := range callers {
-			row := rows[c.id]
+			row := w.rows[c.id]
 			switch {
 			case c.ctx.Err() != nil: // nobody waits for the answer any more
 				c.err = c.ctx.Err()
@@ -147,7 +147,7 @@ func (s *server) together(key lineKey, callers []*caller) (err error) {
 }
 
 // lockAll locks a group and memberships of it. Those who have qualified for a free seat since move up before.
-func (s *server) lockAll(ctx context.Context, tx pgx.Tx, key lineKey, ids []uuid.UUID) (*work, map[uuid.UUID]*membershipRow, error) {
+func (s *server) lockAll(ctx context.Context, tx pgx.Tx, key lineKey, ids []uuid.UUID) (*work, error) {
 	w := &work{tx: tx, b: new(pgx.Batch), now: s.clock.Now()}
 	var list []*membershipRow
 	read := func(b *pgx.Batch) {
@@ -160,27 +160,27 @@ func (s *server) lockAll(ctx context.Context, tx pgx.Tx, key lineKey, ids []uuid
 		pgx.NamedArgs{"group": key.group, "all": key.tenant.All, "org": key.tenant.Org}).Query(atMostOne(&w.g))
 	read(b)
 	if err := send(ctx, tx, b); err != nil {
-		return nil, nil, fmt.Errorf("lock memberships: %w", err)
+		return nil, fmt.Errorf("lock memberships: %w", err)
 	}
 	if w.g == nil { // another tenant's
-		return w, nil, nil
+		return w, nil
 	}
 	if w.g.promotable() > 0 {
 		if err := s.promote(ctx, w); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := w.flush(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		b := new(pgx.Batch)
 		read(b)
 		if err := send(ctx, tx, b); err != nil {
-			return nil, nil, fmt.Errorf("lock memberships: %w", err)
+			return nil, fmt.Errorf("lock memberships: %w", err)
 		}
 	}
-	rows := make(map[uuid.UUID]*membershipRow, len(list))
+	w.rows = make(map[uuid.UUID]*membershipRow, len(list))
 	for _, r := range list {
-		rows[r.ID] = r
+		w.rows[r.ID] = r
 	}
-	return w, rows, nil
+	return w, nil
 }

@@ -75,6 +75,9 @@ func (s *server) offer(ctx context.Context, w *work, r *membershipRow) error {
 		return err
 	}
 	audit.Queue(ctx, w.b, r.name())
+	if asked := w.rows[r.ID]; asked != nil {
+		*asked = *r
+	}
 	return s.notify(ctx, w, r, offer)
 }
 
