@@ -20,7 +20,8 @@ import (
 	"cairn.care/services/chassis/pg"
 )
 
-// loadDirectory asks for the rows of a directory's groups, from number From to before number To.
+// loadDirectory asks for the rows of a directory's groups, from number From to before number To; if there are none, for what PostgreSQL
+// does to its tables sooner or later.
 type loadDirectory struct {
 	Start time.Time `json:"start"`
 	Size  int       `json:"size"`
@@ -42,8 +43,9 @@ func (y *yardsticks) loadDirectory(ctx context.Context, l loadDirectory) (struct
 	if err != nil {
 		return struct{}{}, err
 	}
-	if l.From >= l.To {
-		return struct{}{}, nil
+	if l.From >= l.To { // all are there
+		_, err := admin.Exec(ctx, `VACUUM ANALYZE`)
+		return struct{}{}, err
 	}
 	return struct{}{}, atRest(ctx, admin, func(ctx context.Context) error { return copyDirectory(ctx, admin, d, l) })
 }
@@ -51,20 +53,22 @@ func (y *yardsticks) loadDirectory(ctx context.Context, l loadDirectory) (struct
 // atRest has fn fill the directory while nothing follows it, and leaves it as when its duplicates have been searched for long ago. The
 // lock keeps that search away, and its transaction keeps changes from the index, which is made anew at the next start.
 func atRest(ctx context.Context, admin *pg.DB, fn func(context.Context) error) error {
-	if err := pgx.BeginFunc(ctx, admin.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT FROM duplicate_cursor FOR UPDATE`); err != nil {
-			return err
+	err := pgx.BeginFunc(ctx, admin.Pool, func(tx pgx.Tx) error {
+		for _, sql := range []string{`SET LOCAL idle_in_transaction_session_timeout = 0`, `SELECT FROM duplicate_cursor FOR UPDATE`} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
 		}
 		if err := fn(ctx); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE duplicate_cursor SET generation = f.generation, xid = pg_snapshot_xmax(pg_current_snapshot()) FROM change_feed f`)
 		return err
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("fill the directory: %w", err)
 	}
-	_, err := admin.Exec(ctx, `VACUUM ANALYZE`)
-	return err
+	return nil
 }
 
 // copyDirectory copies the groups' rows.

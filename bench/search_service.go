@@ -112,7 +112,7 @@ func benchSearch(ctx context.Context, b *bench) error {
 }
 
 // filledAtOnce is how many groups one request fills in.
-const filledAtOnce = 50_000
+const filledAtOnce = 20_000
 
 // fill has the server's directory be the first size groups of d, and the server start again.
 func (b *bench) fill(ctx context.Context, d *directory.Directory, size int) error {
