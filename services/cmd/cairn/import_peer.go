@@ -38,7 +38,7 @@ func openPeer(ctx context.Context, from string) (io.ReadCloser, error) {
 	}
 	r, w := io.Pipe()
 	go func() {
-		w.CloseWithError(writePages(ctx, w, u, first, page)) //nolint:errcheck // never fails
+		w.CloseWithError(writePages(ctx, w, u, first, page))
 	}()
 	return r, nil
 }

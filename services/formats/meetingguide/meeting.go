@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/type/latlng"
 
@@ -347,12 +346,4 @@ func (m *meeting) zone(g *groupsv1.Group, needed bool) string {
 		m.Reject("timezone", "", "is missing, and the place does not tell it: give the zone of such rows with --time-zone, or timeZone of the feed")
 	}
 	return m.options.TimeZone
-}
-
-// short cuts text to n characters.
-func short(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n-1]) + "…"
 }
