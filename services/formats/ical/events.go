@@ -49,9 +49,7 @@ func (c *calendar) events() []event {
 	done := map[string]bool{}
 	for _, s := range c.Series {
 		titles[s.GetName()] = s.GetTitle()
-		for _, e := range c.repeating(s, bySeries[s.GetName()], done) {
-			out = append(out, e)
-		}
+		out = append(out, c.repeating(s, bySeries[s.GetName()], done)...)
 	}
 	for _, s := range c.Sessions {
 		if !done[s.GetName()] {
@@ -74,9 +72,6 @@ func revision(etag string) int64 {
 	}
 	return n - 1
 }
-
-// longest is how many exceptions an event may have for each time that it takes place.
-const longest = 1
 
 // repeating returns a series as an event that repeats and its exceptions, and notes the sessions that they show. It returns nothing
 // where a calendar program could not follow.
@@ -150,7 +145,7 @@ func (c *calendar) repeating(s *schedulingv1.Series, sessions []*schedulingv1.Se
 			})
 		}
 	}
-	if len(main.except) > longest*len(shown) {
+	if len(main.except) > len(shown) { // it hardly repeats
 		return nil
 	}
 	slices.SortFunc(main.except, time.Time.Compare)
