@@ -182,7 +182,7 @@ func (c *calendar) session(s *schedulingv1.Session, title string) body {
 	g := c.group(s)
 	b := body{
 		start: s.GetStartTime().AsTime(), end: s.GetEndTime().AsTime(), zone: s.GetTimeZone(), summary: g.GetTitle(), about: described(g),
-		place: s.GetPlace(), uri: g.GetContact().GetUri(), cancelled: s.GetState() == schedulingv1.Session_CANCELLED,
+		place: placeOf(g, s), uri: g.GetContact().GetUri(), cancelled: s.GetState() == schedulingv1.Session_CANCELLED,
 	}
 	if _, err := recurrence.Zone(b.zone); err != nil {
 		b.zone = ""
