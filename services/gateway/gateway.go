@@ -80,6 +80,7 @@ func services() []service {
 		{"scheduling", clientOf(schedulingv1.RegisterRoomsServiceHandlerClient, schedulingv1.NewRoomsServiceClient), schedulingv1.RoomsService_ServiceDesc.ServiceName},
 		{"scheduling", clientOf(schedulingv1.RegisterSeriesServiceHandlerClient, schedulingv1.NewSeriesServiceClient), schedulingv1.SeriesService_ServiceDesc.ServiceName},
 		{"scheduling", clientOf(schedulingv1.RegisterPrivacyServiceHandlerClient, schedulingv1.NewPrivacyServiceClient), schedulingv1.PrivacyService_ServiceDesc.ServiceName},
+		{"scheduling", clientOf(schedulingv1.RegisterCalendarsServiceHandlerClient, schedulingv1.NewCalendarsServiceClient), schedulingv1.CalendarsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterPrivacyServiceHandlerClient, referralv1.NewPrivacyServiceClient), referralv1.PrivacyService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterPartnersServiceHandlerClient, partnersv1.NewPartnersServiceClient), partnersv1.PartnersService_ServiceDesc.ServiceName},

@@ -69,12 +69,14 @@ func (rs *routes) add(peer string, m protoreflect.MethodDescriptor) error {
 		rule, upload = uploads()[fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())]
 		ok = upload
 	}
-	if !ok || rule == nil {
-		return fmt.Errorf("%s has no google.api.http route", m.FullName())
-	}
-	policy, ok := proto.GetExtension(m.Options(), policyv1.E_Rule).(*policyv1.Rule)
-	if !ok {
+	policy, known := proto.GetExtension(m.Options(), policyv1.E_Rule).(*policyv1.Rule)
+	switch {
+	case !known:
 		return fmt.Errorf("%s has no policy", m.FullName())
+	case (!ok || rule == nil) && !policy.GetPublic() && len(policy.GetScopes())+len(policy.GetRoles()) == 0:
+		return nil // for services alone
+	case !ok || rule == nil:
+		return fmt.Errorf("%s has no google.api.http route", m.FullName())
 	}
 	for _, b := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
 		verb, template := binding(b)
