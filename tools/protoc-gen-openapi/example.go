@@ -237,6 +237,11 @@ func idExample(f *protogen.Field, collection string) string {
 	if passes(collection+"/"+exampleID, r) {
 		return exampleID
 	}
+	if id, ok := idPattern(r.GetPattern(), collection); ok {
+		if match, err := regexp.MatchString("^"+id+"$", exampleID); err == nil && match {
+			return exampleID
+		}
+	}
 	return "demo-hospital"
 }
 

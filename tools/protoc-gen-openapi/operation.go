@@ -220,8 +220,8 @@ func resolve(m *protogen.Message, path string) (*protogen.Field, error) {
 func pathParameter(name string, f *protogen.Field, collection string) object {
 	schema := object{{"type", "string"}}
 	pattern := fieldRules(f).GetString().GetPattern()
-	if rest, ok := strings.CutPrefix(pattern, "^"+collection+"/"); ok && collection != "" {
-		schema.set("pattern", "^"+rest)
+	if id, ok := idPattern(pattern, collection); ok {
+		schema.set("pattern", "^"+id+"$")
 	} else if collection != "" {
 		schema.set("pattern", "^[^/]+$")
 	}
@@ -230,6 +230,17 @@ func pathParameter(name string, f *protogen.Field, collection string) object {
 		text = strings.TrimSpace(fmt.Sprintf("The id, as in the resource name %s/{id}. %s", collection, text))
 	}
 	return object{{"name", name}, {"in", "path"}, {"required", true}, {"description", text}, {"schema", schema}, {"example", idExample(f, collection)}}
+}
+
+// idPattern returns what the pattern of a resource name, also of one below another, says of the id after the collection.
+func idPattern(pattern, collection string) (string, bool) {
+	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(pattern, "^"), "$"), "/")
+	for i := 0; i+1 < len(parts); i += 2 {
+		if collection != "" && parts[i] == collection {
+			return parts[i+1], len(parts)%2 == 0
+		}
+	}
+	return "", false
 }
 
 // query flattens the fields that neither path nor body bind into query parameters.
