@@ -127,14 +127,14 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-func (rs *routes) find(verb, path string) *route {
-	var best *route
+// find returns the route of a path: of those that match it, the one with the custom verb.
+func (rs *routes) find(verb, path string) (found *route) {
 	for _, rt := range rs.all {
-		if rt.verb == verb && rt.path.MatchString(path) && (best == nil || len(rt.pattern) > len(best.pattern)) {
-			best = rt
+		if rt.verb == verb && rt.path.MatchString(path) && (found == nil || len(rt.pattern) > len(found.pattern)) {
+			found = rt
 		}
 	}
-	return best
+	return found
 }
 
 // values returns what a path gives the fields that the route binds.
