@@ -201,7 +201,7 @@ func TestCalendarsImport(t *testing.T) {
 
 	for i := range 3 { // at once, after a month, and half a year later, when parts of series are past
 		s.suite.Clock.Advance(time.Duration(i) * 31 * 24 * time.Hour)
-		since := s.suite.Clock.Now().Truncate(24 * time.Hour).AddDate(0, 0, -31)
+		since := s.suite.Clock.Now().Truncate(24*time.Hour).AddDate(0, 0, -31)
 		list := slices.DeleteFunc(sessions(), func(x *schedulingv1.Session) bool { return !x.GetStartTime().AsTime().After(since) })
 		want := instants(list)
 		for _, p := range []string{"/calendars/groups/" + id(g.GetName()) + ".ics", path} {
