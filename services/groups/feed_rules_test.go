@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
@@ -21,6 +22,9 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/formats"
+	"cairn.care/services/formats/cairn"
+	"cairn.care/services/formats/csv"
 )
 
 func runID(t *testing.T, name string) uuid.UUID {
@@ -383,4 +387,25 @@ func TestHostileServers(t *testing.T) {
 	if n := f.count(`SELECT count(*) FROM feed_chunks`); n > 0 {
 		t.Errorf("%d pieces are left", n)
 	}
+}
+
+// Two other Cairns can be followed for one organization, each under a name that tells that they are; other feeds have none such.
+func TestPeersHaveNames(t *testing.T) {
+	t.Parallel()
+	f := setupFeeds(t)
+	f.formats = map[string]formats.Format{cairn.Name: cairn.Format{}, "csv": csv.Format{}}
+	create := func(format, source string) error {
+		_, err := f.CreateFeed(f.ctx, &groupsv1.CreateFeedRequest{Feed: &groupsv1.Feed{Format: format, SourceSystem: source}})
+		return err
+	}
+	for _, source := range []string{"cairn:one", "cairn:two"} {
+		if err := create("cairn", source); err != nil {
+			t.Errorf("a feed %q: %v", source, err)
+		}
+		if err := protovalidate.Validate(&groupsv1.Feed{Organization: "organizations/0192d7a5-0000-7000-8000-000000000001", Format: "cairn", SourceSystem: source}); err != nil {
+			t.Errorf("a feed %q is not valid: %v", source, err)
+		}
+	}
+	refused(t, create("cairn", "one"), codes.InvalidArgument, "feed.source_system")
+	refused(t, create("csv", "cairn:three"), codes.InvalidArgument, "feed.source_system")
 }

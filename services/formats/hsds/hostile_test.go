@@ -129,3 +129,17 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// What is no service is called by its name.
+func TestTaxonomiesAreNoServices(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{"id": "1", "name": "Needs", "description": "All.", "uri": "https://example.org/t", "version": "1"}`: "is of a taxonomy; a feed",
+		`{"id": "1", "code": "A", "name": "Food", "description": "Meals.", "taxonomy_id": "2"}`:               "is of a taxonomy's term",
+	} {
+		f := formatstest.Read(t, hsds.Format{}, strings.NewReader("["+doc+"]"), formats.Options{})
+		if len(f.Rejected) != 1 || !strings.Contains(f.Rejected[0].Reason, want) {
+			t.Errorf("%s: rejected %+v, want %q", doc, f.Rejected, want)
+		}
+	}
+}

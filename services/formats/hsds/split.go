@@ -73,6 +73,15 @@ func (s *spreader) document(raw []byte) bool {
 		return s.service(joined(service, "service_at_locations", array(without(raw, "service"))))
 	}
 	if _, is := member(raw, "status"); !is {
+		for _, key := range []string{"taxonomy_id", "taxonomy_detail", "term_uri"} {
+			if _, is := member(raw, key); is {
+				return s.refuse(key, raw, "is of a taxonomy's term; a feed is made of services, which carry such terms")
+			}
+		}
+		_, uri := member(raw, "uri")
+		if _, version := member(raw, "version"); uri && version {
+			return s.refuse("version", raw, "is of a taxonomy; a feed is made of services")
+		}
 		for _, key := range []string{"legal_status", "tax_status", "year_incorporated", "website", "parent_organization_id"} {
 			if _, is := member(raw, key); is {
 				return s.refuse("status", raw, "is missing: this is an organization without its services; ask for them, or for the services themselves")
