@@ -47,20 +47,20 @@ func searchClasses() []searchClass {
 		}},
 		{"two words, type", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			words := s.plainWords(s.language())
-			req.Query = words[8+s.IntN(32)] + " " + words[40+s.IntN(20)]
+			req.Query = words[8+s.IntN(32)] + " " + words[40+s.IntN(20)] + " " // whole words
 			req.CancerTypes = []string{s.commonType()}
 			req.OrderBy = "distance"
 		}},
 		{"middling word, language", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			language := s.language()
 			words := s.plainWords(language)
-			req.Query = words[40+s.IntN(50)]
+			req.Query = words[40+s.IntN(50)] + " " // whole words
 			req.Languages = []string{language}
 			req.OrderBy = "distance"
 		}},
 		{"word, by relevance", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			words := s.plainWords(s.language())
-			req.Query = words[8+s.IntN(80)]
+			req.Query = words[8+s.IntN(80)] + " " // whole words
 		}},
 		{"type, language, open seats", func(s *seeker, req *groupsv1.SearchGroupsRequest) {
 			s.typeAndLanguage(req)
