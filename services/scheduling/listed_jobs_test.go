@@ -23,7 +23,7 @@ func (f *fixture) apart() (context.Context, *server) {
 }
 
 // scan reads one row.
-func scan(t testing.TB, ctx context.Context, s *server, sql string, into ...any) { //nolint:revive // testing.TB comes first
+func scan(t testing.TB, ctx context.Context, s *server, sql string, into ...any) {
 	t.Helper()
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sql).Scan(into...) }); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestDueListings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { nowhere.Close() }) //nolint:errcheck,gosec // nothing is under way
+	t.Cleanup(func() { nowhere.Close() }) //nolint:errcheck // nothing is under way
 	away := *s
 	away.groups = groupsv1.NewGroupsServiceClient(nowhere)
 	if _, err := away.planDue(ctx); err == nil || !unreachable(err) {

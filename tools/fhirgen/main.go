@@ -58,7 +58,7 @@ func write(path string, source []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, formatted) {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, formatted) { //nolint:gosec // the folder that it was asked to write to
 		return nil
 	}
 	return os.WriteFile(path, formatted, 0o644) //nolint:gosec // source code

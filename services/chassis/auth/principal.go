@@ -72,7 +72,9 @@ type (
 )
 
 // WithSelf returns a context whose caller may touch her own things only.
-func WithSelf(ctx context.Context, s Self) context.Context { return context.WithValue(ctx, selfKey{}, s) }
+func WithSelf(ctx context.Context, s Self) context.Context {
+	return context.WithValue(ctx, selfKey{}, s)
+}
 
 // SelfFrom tells whether the caller may touch her own things only, and who she is. An RPC that lets in MEMBER or
 // FACILITATOR must ask; false means that the caller is bounded by the tenant alone.
