@@ -168,6 +168,15 @@ func TestOwnPrivacy(t *testing.T) {
 	if err := export(she); err != nil {
 		t.Errorf("her own archive: %v", err)
 	}
+	for who, tt := range map[string]struct {
+		caller *caller
+		left   int
+	}{"the organization, which does not get her feedback": {nonprofit, 2}, "her app": {w.app, 1}} {
+		contents, ok := w.archive(t, tt.caller, she)["membership contents"][0].(map[string]any)
+		if left, isList := contents["left_out"].([]any); !ok || !isList || len(left) != tt.left {
+			t.Errorf("%s: the archive says that it leaves out %v, want %d things", who, contents["left_out"], tt.left)
+		}
+	}
 	if err := export(other); reasonOf(err) != "NOT_FOUND" {
 		t.Errorf("another's archive: %v", err)
 	}

@@ -68,7 +68,7 @@ func (s *server) say(ctx context.Context, said *membershipv1.Feedback, session *
 		}
 		row := &feedbackRow{
 			ID: aip.NewID(), OrgID: m.OrgID, GroupID: m.GroupID, MembershipID: m.ID, MemberID: m.MemberID, Occasion: int32(said.GetOccasion()),
-			About: about, Waiting: counts(ctx) && standing(member, membershipv1.Member_AGGREGATE_USE) != nil, CreateTime: now, DataKey: m.DataKey,
+			About: about, Waiting: confides(ctx) && standing(member, membershipv1.Member_AGGREGATE_USE) != nil, CreateTime: now, DataKey: m.DataKey,
 		}
 		if err := row.seal(s.keys, said); err != nil {
 			return err
@@ -100,10 +100,10 @@ func (s *server) say(ctx context.Context, said *membershipv1.Feedback, session *
 	return answer, err
 }
 
-// counts tells whether what the caller says for a member may be counted with others: she says it herself, or an app of the
-// platform passes it on. A system of the organization could speak for members that it has made up, and would know what the one
+// confides tells whether what a member says of her groups may come from the caller and go to it: she calls herself, or an app of
+// the platform passes it on. A system of the organization could speak for members that it has made up, and would know what the one
 // among them said.
-func counts(ctx context.Context) bool {
+func confides(ctx context.Context) bool {
 	_, self := auth.SelfFrom(ctx)
 	return self || auth.PrincipalFrom(ctx).Platform
 }

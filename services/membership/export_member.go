@@ -42,9 +42,12 @@ func (s *server) ExportMember(req *membershipv1.ExportMemberRequest, stream grpc
 	if err := out.AddJSON("contents", h.member.name(), map[string]any{
 		"services": []string{service, "referral", "scheduling"},
 		"nothing":  map[string]string{"groups": "keeps nothing about members", "partners": "keeps nothing about members"},
-		"left_out": "Of a safety concern about the person that somebody else raised: who did, and in which words.",
+		"left_out": leftOut(ctx),
 	}); err != nil {
 		return err
+	}
+	if !confides(ctx) {
+		h.feedback = nil
 	}
 	if err := s.addHeld(ctx, out, h); err != nil {
 		return err
@@ -66,6 +69,15 @@ func (s *server) ExportMember(req *membershipv1.ExportMemberRequest, stream grpc
 		return fmt.Errorf("export from scheduling: %w", err)
 	}
 	return nil
+}
+
+// leftOut says what the archive does not have.
+func leftOut(ctx context.Context) []string {
+	left := []string{"Of a safety concern about the person that somebody else raised: who did, and in which words."}
+	if !confides(ctx) {
+		left = append(left, "The feedback that the person gave: she gets it when she asks herself, or by the app that she uses.")
+	}
+	return left
 }
 
 // pass sends on what another service holds.

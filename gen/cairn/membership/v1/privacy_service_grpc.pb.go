@@ -33,7 +33,8 @@ const (
 type PrivacyServiceClient interface {
 	// Returns everything that is held about a person in every service, one document after another, and first a list of the
 	// services that were asked. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of an archive that
-	// is not whole. A member may ask for herself.
+	// is not whole. A member may ask for herself. What she said of her groups is given to her and to the platform's apps only: those
+	// who run groups see what five say together.
 	ExportMember(ctx context.Context, in *ExportMemberRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[v1.ArchiveEntry], error)
 	// Erases a person for good: empties her record, destroys the key under which all else was written, ends her memberships, and
 	// has every other service erase what it holds. Asked again it answers with the same erasure. A member may ask for herself.
@@ -97,7 +98,8 @@ func (c *privacyServiceClient) GetErasure(ctx context.Context, in *GetErasureReq
 type PrivacyServiceServer interface {
 	// Returns everything that is held about a person in every service, one document after another, and first a list of the
 	// services that were asked. Over REST each line is a JSON object, {"result": …}, or {"error": …} at the end of an archive that
-	// is not whole. A member may ask for herself.
+	// is not whole. A member may ask for herself. What she said of her groups is given to her and to the platform's apps only: those
+	// who run groups see what five say together.
 	ExportMember(*ExportMemberRequest, grpc.ServerStreamingServer[v1.ArchiveEntry]) error
 	// Erases a person for good: empties her record, destroys the key under which all else was written, ends her memberships, and
 	// has every other service erase what it holds. Asked again it answers with the same erasure. A member may ask for herself.
