@@ -40,6 +40,7 @@ func items() []item {
 		{"join", benchJoin},
 		{"recurrence", benchRecurrence},
 		{"calendar", benchCalendar},
+		{"window", benchWindow},
 		{"sync", benchSync},
 		{"index", benchIndex},
 		{"search", benchSearch},

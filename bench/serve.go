@@ -82,6 +82,8 @@ func (y *yardsticks) component() chassis.Component {
 		h.HandleHTTP("POST /bench/backlog", endpoint(y.backlog))
 		h.HandleHTTP("POST /bench/written", endpoint(y.written))
 		h.HandleHTTP("POST /bench/events", endpoint(y.events))
+		h.HandleHTTP("POST /bench/window", endpoint(y.startWindow))
+		h.HandleHTTP("POST /bench/window/state", endpoint(y.windowNow))
 		h.HandleHTTP("POST /bench/directory/load", endpoint(y.loadDirectory))
 		h.HandleHTTP("POST /bench/directory/change", endpoint(y.changeDirectory))
 		h.HandleHTTP("POST /bench/directory/mark", endpoint(y.mark))
