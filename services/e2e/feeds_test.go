@@ -61,7 +61,7 @@ func TestFeedReachesEverybody(t *testing.T) {
 	}
 	nonprofit.take(t, feed, heading+row("a", "Círculo del martes", "2"))
 	until(t, "the spreadsheet's second seat goes to her who waits", func() *reply { return nonprofit.get(t, "/v1/"+second) },
-		func(r *reply) bool { return r.text("state") == "APPROVED_PENDING_GUIDELINES" })
+		func(r *reply) bool { return r.text("state") == "OFFERED" })
 
 	token = w.listed(t)
 	if run := nonprofit.take(t, feed, heading); run.text("counts.removed") != "1" {

@@ -57,7 +57,9 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	session := c.get(t, "/v1/sessions?pageSize=1&filter="+q(`series = "`+series.text("name")+`"`)).ok(t)
 	feedback := c.post(t, "/v1/feedback", obj{"membership": membership, "occasion": "SESSION", "session": session.text("sessions.0.name"), "helped": 4, "feltSafe": 5}).ok(t)
 	room := c.post(t, "/v1/rooms", obj{"title": "Room 2", "seats": 12}).ok(t)
+	member := c.get(t, "/v1/"+membership).ok(t).text("member")
 	return holdings{
+		"calendars":     {c.post(t, "/v1/calendars", obj{"member": member}).ok(t).text("name")},
 		"feedback":      {feedback.text("name")},
 		"peerMatches":   {c.pair(t)},
 		"organizations": {c.org, hospital.org},
@@ -68,7 +70,7 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"feeds":         {feed},
 		"feedRuns":      {run},
 		"duplicates":    {ofOne(pair, c.org)},
-		"members":       {c.get(t, "/v1/"+membership).ok(t).text("member")},
+		"members":       {member},
 		"memberships":   {membership},
 		"rooms":         {room.text("name")},
 		"series":        {series.text("name")},

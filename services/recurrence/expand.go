@@ -68,7 +68,7 @@ type expansion struct {
 	past    bool // it has come to UNTIL
 	clock   clockwork
 
-	set []int64 // of a period, to choose from
+	picked []int // of a period, by BYSETPOS
 }
 
 // expand finds the occurrences from start on and before limit, in order and in floating seconds. A rule whose expansion costs
@@ -247,22 +247,22 @@ func (e *expansion) dayByDay(s *search) {
 				continue
 			}
 			base := int64(at) * int64(unit)
-			e.set = e.set[:0]
+			n, each := 1, max(1, len(r.seconds))
 			switch r.freq {
 			case hourly:
-				for _, m := range r.minutes {
-					for _, sec := range r.seconds {
-						e.set = append(e.set, base+int64(m*60+sec))
-					}
-				}
+				n = len(r.minutes) * each
 			case minutely:
-				for _, sec := range r.seconds {
-					e.set = append(e.set, base+int64(sec))
-				}
-			default:
-				e.set = append(e.set, base)
+				n = each
 			}
-			if !e.emit(len(e.set), func(i int) int64 { return e.set[i] }, s) {
+			if !e.emit(n, func(i int) int64 {
+				switch r.freq {
+				case hourly:
+					return base + int64(r.minutes[i/each]*60+r.seconds[i%each])
+				case minutely:
+					return base + int64(r.seconds[i])
+				}
+				return base
+			}, s) {
 				return
 			}
 		}
@@ -317,7 +317,7 @@ func (e *expansion) emit(n int, at func(i int) int64, s *search) bool {
 		}
 		return true
 	}
-	var picked []int
+	picked := e.picked[:0]
 	for _, p := range e.rule.positions {
 		e.work++
 		if p < 0 {
@@ -327,6 +327,7 @@ func (e *expansion) emit(n int, at func(i int) int64, s *search) bool {
 			picked = append(picked, p-1)
 		}
 	}
+	e.picked = picked
 	slices.Sort(picked)
 	for _, i := range slices.Compact(picked) {
 		if !e.one(at(i), s) {

@@ -129,7 +129,7 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 }
 
 // candidates searches the directory: what seems to suit; where distress is high, professionals in particular; and with
-// everything relaxed but the cancer, for near misses.
+// everything relaxed but the cancer, for near misses; where there are none, with the cancer too.
 func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candidate, error) {
 	suits := suitable(q)
 	searches := []*groupsv1.SearchGroupsRequest{suits, relaxed(q)}
@@ -139,15 +139,24 @@ func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candida
 		searches = append(searches, led)
 	}
 	answers := make([]*groupsv1.SearchGroupsResponse, len(searches))
-	eg, ctx := errgroup.WithContext(auth.System(ctx, service))
+	eg, asking := errgroup.WithContext(auth.System(ctx, service))
 	for i, search := range searches {
 		eg.Go(func() (err error) {
-			answers[i], err = s.directory.SearchGroups(ctx, search)
+			answers[i], err = s.directory.SearchGroups(asking, search)
 			return err
 		})
 	}
 	if err := eg.Wait(); err != nil {
 		return nil, fmt.Errorf("search groups: %w", err)
+	}
+	if len(answers[0].GetResults())+len(answers[1].GetResults()) == 0 && len(q.Needs.GetCancerTypes()) > 0 {
+		anything := relaxed(q) // groups that are not about cancer, rather than none
+		anything.CancerTypes = nil
+		near, err := s.directory.SearchGroups(auth.System(ctx, service), anything)
+		if err != nil {
+			return nil, fmt.Errorf("search groups: %w", err)
+		}
+		answers = append(answers, near)
 	}
 	var found []match.Candidate
 	seen := map[string]bool{}

@@ -137,7 +137,7 @@ func TestJoiningFollowsTheGroup(t *testing.T) {
 	if first, err = f.members.AcknowledgeGuidelines(f.ctx(), &membershipv1.AcknowledgeGuidelinesRequest{Name: first.GetName(), Version: g.GetGuidelines().GetVersion()}); err != nil {
 		t.Fatalf("acknowledging the version that was just written: %v", err)
 	}
-	f.eventually("one seat more serves the waitlist", func() bool { return f.state(second) == membershipv1.Membership_APPROVED_PENDING_GUIDELINES })
+	f.eventually("one seat more is offered to the first of the waitlist", func() bool { return f.state(second) == membershipv1.Membership_OFFERED })
 
 	if _, err := f.groups.ArchiveGroup(f.ctx(), &groupsv1.ArchiveGroupRequest{Name: g.GetName()}); err != nil {
 		t.Fatal(err)
