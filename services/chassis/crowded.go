@@ -3,10 +3,10 @@ package chassis
 import (
 	"fmt"
 
-	validatepb "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"cairn.care/services/chassis/contract"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -28,7 +28,7 @@ func crowdedIn(m protoreflect.Message, path string, found []*fault.Violation) []
 		at := path + string(fd.Name())
 		switch {
 		case fd.IsList():
-			if n := rulesOf(fd).GetRepeated(); n.HasMaxItems() && uint64(v.List().Len()) > n.GetMaxItems() {
+			if n := contract.Of(fd).GetRepeated(); n.HasMaxItems() && uint64(v.List().Len()) > n.GetMaxItems() {
 				found = append(found, fault.Field(at, "must contain no more than %d item(s)", n.GetMaxItems()))
 				break
 			}
@@ -36,7 +36,7 @@ func crowdedIn(m protoreflect.Message, path string, found []*fault.Violation) []
 				found = crowdedIn(v.List().Get(i).Message(), fmt.Sprintf("%s[%d].", at, i), found)
 			}
 		case fd.IsMap():
-			if n := rulesOf(fd).GetMap(); n.HasMaxPairs() && uint64(v.Map().Len()) > n.GetMaxPairs() {
+			if n := contract.Of(fd).GetMap(); n.HasMaxPairs() && uint64(v.Map().Len()) > n.GetMaxPairs() {
 				found = append(found, fault.Field(at, "must be at most %d entries", n.GetMaxPairs()))
 			}
 		case fd.Message() != nil:
@@ -45,12 +45,4 @@ func crowdedIn(m protoreflect.Message, path string, found []*fault.Violation) []
 		return true
 	})
 	return found
-}
-
-func rulesOf(fd protoreflect.FieldDescriptor) *validatepb.FieldRules {
-	rules, ok := proto.GetExtension(fd.Options(), validatepb.E_Field).(*validatepb.FieldRules)
-	if !ok {
-		return nil
-	}
-	return rules
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -27,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/contract"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/telemetry"
@@ -340,32 +340,7 @@ func valid(v protovalidate.Validator, req any) error {
 	if !ok {
 		return fmt.Errorf("validate %T: %w", req, err)
 	}
-	violations := make([]*fault.Violation, len(invalid.Violations))
-	for i, x := range invalid.Violations {
-		violations[i] = fault.Field(protovalidate.FieldPathString(x.Proto.GetField()), "%s", ruleWords(x))
-	}
-	return fault.Invalid(violations...)
-}
-
-// resourcePattern is the rule of a name such as referrals/{uuid}.
-var resourcePattern = regexp.MustCompile(`^\^([a-zA-Z]+)/\[0-9a-f\]`)
-
-// ruleWords says what a violated rule wants. A regular expression helps nobody who is not its author, so that the common
-// ones are put into words.
-func ruleWords(x *protovalidate.Violation) string {
-	if x.Proto.GetRuleId() == "string.pattern" && x.RuleValue.IsValid() {
-		pattern := x.RuleValue.String()
-		if m := resourcePattern.FindStringSubmatch(pattern); m != nil {
-			return fmt.Sprintf("must be %s/ and a UUID in lower case", m[1])
-		}
-		if strings.HasPrefix(pattern, "^[a-zA-Z]{2,3}(-") {
-			return "must be a BCP 47 language, e.g. es or pt-BR"
-		}
-		if strings.HasPrefix(pattern, `^\+[1-9]`) {
-			return "must be a telephone number with its country code, e.g. +17135550142"
-		}
-	}
-	return x.Proto.GetMessage()
+	return fault.Invalid(contract.Violations("", msg, invalid)...)
 }
 
 // wake has the relay look for events once a request that queued some has ended.

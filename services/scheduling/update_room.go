@@ -11,6 +11,7 @@ import (
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/contract"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 )
@@ -58,11 +59,7 @@ func (s *server) UpdateRoom(ctx context.Context, req *schedulingv1.UpdateRoomReq
 func (s *server) validate(field string, merged proto.Message) error {
 	err := s.validator.Validate(merged)
 	if e, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
-		var bad []*fault.Violation
-		for _, v := range e.Violations {
-			bad = append(bad, fault.Field(field+"."+protovalidate.FieldPathString(v.Proto.GetField()), "%s", v.Proto.GetMessage()))
-		}
-		return fault.Invalid(bad...)
+		return fault.Invalid(contract.Violations(field+".", merged, e)...)
 	}
 	if err != nil {
 		return fmt.Errorf("validate %s: %w", field, err)

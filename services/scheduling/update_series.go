@@ -12,6 +12,7 @@ import (
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/contract"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 )
@@ -98,11 +99,7 @@ func (s *server) merge(row *seriesRow, req *schedulingv1.UpdateSeriesRequest) er
 	}
 	err := s.validator.Validate(merged)
 	if e, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
-		var bad []*fault.Violation
-		for _, v := range e.Violations {
-			bad = append(bad, fault.Field("series."+protovalidate.FieldPathString(v.Proto.GetField()), "%s", v.Proto.GetMessage()))
-		}
-		return fault.Invalid(bad...)
+		return fault.Invalid(contract.Violations("series.", merged, e)...)
 	}
 	if err != nil {
 		return fmt.Errorf("validate series: %w", err)
