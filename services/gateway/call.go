@@ -29,6 +29,8 @@ type call struct {
 	ifMatch        string // etag from the header; "" if none
 	maskGiven      bool   // the caller named an update mask
 	etag           string // of the resource in the answer
+
+	spelling spelling // of fields that messages of services name
 }
 
 type callKey struct{}

@@ -180,6 +180,10 @@ func decoderWords(err error) string {
 
 // rewrite names fields as the caller wrote them, and adds the request's id.
 func (c *call) rewrite(st *spb.Status) {
+	if c.invoked {
+		st.Message = c.respell(st.GetMessage())
+		c.respellBroken(st)
+	}
 	hasRequest := false
 	for i, d := range st.GetDetails() {
 		hasRequest = hasRequest || d.MessageIs(&errdetails.RequestInfo{})
@@ -189,6 +193,7 @@ func (c *call) rewrite(st *spb.Status) {
 		}
 		var parts []string
 		for _, v := range bad.GetFieldViolations() {
+			v.Description = c.respelled(v)
 			v.Field = c.asWritten(v.GetField())
 			parts = append(parts, v.GetField()+": "+v.GetDescription())
 		}

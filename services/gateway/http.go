@@ -45,7 +45,7 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 		defer span.End()
 		telemetry.Propagation().Inject(ctx, propagation.HeaderCarrier(w.Header()))
 
-		c := &call{id: requestID(r, span)}
+		c := &call{id: requestID(r, span), spelling: g.routes.spelling}
 		w.Header().Set("X-Request-Id", c.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r = headAsGet(r.WithContext(context.WithValue(ctx, callKey{}, c)))

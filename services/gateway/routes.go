@@ -38,12 +38,14 @@ type route struct {
 
 // routes knows every route by "VERB pattern".
 type routes struct {
-	byKey map[string]*route
-	all   []*route
+	byKey    map[string]*route
+	all      []*route
+	spelling spelling
 }
 
 func routesOf(services []service) (*routes, error) {
-	rs := &routes{byKey: map[string]*route{}}
+	rs := &routes{byKey: map[string]*route{}, spelling: spelling{}}
+	seen := map[protoreflect.FullName]bool{}
 	for _, s := range services {
 		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(s.name))
 		if err != nil {
@@ -57,6 +59,8 @@ func routesOf(services []service) (*routes, error) {
 			if err := rs.add(s.peer, sd.Methods().Get(i)); err != nil {
 				return nil, err
 			}
+			rs.spelling.learn(sd.Methods().Get(i).Input(), seen)
+			rs.spelling.learn(sd.Methods().Get(i).Output(), seen)
 		}
 	}
 	return rs, nil
