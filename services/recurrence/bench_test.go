@@ -20,7 +20,7 @@ func BenchmarkWeeklyYear(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			if list, err := set.Starts(from, to, 1000); err != nil || len(list) != 53 {
+			if list, _, err := set.Between(from, to, 1000); err != nil || len(list) != 53 {
 				b.Fatalf("%d occurrences, %v; want 53", len(list), err)
 			}
 		}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// budget bounds the work of one expansion: a date or time looked at costs 1, an
-// occurrence costs perOccurrence.
+// budget bounds the work of one expansion: a date or time looked at costs 1, an occurrence that was not asked for costs
+// perOccurrence. Those that were asked for are bounded by how many were. It is enough to look at each day up to the last.
 const (
-	budget        = 2_000_000
+	budget        = 3_000_000
 	perOccurrence = 20
 	perYear       = 20
 )
@@ -98,7 +98,7 @@ func expand(r *rule, start, limit int64, zone *time.Location, s *search) (ended 
 	if e.work > budget {
 		return false, failed("FREQ", "makes a rule that costs too much to follow; use a rarer FREQ")
 	}
-	return e.left == 0 || e.past || r.until.before(limit-reach, &e.clock), nil
+	return e.left == 0 || e.past || r.until.ends(limit, s.before), nil
 }
 
 // fill takes from the start what the rule leaves out (RFC 5545 section 3.3.10).
@@ -348,12 +348,16 @@ func (e *expansion) one(at int64, s *search) bool {
 	if e.left > 0 {
 		e.left--
 	}
-	e.work += perOccurrence
 	if e.rule.until.set && e.rule.until.before(at, &e.clock) {
 		e.past = true
 		return false
 	}
-	return s.add(at, &e.clock) && e.left != 0 && e.work <= budget
+	inside := s.inside
+	more := s.add(at, &e.clock)
+	if s.inside == inside {
+		e.work += perOccurrence
+	}
+	return more && e.left != 0 && e.work <= budget
 }
 
 func floorDiv64(a, b int64) int64 {

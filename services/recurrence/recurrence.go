@@ -248,8 +248,28 @@ func (u until) before(at int64, clock *clockwork) bool {
 	return at > u.seconds
 }
 
+// ends tells whether UNTIL is before a floating limit, at which no instant before that other one is left.
+func (u until) ends(limit, before int64) bool {
+	if u.utc {
+		limit = before
+	}
+	return u.set && u.seconds < limit
+}
+
 // reach is more than any zone's offset together with any gap, seconds.
 const reach = 2 * secondsPerDay
+
+// beyond returns the floating time from which no time is before the instant: it has the greatest offset of the days round it.
+func beyond(before int64, zone *time.Location) int64 {
+	clock := clockFor(zone)
+	clock.enter(before - reach)
+	most := clock.offset
+	for clock.to <= before+reach {
+		clock.enter(clock.to)
+		most = max(most, clock.offset)
+	}
+	return before + most
+}
 
 // ErrTooMany is returned where more occurrences fall into a window than were asked for.
 var ErrTooMany = errors.New("too many occurrences")
@@ -263,7 +283,7 @@ func (s *Set) Between(from, to time.Time, limit int) (list []Occurrence, ended b
 	switch {
 	case err != nil:
 		return nil, false, err
-	case more == moreInside:
+	case more == MoreInside:
 		return nil, false, ErrTooMany
 	}
 	return list, more == none, nil
@@ -276,7 +296,7 @@ type More int
 const (
 	none       More = iota // nothing
 	moreAfter              // occurrences after the time that was asked for
-	moreInside             // occurrences within that time
+	MoreInside             // occurrences within that time
 )
 
 // Any tells whether the series goes on.
@@ -299,23 +319,6 @@ func (s *Set) First(from, to time.Time, limit int) ([]Occurrence, More, error) {
 // End is the end of the calendar: no series goes on after the year 9999.
 func End() time.Time { return time.Unix((lastDay+1)*secondsPerDay, 0).UTC() }
 
-// Starts is Between for who needs the instants only.
-func (s *Set) Starts(from, to time.Time, limit int) ([]time.Time, error) {
-	var few [128]start
-	found, _, more, err := s.search(from, to, limit, few[:])
-	if err != nil {
-		return nil, err
-	}
-	if more == moreInside {
-		return nil, ErrTooMany
-	}
-	list := make([]time.Time, len(found))
-	for i, o := range found {
-		list[i] = time.Unix(o.at, 0).UTC()
-	}
-	return list, nil
-}
-
 // search returns the first occurrences from one instant on and before another, and the place of the first of them in the series. It
 // may use room for them.
 func (s *Set) search(from, to time.Time, limit int, room []start) (found []start, index int, more More, err error) {
@@ -326,7 +329,7 @@ func (s *Set) search(from, to time.Time, limit int, room []start) (found []start
 	if to.Nanosecond() > 0 {
 		q.before++
 	}
-	ended, err := s.expand(q.before+reach, &q)
+	ended, err := s.expand(beyond(q.before, s.Zone), &q)
 	if err != nil {
 		return nil, 0, none, err
 	}
@@ -352,7 +355,7 @@ func (s *Set) search(from, to time.Time, limit int, room []start) (found []start
 	}
 	switch {
 	case stop-index > limit:
-		return found[index : index+limit], index, moreInside, nil
+		return found[index : index+limit], index, MoreInside, nil
 	case stop < len(found) || !ended:
 		more = moreAfter
 	}

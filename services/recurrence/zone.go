@@ -2,31 +2,53 @@ package recurrence
 
 import (
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	_ "time/tzdata" // zones are there on every machine
 )
 
 // zones are those that were asked for, by name: reading one again would cost more than all else that is done with it. What is no
-// zone is not remembered. periods are the same zones' periods of constant offset, by zone, from the year 1900 to the year 2100.
-var zones, periods sync.Map
+// zone is not remembered, nor are more than keptZones. periods are the same zones' periods of constant offset, by zone, from the
+// year 1900 to the year 2100.
+var (
+	zones, periods sync.Map
+	kept           atomic.Int32
+)
 
-// Zone finds an IANA time zone by name. It refuses the empty name and the machine's
-// own zone.
+// keptZones is more than there are names of zones.
+const keptZones = 1000
+
+// zoneName is the form of the names in the IANA database. package time takes a name for a file's path, by which one zone has
+// names without end.
+var zoneName = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]*(/[A-Z][A-Za-z0-9_+-]*)*$`)
+
+// Zone finds an IANA time zone by name, such as "Europe/Berlin" or the link "US/Eastern". It refuses the empty name, the
+// machine's own zone, and paths to files that are no names.
 func Zone(name string) (*time.Location, error) {
-	if name == "" || strings.EqualFold(name, "Local") {
-		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
-	}
 	if known, ok := zones.Load(name); ok {
 		return known.(*time.Location), nil //nolint:forcetypeassert // there is nothing else in it
+	}
+	if name == "Local" || name == "Factory" || len(name) > 64 || !zoneName.MatchString(name) {
+		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
 	}
 	zone, err := time.LoadLocation(name)
 	if err != nil {
 		return nil, failed("", "%q is no IANA time zone such as \"Europe/Berlin\"", name)
 	}
-	periods.Store(zone, periodsOf(zone))
-	zones.Store(strings.Clone(name), zone)
+	if kept.Add(1) > keptZones {
+		kept.Add(-1)
+		return zone, nil
+	}
+	list := periodsOf(zone)
+	if first, late := zones.LoadOrStore(strings.Clone(name), zone); late {
+		kept.Add(-1)
+		return first.(*time.Location), nil //nolint:forcetypeassert // there is nothing else in it
+	}
+	periods.Store(zone, list)
 	return zone, nil
 }
 

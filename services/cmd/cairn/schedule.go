@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cairn.care/services/recurrence"
 )
@@ -31,8 +33,7 @@ type series struct {
 	rules           []string
 	start, zone     string
 	rdates, exdates []string
-	until           string
-	count           int
+	until, count    string
 }
 
 func previewCommand() *cobra.Command {
@@ -56,7 +57,11 @@ saving skips is read with the offset before the gap, one that occurs twice is th
 	f.StringSliceVar(&s.rdates, "rdate", nil, "extra start, LOCAL; several separated by commas")
 	f.StringSliceVar(&s.exdates, "exdate", nil, "start that does not take place, LOCAL; several separated by commas")
 	f.StringVar(&s.until, "until", "", "last instant to print: LOCAL, or a date, which reaches to its end")
-	f.IntVar(&s.count, "count", 0, "how many to print at most, from 1 to 100000")
+	f.StringVar(&s.count, "count", "", "how many to print at most, a `number` from 1 to 100000")
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) { // without the settings of a server, which it does not need
+		cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+		cmd.Root().HelpFunc()(cmd, args)
+	})
 	return cmd
 }
 
@@ -64,15 +69,21 @@ saving skips is read with the offset before the gap, one that occurs twice is th
 const most = 100_000
 
 func (s series) preview(out io.Writer) error {
+	count, counted := most, s.count != ""
+	if counted {
+		n, err := strconv.Atoi(s.count)
+		if err != nil || n < 1 || n > most {
+			return fmt.Errorf("--count is %s; it must be a whole number from 1 to %d", s.count, most)
+		}
+		count = n
+	}
 	switch {
 	case s.start == "":
 		return errors.New("--start is needed: the first start, such as 2027-03-04T19:00")
 	case s.zone == "":
 		return errors.New("--zone is needed: an IANA time zone, such as Europe/Berlin")
-	case s.until == "" && s.count == 0:
+	case s.until == "" && !counted:
 		return errors.New("--until or --count is needed: a series may go on for ever")
-	case s.count < 0 || s.count > most:
-		return fmt.Errorf("--count is %d; it must be from 1 to %d", s.count, most)
 	}
 	zone, err := recurrence.Zone(s.zone)
 	if err != nil {
@@ -99,14 +110,11 @@ func (s series) preview(out io.Writer) error {
 	if err != nil {
 		return flagged(err)
 	}
-	to, count := recurrence.End(), most
+	to := recurrence.End()
 	if s.until != "" {
 		if to, err = upTo(s.until, zone); err != nil {
 			return err
 		}
-	}
-	if s.count > 0 {
-		count = s.count
 	}
 	list, more, err := set.First(time.Time{}, to, count)
 	if err != nil {
@@ -122,7 +130,7 @@ func (s series) preview(out io.Writer) error {
 			return err
 		}
 	}
-	if s.count == 0 && more.Any() && len(list) == most {
+	if !counted && more == recurrence.MoreInside {
 		return errors.Join(w.Flush(), fmt.Errorf("there are more than %d up to %s; ask for an earlier --until", most, s.until))
 	}
 	return w.Flush()

@@ -22,8 +22,14 @@ func TestSchedulePreview(t *testing.T) {
 		{"a bad start", "--start 2027-02-30T02:30 --zone UTC --count 1", "--start: "},
 		{"a bad second rule", "--rrule FREQ=DAILY --rrule FREQ=DAYLY --start 2027-03-14T02:30 --zone UTC --count 1", "--rrule: FREQ "},
 		{"a rule that never occurs", "--rrule FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30 --start 2027-03-14T02:30 --zone UTC --count 1", "--rrule: BYMONTHDAY "},
-		{"too many", "--rrule FREQ=SECONDLY --start 2027-03-14T02:30 --zone UTC --until 2099-01-01", "FREQ makes a rule that costs too much"},
-		{"a bad count", "--start 2027-03-14T02:30 --zone UTC --count -1", "--count is -1"},
+		{"two seconds", "--rrule FREQ=SECONDLY --start 2024-02-29T10:00 --zone UTC --until 2024-02-29T10:00:01", "2024-02-29T10:00:00+00:00 2024-02-29T10:00:01+00:00"},
+		{"seconds west of a change", "--rrule FREQ=SECONDLY --start 2024-03-10T01:59:59 --zone America/Los_Angeles --until 2024-03-10T03:00:00", "2024-03-10T01:59:59-08:00 2024-03-10T03:00:00-07:00"},
+		{"too many seconds", "--rrule FREQ=SECONDLY --start 2027-03-14T02:30 --zone UTC --until 2099-01-01", "there are more than 100000 up to 2099-01-01; ask for an earlier --until"},
+		{"too many days", "--rrule FREQ=DAILY --start 2024-02-29T10:00 --zone UTC --until 2400-01-01", "there are more than 100000 up to 2400-01-01; ask for an earlier --until"},
+		{"too dear", "--rrule FREQ=SECONDLY;BYSECOND=0;BYMINUTE=0 --start 2027-03-14T02:30 --zone UTC --until 2099-01-01", "FREQ makes a rule that costs too much"},
+		{"a bad count", "--start 2027-03-14T02:30 --zone UTC --count -1", "--count is -1; it must be a whole number from 1 to 100000"},
+		{"a count of none", "--start 2027-03-14T02:30 --zone UTC --count 0", "--count is 0; it must be a whole number from 1 to 100000"},
+		{"no count", "--start 2027-03-14T02:30 --zone UTC --count abc", "--count is abc; it must be a whole number from 1 to 100000"},
 		{"a bad end", "--start 2027-03-14T02:30 --zone UTC --until soon", `--until: "soon"`},
 		{"a bad exception", "--start 2027-03-14T02:30 --zone UTC --count 1 --exdate never", `--exdate: "never"`},
 	} {
@@ -43,5 +49,36 @@ func TestSchedulePreview(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestSchedulePreviewMost prints as many as it says it does.
+func TestSchedulePreviewMost(t *testing.T) {
+	t.Parallel()
+	for _, freq := range []string{"SECONDLY", "MINUTELY", "HOURLY", "DAILY", "WEEKLY", "DAILY;BYDAY=MO"} {
+		t.Run(freq, func(t *testing.T) {
+			t.Parallel()
+			cmd := rootCommand()
+			var out strings.Builder
+			cmd.SetOut(&out)
+			cmd.SetArgs([]string{"schedule", "preview", "--rrule", "FREQ=" + freq, "--start", "2027-03-01T02:30", "--zone", "UTC", "--count", "100000"})
+			if err := cmd.ExecuteContext(t.Context()); err != nil || strings.Count(out.String(), "\n") != 100_000 {
+				t.Errorf("%d lines, %v; want 100000", strings.Count(out.String(), "\n"), err)
+			}
+		})
+	}
+}
+
+func TestScheduleHelp(t *testing.T) {
+	t.Parallel()
+	cmd := rootCommand()
+	var out strings.Builder
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"schedule", "preview", "--help"})
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "--data-dir") || !strings.Contains(out.String(), "--exdate") {
+		t.Errorf("the help has settings of a server, or lacks the command's own:\n%s", &out)
 	}
 }
