@@ -117,9 +117,16 @@ func (w *world) contents(t *testing.T) map[string]string {
 	}
 }
 
-// heard reports whether every subscription has come to the end of what its source has told.
+// heard reports whether every subscription has come to the end of what its source has told, and the listed groups are planned.
 func heard(t *testing.T, conns map[string]*pgx.Conn) bool {
 	t.Helper()
+	var due int
+	if err := conns["scheduling"].QueryRow(t.Context(), `SELECT count(*) FROM listings_due`).Scan(&due); err != nil {
+		t.Fatal(err)
+	}
+	if due > 0 {
+		return false
+	}
 	told := map[string]int64{}
 	for service, conn := range conns {
 		var n int64

@@ -112,8 +112,9 @@ func (n *newsFeed) open(ctx context.Context, token string) error {
 	b := n.server.db.Batch(ctx)
 	b.Queue(`SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot()) FROM change_feed`).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&generation, &horizon, &ahead) })
+	n.person.queueKnown(b, n.person.args(ctx))
 	audit.Queue(ctx, b, n.person.name())
-	if err := n.server.db.Send(ctx, b); err != nil {
+	if err := n.person.orNotFound(n.server.db.Send(ctx, b)); err != nil {
 		return fmt.Errorf("read change feed: %w", err)
 	}
 	switch {
@@ -153,7 +154,7 @@ SELECT * FROM (
 	WHERE x.changed_xid >= @xid AND (x.member_id = @member OR x.group_id IN (SELECT group_id FROM mine)) AND (@all OR x.org_id = @org)
 	UNION ALL
 	SELECT a.changed_xid, 3, a.id, a.group_id, true FROM announcements a
-	WHERE a.changed_xid >= @xid AND a.group_id IN (SELECT group_id FROM mine)
+	WHERE a.changed_xid >= @xid AND a.group_id IN (SELECT group_id FROM mine JOIN group_seats s USING (group_id) WHERE NOT s.deleted)
 	UNION ALL
 	SELECT g.changed_xid, g.what, g.group_id, g.group_id, true FROM group_news g
 	WHERE g.changed_xid >= @xid AND g.group_id IN (SELECT group_id FROM mine)
@@ -274,7 +275,7 @@ func (n *newsFeed) announcement(r *announcementRow) (*membershipv1.GroupNews, er
 
 // calendarSubscription follows when groups meet.
 func (s *server) calendarSubscription() events.Subscription {
-	return events.Subscription{Name: "membership-calendar", Source: "scheduling", Handlers: map[string]events.Handler{
+	return events.Subscription{Name: "membership-scheduling", Source: "scheduling", Handlers: map[string]events.Handler{
 		"care.cairn.scheduling.calendar.changed.v1": s.calendarChanged,
 	}}
 }
