@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
-	_ "time/tzdata" // zones are there on every machine
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,6 +12,7 @@ import (
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/recurrence"
 )
 
 // CreateMember implements MembershipService.
@@ -74,7 +73,7 @@ func (s *server) checkMember(prefix string, m *membershipv1.Member) error {
 			bad = append(bad, fault.Field(fmt.Sprintf("%scancer_types[%d]", prefix, i), "%q is no cancer type: ListCancerTypes has them all", code))
 		}
 	}
-	if _, err := time.LoadLocation(m.GetTimeZone()); err != nil || m.GetTimeZone() == "Local" {
+	if _, err := recurrence.Zone(m.GetTimeZone()); err != nil && m.GetTimeZone() != "" {
 		bad = append(bad, fault.Field(prefix+"time_zone", "%q is no IANA time zone, such as Europe/Madrid", m.GetTimeZone()))
 	}
 	for i, c := range m.GetConsents() {

@@ -115,6 +115,7 @@ func TestCreateMemberRefusals(t *testing.T) {
 		"no alias":             {func(m *membershipv1.Member) { m.Alias = " " }, "member.alias"},
 		"no role":              {func(m *membershipv1.Member) { m.Role = 0 }, "member.role"},
 		"born next year":       {func(m *membershipv1.Member) { m.BirthYear = 2027 }, "member.birth_year"},
+		"a zone by a path":     {func(m *membershipv1.Member) { m.TimeZone = "Europe//Madrid" }, "member.time_zone"},
 		"another organization": {func(m *membershipv1.Member) { m.Organization = other }, "member.organization"},
 		"the same consent twice": {func(m *membershipv1.Member) {
 			m.Consents = append(m.Consents, proto.CloneOf(m.GetConsents()[0]))

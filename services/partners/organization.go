@@ -17,6 +17,7 @@ import (
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/recurrence"
 )
 
 const (
@@ -56,7 +57,7 @@ func checkOrganization(o *partnersv1.Organization) error {
 			bad = append(bad, fault.Field(fmt.Sprintf("organization.languages[%d]", i), "%q is not a BCP 47 language such as es or pt-BR", l))
 		}
 	}
-	if _, err := time.LoadLocation(o.GetTimeZone()); err != nil || o.GetTimeZone() == "Local" {
+	if _, err := recurrence.Zone(o.GetTimeZone()); err != nil && o.GetTimeZone() != "" {
 		bad = append(bad, fault.Field("organization.time_zone", "%q is not an IANA time zone such as Europe/Madrid", o.GetTimeZone()))
 	}
 	if bad != nil {

@@ -83,7 +83,7 @@ func TestCreateOrganizationRefuses(t *testing.T) {
 		"organization.kind":               func(o *partnersv1.Organization) { o.Kind = 0 },
 		"organization.display_name":       func(o *partnersv1.Organization) { o.DisplayName = " \t" },
 		"organization.languages[1]":       func(o *partnersv1.Organization) { o.Languages = []string{"es", "español"} },
-		"organization.time_zone":          func(o *partnersv1.Organization) { o.TimeZone = "Mars/Olympus" },
+		"organization.time_zone":          func(o *partnersv1.Organization) { o.TimeZone = "America//New_York" },
 		"organization.distress_threshold": func(o *partnersv1.Organization) { o.DistressThreshold = 11 },
 		"organization.contact.email":      func(o *partnersv1.Organization) { o.Contact = &partnersv1.Organization_Contact{Email: "nobody"} },
 		"organization.contact.phone":      func(o *partnersv1.Organization) { o.Contact = &partnersv1.Organization_Contact{Phone: "555"} },

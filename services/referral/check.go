@@ -11,6 +11,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/cancertype"
 	"cairn.care/services/chassis/fault"
+	"cairn.care/services/recurrence"
 )
 
 // invalid returns what is wrong with a referral as its referrer wrote it, beyond what the contract's own rules say.
@@ -72,7 +73,7 @@ func invalidNeeds(prefix string, n *referralv1.Needs) []*fault.Violation {
 		add("location", "latitude must be from -90 to 90 and longitude from -180 to 180")
 	}
 	if z := n.GetTimeZone(); z != "" {
-		if _, err := time.LoadLocation(z); err != nil || z == "Local" {
+		if _, err := recurrence.Zone(z); err != nil {
 			add("time_zone", "%q is no IANA time zone, such as America/Chicago", z)
 		}
 	}

@@ -36,6 +36,7 @@ func TestBadReferrals(t *testing.T) {
 		"no person":             {func(r *referralv1.Referral) { r.Subject = nil }, "InvalidArgument referral.subject"},
 		"unknown cancer":        {func(r *referralv1.Referral) { r.Needs.CancerTypes = []string{"breast", "toe"} }, "InvalidArgument referral.needs.cancer_types[1]"},
 		"off the map":           {func(r *referralv1.Referral) { r.Needs.Location = &latlng.LatLng{Latitude: 91} }, "InvalidArgument referral.needs.location"},
+		"zone by a path":        {func(r *referralv1.Referral) { r.Needs.TimeZone = "America/./Chicago" }, "InvalidArgument referral.needs.time_zone"},
 		"unknown zone":          {func(r *referralv1.Referral) { r.Needs.TimeZone = "Mars/Olympus" }, "InvalidArgument referral.needs.time_zone"},
 		"cost without currency": {func(r *referralv1.Referral) { r.Needs.CostLimit = &money.Money{Units: 5} }, "InvalidArgument referral.needs.cost_limit.currency_code"},
 		"distress 11":           {func(r *referralv1.Referral) { r.Distress = proto.Int32(11) }, "InvalidArgument referral.distress"},

@@ -30,8 +30,8 @@ func (s *server) QueryFreeBusy(ctx context.Context, req *schedulingv1.QueryFreeB
 	}
 	self, bounded := auth.SelfFrom(ctx)
 	resp := &schedulingv1.QueryFreeBusyResponse{}
-	calendars := map[uuid.UUID]*schedulingv1.QueryFreeBusyResponse_Calendar{}
-	var ids []uuid.UUID
+	calendars := map[string]*schedulingv1.QueryFreeBusyResponse_Calendar{}
+	var facilitators, rooms []uuid.UUID
 	for i, name := range req.GetResources() {
 		collection, _, _ := strings.Cut(name, "/")
 		id, err := aip.ParseName(fmt.Sprintf("resources[%d]", i), collection, name)
@@ -41,26 +41,32 @@ func (s *server) QueryFreeBusy(ctx context.Context, req *schedulingv1.QueryFreeB
 		if bounded && collection == "facilitators" && name != self.Facilitator {
 			return nil, fault.NotFound(name)
 		}
-		ids = append(ids, id)
-		calendars[id] = &schedulingv1.QueryFreeBusyResponse_Calendar{Resource: name}
-		resp.Calendars = append(resp.Calendars, calendars[id])
+		if collection == "rooms" {
+			rooms = append(rooms, id)
+		} else {
+			facilitators = append(facilitators, id)
+		}
+		calendars[name] = &schedulingv1.QueryFreeBusyResponse_Calendar{Resource: name}
+		resp.Calendars = append(resp.Calendars, calendars[name])
 	}
 	tenant := auth.TenantFrom(ctx)
 	b := s.db.Batch(ctx)
 	b.Queue(`
-		SELECT t.taken, s.id, s.start_time, s.end_time FROM (
-			SELECT facilitator_id AS taken, session_id, org_id FROM session_facilitators
-			WHERE facilitator_id = ANY(@ids) AND span && tstzrange(@start, @end)
+		SELECT t.collection, t.taken, s.id, s.start_time, s.end_time FROM (
+			SELECT 'facilitators' AS collection, facilitator_id AS taken, session_id, org_id FROM session_facilitators
+			WHERE facilitator_id = ANY(@facilitators) AND span && tstzrange(@start, @end)
 			UNION ALL
-			SELECT room_id, session_id, org_id FROM session_rooms
-			WHERE room_id = ANY(@ids) AND span && tstzrange(@start, @end)) AS t
+			SELECT 'rooms', room_id, session_id, org_id FROM session_rooms
+			WHERE room_id = ANY(@rooms) AND span && tstzrange(@start, @end)) AS t
 		JOIN sessions s ON s.id = t.session_id
 		WHERE (@all OR t.org_id = @org)
-		ORDER BY s.start_time`, pgx.NamedArgs{"ids": ids, "start": start, "end": end, "all": tenant.All, "org": tenant.Org}).Query(func(rows pgx.Rows) error {
+		ORDER BY s.start_time`, pgx.NamedArgs{"facilitators": facilitators, "rooms": rooms, "start": start, "end": end, "all": tenant.All, "org": tenant.Org}).Query(func(rows pgx.Rows) error {
+		var collection string
 		var taken, session uuid.UUID
 		var from, until time.Time
-		_, err := pgx.ForEachRow(rows, []any{&taken, &session, &from, &until}, func() error {
-			calendars[taken].Busy = append(calendars[taken].GetBusy(), &schedulingv1.QueryFreeBusyResponse_Busy{
+		_, err := pgx.ForEachRow(rows, []any{&collection, &taken, &session, &from, &until}, func() error {
+			of := calendars[aip.Name(collection, taken)]
+			of.Busy = append(of.GetBusy(), &schedulingv1.QueryFreeBusyResponse_Busy{
 				StartTime: timestamppb.New(from), EndTime: timestamppb.New(until), Session: aip.Name("sessions", session),
 			})
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -325,6 +326,11 @@ func TestOfThemselves(t *testing.T) {
 		if err := call(); status.Code(err) != codes.NotFound {
 			t.Errorf("%s: %v, want NOT_FOUND", what, err)
 		}
+	}
+	as := []string{"rooms" + strings.TrimPrefix(f.ana, "facilitators"), f.ben}
+	if busy, err := f.rooms().QueryFreeBusy(ben, &schedulingv1.QueryFreeBusyRequest{Resources: as, StartTime: list[0].GetStartTime(), EndTime: list[1].GetStartTime()}); err != nil ||
+		len(busy.GetCalendars()) != 2 || len(busy.GetCalendars()[0].GetBusy()) != 0 {
+		t.Errorf("another's time as if she were a room: %v, %v", busy, err)
 	}
 	count := func(ctx context.Context) (n int) {
 		resp, err := f.rsvps().ListRsvps(ctx, &schedulingv1.ListRsvpsRequest{Parent: x})

@@ -148,6 +148,7 @@ func TestBadSeries(t *testing.T) {
 		"foreign group":           {func(s *schedulingv1.Series) { s.Group = foreign }, "NotFound NOT_FOUND"},
 		"foreign facilitator":     {func(s *schedulingv1.Series) { s.Facilitators = []string{f.ana, foreigner} }, "InvalidArgument series.facilitators[1]"},
 		"unknown zone":            {func(s *schedulingv1.Series) { s.TimeZone = "Mars/Olympus" }, "InvalidArgument series.time_zone"},
+		"zone by a path":          {func(s *schedulingv1.Series) { s.TimeZone = "Europe//Berlin" }, "InvalidArgument series.time_zone"},
 		"no zone":                 {func(s *schedulingv1.Series) { s.TimeZone = "" }, "InvalidArgument series.time_zone"},
 		"no duration":             {func(s *schedulingv1.Series) { s.Duration = nil }, "InvalidArgument series.duration"},
 		"zero duration":           {func(s *schedulingv1.Series) { s.Duration = durationpb.New(0) }, "InvalidArgument series.duration"},

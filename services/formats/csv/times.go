@@ -9,6 +9,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/formats"
+	"cairn.care/services/recurrence"
 )
 
 // times reads when the group meets: a rule, or days of the week.
@@ -16,7 +17,7 @@ func (r *reader) times() {
 	days, start, end, rule, from := r.cells[pathDays], r.cells[pathStart], r.cells[pathEnd], r.cells[pathRule], r.cells[pathFrom]
 	zone := r.group.GetTimeZone()
 	if zone != "" {
-		if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		if _, err := recurrence.Zone(zone); err != nil {
 			r.reject("time_zone", "is no IANA time zone, such as America/Chicago")
 			return
 		}
