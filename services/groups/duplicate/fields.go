@@ -31,7 +31,7 @@ func fields() []field {
 		parts := strings.Fields(f)
 		out = append(out, field{parts[0], parts, true})
 	}
-	for _, f := range []string{"confidentiality", "guidelines", "facilitators", "external_id", "source_system", "extensions"} {
+	for _, f := range []string{"confidentiality", "guidelines", "facilitators", "joining", "reminders", "external_id", "source_system", "extensions"} {
 		out = append(out, field{f, []string{f}, false})
 	}
 	return out
