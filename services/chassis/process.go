@@ -57,6 +57,7 @@ type Process struct {
 
 	stopping   context.Context // of server streams: ends before the listeners close
 	endStreams context.CancelFunc
+	streams    streamCount
 
 	mu      sync.Mutex
 	conns   map[string]*grpc.ClientConn

@@ -82,6 +82,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 		boundStreams(p.stopping, streamIdle, uploadLimit),
 		withContext(authn.authenticate),
 		authorizeStreams(h.rules),
+		admitStreams(&p.streams, p.clock),
 		validateStreams(validator),
 	}
 	if h.DB != nil {

@@ -34,8 +34,10 @@ func (g *Gateway) faces(only func(verb, path string, h http.Handler)) {
 
 // loggable is a path as logs may have it: without the secret of a link.
 func loggable(path string) string {
-	if of, ok := strings.CutPrefix(path, "/calendars/members/"); ok && of != "" {
-		return "/calendars/members/…"
+	for _, of := range []string{"/calendars/members/", "/unsubscribe/"} {
+		if secret, ok := strings.CutPrefix(path, of); ok && secret != "" {
+			return of + "…"
+		}
 	}
 	return path
 }

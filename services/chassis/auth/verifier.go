@@ -111,6 +111,7 @@ func (v *Verifier) Verify(ctx context.Context, bearer string) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
+	p.Expires = t.claims.Expiry.Time().Unix()
 	until := now.Add(tokenKept)
 	if exp := t.claims.Expiry.Time(); exp.Before(until) {
 		until = exp

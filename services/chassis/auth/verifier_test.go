@@ -142,7 +142,7 @@ func TestVerifyClient(t *testing.T) {
 		return auth.NewVerifier([]auth.Issuer{{URL: issuerURL, Audience: issuerURL, Keys: source}}, clock.NewFake(now))
 	}
 	got, err := verifier().Verify(t.Context(), token(header, good.with(claims{"platform": true, "aud": []string{"x", issuerURL}, "nbf": now.Unix()})))
-	want := auth.Principal{Kind: auth.Client, Subject: "apiClients/ehr", Organization: org, Platform: true, Scopes: []string{"groups.read", "members.read"}}
+	want := auth.Principal{Kind: auth.Client, Subject: "apiClients/ehr", Organization: org, Platform: true, Scopes: []string{"groups.read", "members.read"}, Expires: now.Add(5 * time.Minute).Unix()}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Fatalf("Verify: %v (-want +got):\n%s", err, diff)
 	}
@@ -249,7 +249,8 @@ func TestVerifyPerson(t *testing.T) {
 	token := func(c claims) string {
 		return sign(t, jose.RS256, key, map[string]any{"typ": "JWT", "kid": "r"}, c)
 	}
-	want := auth.Principal{Kind: auth.User, Subject: "ana", Organization: org, Roles: []string{"COORDINATOR"}}
+	expires := now.Add(time.Hour).Unix()
+	want := auth.Principal{Kind: auth.User, Subject: "ana", Organization: org, Roles: []string{"COORDINATOR"}, Expires: expires}
 	for name, keys := range map[string]auth.KeySource{
 		"by discovery": auth.RemoteKeys(client, srv.URL, "", clock.NewFake(now)),
 		"by key set":   auth.RemoteKeys(client, srv.URL, srv.URL+"/keys", clock.NewFake(now)),
@@ -260,12 +261,12 @@ func TestVerifyPerson(t *testing.T) {
 			t.Errorf("%s: Verify: %v (-want +got):\n%s", name, err, diff)
 		}
 		got, err = v.Verify(t.Context(), token(good.with(claims{"roles": "operator coordinator", "https://cairn.care/org": nil, "platform": true, "scope": "groups.read"})))
-		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Roles: []string{"OPERATOR", "COORDINATOR"}}, got); err != nil || diff != "" {
+		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Roles: []string{"OPERATOR", "COORDINATOR"}, Expires: expires}, got); err != nil || diff != "" {
 			t.Errorf("%s: roles in one text, no organization: %v (-want +got):\n%s", name, err, diff)
 		}
 		member := "members/0192d7a5-0000-7000-8000-0000000000aa"
 		got, err = v.Verify(t.Context(), token(good.with(claims{"roles": "member", "member": member, "facilitator": "x", "": "y"})))
-		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Organization: org, Roles: []string{"MEMBER"}, Member: member}, got); err != nil || diff != "" {
+		if diff := cmp.Diff(auth.Principal{Kind: auth.User, Subject: "ana", Organization: org, Roles: []string{"MEMBER"}, Member: member, Expires: expires}, got); err != nil || diff != "" {
 			t.Errorf("%s: a member: %v (-want +got):\n%s", name, err, diff)
 		}
 		if _, err := v.Verify(t.Context(), token(good.with(claims{"https://cairn.care/org": "St. Anna"}))); fault.From(err).Code() != codes.Unauthenticated {
