@@ -78,12 +78,13 @@ func rootCommand() *cobra.Command {
 		Short: "Peer support after cancer: groups, membership, scheduling and referral behind one API",
 		Long: `Cairn connects people living after cancer with the groups that help them.
 
-  cairn demo     start everything, load a sample directory and walk one referral round its loop
-  cairn serve    start everything, without the walk
-  cairn token    print an access token of a demo client, or of yours
-  cairn import   take a partner's group directory in
-  cairn export   write the public directory in a feed format
-  cairn schedule work out when a series takes place
+  cairn demo             start everything, load a sample directory and walk one referral round its loop
+  cairn serve            start everything, without the walk
+  cairn token            print an access token of a demo client, or of yours
+  cairn import           take a partner's group directory in
+  cairn export           write the public directory in a feed format
+  cairn schedule preview print when a series takes place
+  cairn encryption-keys  make the keys that encrypt personal data
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
 of the configuration file (data_dir); the flag wins over the environment over the file.`,
