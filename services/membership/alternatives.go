@@ -3,6 +3,8 @@ package membership
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
@@ -29,13 +32,15 @@ func calls(r membershipv1.Membership_EndReason) bool {
 	return r == membershipv1.Membership_DISTRESS || r == membershipv1.Membership_NOT_HELPFUL
 }
 
-// alternatives asks the directory what to offer to a member who left a group for the reason; mine are the groups that she is
-// in or leaves.
-func (s *server) alternatives(ctx context.Context, m *membershipv1.Member, reason membershipv1.Membership_EndReason, mine []uuid.UUID) (*membershipv1.Alternatives, error) {
+// alternatives asks the directory what to offer to a member who left a group for the reason, and says it to the caller.
+func (s *server) alternatives(ctx context.Context, left *leaver, reason membershipv1.Membership_EndReason) (*membershipv1.Alternatives, error) {
+	herself := isSelf(ctx, left.MemberID)
 	ctx = auth.System(ctx, service)
+	m, mine := left.member, left.mine
 	ask := &referralv1.RecommendGroupsRequest{Needs: needsOf(m, s.clock.Now()), MaxResults: int32(maxOffers + len(mine))}
 	if reason == membershipv1.Membership_DISTRESS {
 		ask.Distress = proto.Int32(severe)
+		ask.Needs.Country = s.countryOf(ctx, left)
 	}
 	suit, err := s.referrals.RecommendGroups(ctx, ask)
 	if err != nil {
@@ -49,12 +54,66 @@ func (s *server) alternatives(ctx context.Context, m *membershipv1.Member, reaso
 	}
 	out := &membershipv1.Alternatives{
 		Groups: others(suit.GetRecommendations(), mine), NearMisses: others(suit.GetNearMisses(), mine), Resources: vetted.GetResources(),
-		CrisisResources: suit.GetCrisisResources(), Notes: suit.GetNotes(),
+		CrisisResources: suit.GetCrisisResources(),
 	}
-	if len(out.GetGroups()) == 0 {
-		out.Notes = append(out.Notes, "No other open group meets all that is needed: see the near misses and the resources, or ask a coordinator.")
-	}
+	out.Notes = notesOf(out, reason == membershipv1.Membership_DISTRESS, herself)
 	return out, nil
+}
+
+// notesOf says what there is to know about what is offered, to herself or to who cares for her.
+func notesOf(a *membershipv1.Alternatives, distressed, herself bool) []string {
+	var notes []string
+	say := func(toHer, ofHer string) {
+		if herself {
+			notes = append(notes, toHer)
+		} else {
+			notes = append(notes, ofHer)
+		}
+	}
+	if distressed {
+		say("If it is hard to bear, talk with somebody today: the crisis lines below are there for you.",
+			"The group distressed her. Talk with her today: the crisis lines below are open to her and to you.")
+		if slices.ContainsFunc(a.GetGroups(), func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) }) {
+			say("Groups that professionals lead come first, because the last one distressed you.",
+				"Groups led by professionals come first.")
+		} else {
+			say("No group led by a professional meets all that you need: ask your organization about individual care too.",
+				"No group led by a professional meets all that she needs: consider individual care as well.")
+		}
+	}
+	switch {
+	case len(a.GetGroups()) == 0:
+		say("No other open group meets all that you need: see the groups that come near and the resources, or ask your organization.",
+			"No other open group meets all that she needs: see the near misses and the resources.")
+	case len(a.GetNearMisses()) > 0:
+		say("Few groups meet all that you need. Those that only come near say what they lack.",
+			"Few groups meet all that she needs. The near misses say what they fail.")
+	}
+	return notes
+}
+
+func professional(g *groupsv1.Group) bool {
+	return g.GetFacilitation() == groupsv1.Group_PROFESSIONALLY_LED || g.GetKind() == groupsv1.Group_GROUP_THERAPY
+}
+
+// countryOf returns whose crisis lines to show to who leaves: of where she lives or, if she has not said, of where the group meets
+// or its organization is. Empty if nobody says, or who would is out of reach.
+func (s *server) countryOf(ctx context.Context, left *leaver) string {
+	if country := left.member.GetArea().GetCountry(); country != "" {
+		return country
+	}
+	group, err := s.groups.GetGroup(ctx, &groupsv1.GetGroupRequest{Name: aip.Name("groups", left.GroupID)})
+	if err != nil {
+		s.log.WarnContext(ctx, "crisis lines without the group's country", slog.Any("error", err))
+	}
+	if country := group.GetVenue().GetAddress().GetCountry(); country != "" {
+		return country
+	}
+	org, err := s.organizations.GetOrganization(ctx, &partnersv1.GetOrganizationRequest{Name: aip.Name("organizations", left.OrgID)})
+	if err != nil {
+		s.log.WarnContext(ctx, "crisis lines without the organization's country", slog.Any("error", err))
+	}
+	return org.GetContact().GetAddress().GetCountry()
 }
 
 // others returns the first of what was recommended that she is not in.

@@ -13,7 +13,6 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
-	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/mail"
 )
 
@@ -35,7 +34,7 @@ func (s *server) addAnnouncementJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[announceArgs]) error {
 		for more := true; more; {
 			var err error
-			if more, err = s.mailAnnouncement(auth.System(ctx, service)); err != nil {
+			if more, err = s.mailAnnouncement(ctx); err != nil {
 				return err
 			}
 		}
@@ -54,7 +53,8 @@ func (s *server) mailAnnouncement(ctx context.Context) (more bool, err error) {
 		var row *announcementRow
 		var title string
 		b := new(pgx.Batch)
-		b.Queue(`SELECT ` + announcementColumns + ` FROM announcements a WHERE a.mailing ORDER BY a.id LIMIT 1 FOR UPDATE SKIP LOCKED`).Query(atMostOne(&row))
+		b.Queue(`SELECT ` + announcementColumns + ` FROM announcements a
+			WHERE a.mailing AND NOT EXISTS (SELECT FROM group_seats g WHERE g.group_id = a.group_id AND g.deleted) ORDER BY a.id LIMIT 1 FOR UPDATE SKIP LOCKED`).Query(atMostOne(&row))
 		if err := send(ctx, tx, b); err != nil || row == nil {
 			return err
 		}

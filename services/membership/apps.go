@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -80,6 +81,23 @@ func (p person) args(ctx context.Context) pgx.NamedArgs {
 	return pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "member": p.member, "lead": p.facilitator}
 }
 
+// queueKnown has the batch end with pgx.ErrNoRows for a member whom the tenant does not have. Of facilitators nothing is known here
+// but what they lead.
+func (p person) queueKnown(b *pgx.Batch, args pgx.NamedArgs) {
+	if p.member != uuid.Nil && p.facilitator == uuid.Nil {
+		b.Queue(`SELECT id FROM members WHERE id = @member AND (@all OR org_id = @org) AND erase_time IS NULL`, args).
+			QueryRow(func(row pgx.Row) error { return row.Scan(new(uuid.UUID)) })
+	}
+}
+
+// orNotFound is the answer to a batch of queueKnown that ended so.
+func (p person) orNotFound(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.NotFound(p.name())
+	}
+	return err
+}
+
 // footing is how the caller stands to a group.
 type footing struct {
 	Leads      bool      // leads it, or calls for the organization that owns it
@@ -95,7 +113,7 @@ func (f footing) speaks() bool {
 	return f.Leads || membershipv1.Membership_Role(f.Role) == membershipv1.Membership_CO_FACILITATOR
 }
 
-// footingIn returns how the caller stands to a group. q is the service's transaction.
+// footingIn returns how the caller stands to a group; to one that is deleted, nobody does. q is the service's transaction.
 func footingIn(ctx context.Context, q pg.Querier, group uuid.UUID) (footing, error) {
 	args, err := bounds(ctx)
 	if err != nil {
@@ -106,7 +124,7 @@ func footingIn(ctx context.Context, q pg.Querier, group uuid.UUID) (footing, err
 			coalesce(x.id, '00000000-0000-0000-0000-000000000000') AS membership, coalesce(x.role, 0) AS role
 		FROM group_seats g
 		LEFT JOIN memberships x ON x.group_id = g.group_id AND x.member_id = @self_member AND x.state IN (4, 5)
-		WHERE g.group_id = @group AND (@all OR g.org_id = @org)`, args)
+		WHERE g.group_id = @group AND NOT g.deleted AND (@all OR g.org_id = @org)`, args)
 	if err != nil {
 		return footing{}, fmt.Errorf("find how the caller stands to the group: %w", err)
 	}

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/mail"
 )
 
 // change is one change of one membership, asked for by a caller.
@@ -73,7 +75,7 @@ func (s *server) applyAlone(ctx context.Context, c change, id uuid.UUID) (answer
 		w := &work{tx: tx, b: new(pgx.Batch), now: s.clock.Now()}
 		var refused error
 		if answer, refused, err = s.applyOne(ctx, w, row, c); err != nil || refused != nil {
-			return firstOf(err, refused)
+			return cmp.Or(err, refused)
 		}
 		return w.send(ctx)
 	})
@@ -136,6 +138,9 @@ type work struct {
 	now time.Time
 
 	rows map[uuid.UUID]*membershipRow // those that callers have asked to change; who moves up meanwhile is brought up to date in it
+
+	offers int32 // seats that it has offered
+	looked bool  // nobody qualifies for a seat of those who waited so far
 
 	seatsChanged bool // the numbers of g are still to be saved
 }
@@ -215,7 +220,10 @@ func (s *server) applyTo(ctx context.Context, w *work, row *membershipRow, decid
 			return nil, err
 		}
 	}
-	if err := s.notify(ctx, w, row, does); err != nil {
+	if s.mail.On() && (was.State == offered || !isOpen(row.State)) {
+		mail.Withdraw(w.b, row.name(), w.now)
+	}
+	if err := s.notify(ctx, w, []*membershipRow{row}, does); err != nil {
 		return nil, err
 	}
 	if !seatsChanged {
@@ -238,6 +246,7 @@ func (w *work) queue(ctx context.Context, row *membershipRow, from membershipv1.
 	case from == waitlisted:
 		return nil
 	}
+	w.looked = false
 	w.g.LastTicket++
 	row.Ticket, row.WaitlistPosition = w.g.LastTicket, w.g.Waiting
 	if from != onLeave {
@@ -286,14 +295,4 @@ func (s *server) lockInWork(ctx context.Context, w *work, id uuid.UUID) (*member
 		return nil, fmt.Errorf("lock membership: %w", err)
 	}
 	return row, nil
-}
-
-// firstOf returns the first error that is one.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -59,6 +59,9 @@ func (s *server) CreateAnnouncement(ctx context.Context, req *membershipv1.Creat
 		if err != nil {
 			return fmt.Errorf("lock group: %w", err)
 		}
+		if g.Deleted { // just now
+			return fault.NotFound(req.GetParent())
+		}
 		if g.Archived {
 			return fault.Precondition("GROUP_ARCHIVED", g.name(), "the group is archived: nobody is in it any more")
 		}

@@ -40,6 +40,9 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 			return nil, fault.Invalid(bad...)
 		}
 	}
+	if req.GetRole() > membershipv1.Membership_PARTICIPANT {
+		return nil, fault.Precondition("ROLE_NEEDS_TRAINING", req.GetMember(), "%s needs training and time in the group: let her join as PARTICIPANT, and give her the role with :changeRole", req.GetRole())
+	}
 	known, err := s.groupNow(ctx, groupID)
 	if err != nil {
 		return nil, err
@@ -51,24 +54,25 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 	var answer *membershipv1.Membership
 	var made uuid.UUID
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		// Nothing about her changes before the membership is there to be ended with it: no consent is withdrawn, no data erased.
+		// She is locked before the group, as by all who lock both.
+		rows, err := tx.Query(ctx, selectMember+` FOR SHARE`, pgx.NamedArgs{"id": memberID, "all": tenant.All, "org": tenant.Org})
+		if err != nil {
+			return fmt.Errorf("find member: %w", err)
+		}
+		member, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[memberRow])
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && member.OrgID != known.OrgID {
+			return fault.NotFound(req.GetMember()) // not a member of the organization that owns the group
+		}
+		if err != nil {
+			return fmt.Errorf("find member: %w", err)
+		}
 		g, err := findGroup(ctx, tx, groupID, lock)
 		if err != nil {
 			return fmt.Errorf("lock group: %w", err)
 		}
 		if g == nil {
 			return fault.NotFound(known.name())
-		}
-		// The lock keeps her from being erased before the membership is there to be ended with it.
-		rows, err := tx.Query(ctx, selectMember+` FOR KEY SHARE`, pgx.NamedArgs{"id": memberID, "all": tenant.All, "org": tenant.Org})
-		if err != nil {
-			return fmt.Errorf("find member: %w", err)
-		}
-		member, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[memberRow])
-		if errors.Is(err, pgx.ErrNoRows) || err == nil && member.OrgID != g.OrgID {
-			return fault.NotFound(req.GetMember()) // not a member of the organization that owns the group
-		}
-		if err != nil {
-			return fmt.Errorf("find member: %w", err)
 		}
 		if err := notAccepting(g); err != nil {
 			return err
@@ -136,7 +140,7 @@ func (s *server) insert(ctx context.Context, w *work, row *membershipRow, does a
 	if err := queueMembershipChanged(ctx, w.b, row, does); err != nil {
 		return err
 	}
-	return s.notify(ctx, w, row, does)
+	return s.notify(ctx, w, []*membershipRow{row}, does)
 }
 
 // notHers returns what a member who asks for herself may not say.

@@ -75,7 +75,7 @@ func (s *server) propose(ctx context.Context, tx pgx.Tx, menteeID, asked uuid.UU
 		return nil, notActive(mentee)
 	}
 	b := new(pgx.Batch)
-	if err := closeMatches(ctx, tx, b, `p.state = 1 AND p.group_id = @group AND p.expire_time <= @now`,
+	if _, err := closeMatches(ctx, tx, b, `p.state = 1 AND p.group_id = @group AND p.expire_time <= @now`,
 		pgx.NamedArgs{"group": group.GroupID}, membershipv1.PeerMatch_NOT_ANSWERED, now); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -14,6 +15,23 @@ func ineligible(g *groupRow, role membershipv1.Member_Role, birthYear int32, yea
 		return outside(g, role, birthYear, year)
 	}
 	return outsideAudience(g, role)
+}
+
+// qualifying returns the roles and the years of birth, first and last, of those who are not ineligible in a group.
+func qualifying(g *groupRow, year int) (roles []int32, first, last int32) {
+	for role := range membershipv1.Member_Role_name {
+		if len(outsideAudience(g, membershipv1.Member_Role(role))) == 0 {
+			roles = append(roles, role)
+		}
+	}
+	if !g.StrictAge || g.MinYears == 0 && g.MaxYears == 0 {
+		return roles, math.MinInt32, math.MaxInt32
+	}
+	first, last = 1, int32(year)-g.MinYears // 0 is a year that is not known
+	if g.MaxYears != 0 {
+		first = int32(year) - 1 - g.MaxYears
+	}
+	return roles, first, last
 }
 
 // outside is ineligible that counts flexible age limits too. Only the year of birth is known, so an age is outside only if it is

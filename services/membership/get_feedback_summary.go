@@ -3,8 +3,6 @@ package membership
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,6 +26,7 @@ func (s *server) GetFeedbackSummary(ctx context.Context, req *membershipv1.GetFe
 		}
 	}
 	var blocks []*blockRow
+	var totals []*totalRow
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 		may, err := s.leads(ctx, tx, id)
 		if err != nil {
@@ -36,53 +35,46 @@ func (s *server) GetFeedbackSummary(ctx context.Context, req *membershipv1.GetFe
 		if !may {
 			return fault.NotFound(req.GetName())
 		}
-		rows, err := tx.Query(ctx, selectBlocks+` WHERE group_id = @group ORDER BY id DESC`, pgx.NamedArgs{"group": id})
-		if err != nil {
+		args := pgx.NamedArgs{"group": id, "limit": maxBlocks}
+		b := new(pgx.Batch)
+		b.Queue(selectBlocks+` WHERE group_id = @group ORDER BY id DESC LIMIT @limit`, args).Query(all(&blocks))
+		b.Queue(`SELECT occasion, count(*)::integer AS blocks, sum(helped * members) / sum(members) AS helped,
+				sum(felt_safe * members) / sum(members) AS felt_safe,
+				sum(distress * members) / sum(members) FILTER (WHERE distress IS NOT NULL) AS distress
+			FROM feedback_blocks WHERE group_id = @group GROUP BY occasion ORDER BY occasion`, args).Query(all(&totals))
+		if err := send(ctx, tx, b); err != nil {
 			return fmt.Errorf("read blocks: %w", err)
 		}
-		blocks, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[blockRow])
-		return err
+		return nil
 	}); err != nil {
 		return nil, err
 	}
-	return summary(req.GetName(), blocks), nil
+	return summary(req.GetName(), blocks, totals), nil
 }
 
-// summary tells blocks, newest first. All that it tells follows from the rounded figures of the blocks.
-func summary(group string, blocks []*blockRow) *membershipv1.FeedbackSummary {
+// totalRow is what all blocks of an occasion say together: means over members of the rounded figures of the blocks.
+type totalRow struct {
+	Occasion         int32
+	Blocks           int32
+	Helped, FeltSafe float64
+	Distress         *float64
+}
+
+// summary tells blocks, newest first, and their totals. All that it tells follows from the rounded figures of the blocks.
+func summary(group string, blocks []*blockRow, totals []*totalRow) *membershipv1.FeedbackSummary {
 	resp := &membershipv1.FeedbackSummary{Group: group}
-	type sums struct {
-		blocks                 int32
-		helped, safe, distress mean
-	}
-	totals := map[int32]*sums{}
 	for _, r := range blocks {
-		if len(resp.GetBlocks()) < maxBlocks {
-			resp.Blocks = append(resp.Blocks, &membershipv1.FeedbackSummary_Block{
-				Occasion: membershipv1.Feedback_Occasion(r.Occasion), Members: r.Members, Helped: r.Helped, FeltSafe: r.FeltSafe,
-				Distress: r.Distress, CloseMonth: r.CloseMonth.Format("2006-01"),
-			})
-		}
-		t := totals[r.Occasion]
-		if t == nil {
-			t = new(sums)
-			totals[r.Occasion] = t
-		}
-		t.blocks++
-		t.helped.weigh(r.Helped, float64(r.Members))
-		t.safe.weigh(r.FeltSafe, float64(r.Members))
-		if r.Distress != nil {
-			t.distress.weigh(*r.Distress, float64(r.Members))
-		}
+		resp.Blocks = append(resp.Blocks, &membershipv1.FeedbackSummary_Block{
+			Occasion: membershipv1.Feedback_Occasion(r.Occasion), Members: r.Members, Helped: r.Helped, FeltSafe: r.FeltSafe,
+			Distress: r.Distress, CloseMonth: r.CloseMonth.Format("2006-01"),
+		})
 	}
-	for _, occasion := range slices.Sorted(maps.Keys(totals)) {
-		t := totals[occasion]
+	for _, t := range totals {
 		total := &membershipv1.FeedbackSummary_Total{
-			Occasion: membershipv1.Feedback_Occasion(occasion), Blocks: t.blocks,
-			Helped: tenths(t.helped.value()), FeltSafe: tenths(t.safe.value()),
+			Occasion: membershipv1.Feedback_Occasion(t.Occasion), Blocks: t.Blocks, Helped: tenths(t.Helped), FeltSafe: tenths(t.FeltSafe),
 		}
-		if t.distress.n > 0 {
-			v := tenths(t.distress.value())
+		if t.Distress != nil {
+			v := tenths(*t.Distress)
 			total.Distress = &v
 		}
 		resp.Totals = append(resp.Totals, total)

@@ -34,6 +34,7 @@ func facts(g *groupsv1.Group) (*groupRow, error) {
 		Seats: g.GetCapacity().GetSeats(), Waitlist: g.GetCapacity().GetWaitlist(),
 		GuidelinesVersion: guidelines, Audiences: g.GetAudiences(), AgeLimits: g.GetAgeLimits(),
 		Title: g.GetTitle(), Intake: g.GetIntake(), Joining: g.GetJoining(), Facilitators: g.GetFacilitators(),
+		Deleted: g.GetDeleteTime() != nil,
 	}, revision)
 }
 
@@ -61,7 +62,7 @@ func factsOf(g *groupsv1.GroupChanged, revision int64) (*groupRow, error) {
 	}
 	return &groupRow{
 		GroupID: id, OrgID: org, GroupRevision: revision,
-		Archived: g.GetState() == groupsv1.Group_ARCHIVED, AcceptsIntake: g.GetAcceptsIntake(),
+		Archived: g.GetState() == groupsv1.Group_ARCHIVED, Deleted: g.GetDeleted(), AcceptsIntake: g.GetAcceptsIntake() && !g.GetDeleted(),
 		Capacity: g.GetSeats(), Waitlist: g.GetWaitlist(), GuidelinesVersion: g.GetGuidelinesVersion(), Audiences: audiences,
 		MinYears: g.GetAgeLimits().GetMinYears(), MaxYears: g.GetAgeLimits().GetMaxYears(),
 		StrictAge: g.GetAgeLimits().GetStrictness() == groupsv1.Group_AgeLimits_STRICT,
@@ -72,7 +73,8 @@ func factsOf(g *groupsv1.GroupChanged, revision int64) (*groupRow, error) {
 }
 
 // applyFacts brings the copy of a group up to date, if the facts are newer than it: more seats, or taking people again,
-// serves the waitlist; fewer seats change nothing for who is in; archiving ends every membership.
+// serves the waitlist; fewer seats change nothing for who is in; archiving ends every membership; deleting hides the group from
+// its people, who stay in it.
 func (s *server) applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now time.Time) (*groupRow, error) {
 	g, err := findGroup(ctx, tx, f.GroupID, lockToChange)
 	fresh := err == nil && g == nil
@@ -94,7 +96,7 @@ func (s *server) applyFacts(ctx context.Context, tx pgx.Tx, f *groupRow, now tim
 	if fresh { // nobody is in it whom to ask
 		g.GuidelinesTold = f.GuidelinesVersion
 	}
-	g.GroupRevision, g.Archived, g.AcceptsIntake = f.GroupRevision, f.Archived, f.AcceptsIntake
+	g.GroupRevision, g.Archived, g.Deleted, g.AcceptsIntake = f.GroupRevision, f.Archived, f.Deleted, f.AcceptsIntake
 	g.Capacity, g.Waitlist, g.GuidelinesVersion = f.Capacity, f.Waitlist, f.GuidelinesVersion
 	g.Audiences, g.MinYears, g.MaxYears, g.StrictAge = f.Audiences, f.MinYears, f.MaxYears, f.StrictAge
 	g.Title, g.Automatic, g.Screening, g.OfferSeconds, g.LeaveFrees = f.Title, f.Automatic, f.Screening, f.OfferSeconds, f.LeaveFrees

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,7 +14,7 @@ import (
 // askGuidelines asks the members of groups whose guidelines have a new version to acknowledge it. They stay in the group
 // whatever they do about it.
 func (s *server) askGuidelines(ctx context.Context) error {
-	return s.sweepGroups(ctx, "ask for guidelines", `guidelines_told <> guidelines_version`, func(ctx context.Context, group uuid.UUID) error {
+	return s.sweepGroups(ctx, "ask for guidelines", `guidelines_told <> guidelines_version AND NOT deleted`, func(ctx context.Context, group uuid.UUID) error {
 		for more := true; more; {
 			if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
 				more, err = s.askSome(ctx, tx, group)
@@ -49,7 +50,7 @@ func (s *server) askSome(ctx context.Context, tx pgx.Tx, group uuid.UUID) (more 
 			r.GuidelinesAsked = g.GuidelinesVersion
 			return ask, nil
 		})
-		if err := firstOf(err, refused); err != nil {
+		if err := cmp.Or(err, refused); err != nil {
 			return false, err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/auth"
 )
 
 // How often the periodic jobs run, and how much is looked at together.
@@ -42,10 +41,12 @@ func (waitlistsArgs) Kind() string { return "membership_serve_waitlists" }
 
 // addJobs adds the workers of joining and returns their periodic jobs.
 func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[offersArgs]) error { return s.expireOffers(system(ctx)) }))
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[guidelinesArgs]) error { return s.askGuidelines(system(ctx)) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[offersArgs]) error {
+		return errors.Join(s.expireOffers(ctx), s.serveBehind(ctx))
+	}))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[guidelinesArgs]) error { return s.askGuidelines(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[waitlistsArgs]) error {
-		return errors.Join(s.readGroups(system(ctx)), s.serveWaitlists(system(ctx)))
+		return errors.Join(s.readGroups(ctx), s.serveWaitlists(ctx))
 	}))
 	// One of each at a time: a run that is late is not run twice.
 	once := &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
@@ -58,9 +59,6 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 		river.NewPeriodicJob(river.PeriodicInterval(waitlistsEvery), func() (river.JobArgs, *river.InsertOpts) { return waitlistsArgs{}, once }, atStart),
 	}
 }
-
-// system is the context of a job.
-func system(ctx context.Context) context.Context { return auth.System(ctx, service) }
 
 // item is one of the things that a sweep has found.
 type item struct {
@@ -114,15 +112,7 @@ func (s *server) sweepGroups(ctx context.Context, what, condition string, do fun
 // another role.
 func (s *server) serveWaitlists(ctx context.Context) error {
 	return s.sweepGroups(ctx, "serve waitlist", `waiting > 0 AND accepts_intake AND (capacity = 0 OR taken < capacity)`,
-		func(ctx context.Context, group uuid.UUID) error {
-			return s.db.Tx(ctx, func(tx pgx.Tx) error {
-				w, err := s.lockWork(ctx, tx, group)
-				if err != nil {
-					return err
-				}
-				return w.send(ctx)
-			})
-		})
+		s.serveWaitlist)
 }
 
 // readGroups reads the groups again of which not all is known that is to be.

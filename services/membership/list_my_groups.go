@@ -46,6 +46,7 @@ func (s *server) ListMyGroups(ctx context.Context, req *membershipv1.ListMyGroup
 	var rows []*myGroupRow
 	var held []*membershipRow
 	b := s.db.Batch(ctx)
+	p.queueKnown(b, args)
 	b.Queue(`WITH mine AS (
 			SELECT x.group_id, x.id AS membership_id, NULL::integer AS lead_role FROM memberships x
 			WHERE x.member_id = @member AND x.state NOT IN (6, 7)
@@ -59,10 +60,10 @@ func (s *server) ListMyGroups(ctx context.Context, req *membershipv1.ListMyGroup
 			(SELECT max(a.create_time) FROM announcements a
 			 WHERE a.group_id = g.group_id AND a.delete_time IS NULL AND (a.expire_time IS NULL OR a.expire_time > @now)) AS announce_time
 		FROM wanted w JOIN group_seats g USING (group_id)
-		WHERE NOT g.archived AND (@all OR g.org_id = @org) AND g.group_id > @after ORDER BY g.group_id LIMIT @limit`, args).Query(all(&rows))
+		WHERE NOT g.archived AND NOT g.deleted AND (@all OR g.org_id = @org) AND g.group_id > @after ORDER BY g.group_id LIMIT @limit`, args).Query(all(&rows))
 	b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE x.member_id = @member AND x.state NOT IN (6, 7) AND (@all OR x.org_id = @org)`, args).Query(all(&held))
 	audit.Queue(ctx, b, p.name())
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := p.orNotFound(s.db.Send(ctx, b)); err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
 	rows, next, err := page.Cut(rows, size, func(r *myGroupRow) uuid.UUID { return r.GroupID }, query...)

@@ -34,12 +34,13 @@ func (s *server) sweepMatches(ctx context.Context) error {
 	for more := true; more; {
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 			b := new(pgx.Batch)
-			if err := closeMatches(ctx, tx, b, `p.id IN (SELECT id FROM peer_matches WHERE state = 1 AND expire_time <= @now
+			n, err := closeMatches(ctx, tx, b, `p.id IN (SELECT id FROM peer_matches WHERE state = 1 AND expire_time <= @now
 				ORDER BY expire_time LIMIT @n FOR NO KEY UPDATE SKIP LOCKED)`,
-				pgx.NamedArgs{"n": matchesChunk}, membershipv1.PeerMatch_NOT_ANSWERED, s.clock.Now()); err != nil {
+				pgx.NamedArgs{"n": matchesChunk}, membershipv1.PeerMatch_NOT_ANSWERED, s.clock.Now())
+			if err != nil {
 				return err
 			}
-			more = b.Len() >= matchesChunk
+			more = n == matchesChunk
 			return send(ctx, tx, b)
 		}); err != nil {
 			return fmt.Errorf("decline matches: %w", err)

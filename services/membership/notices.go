@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -26,27 +27,43 @@ func notices(does action) (text string, ok bool) {
 	return "", false
 }
 
-// notify tells a member by e-mail what has happened to her membership, if it is of a kind to tell and she allows it. What is
-// told is queued with the change.
-func (s *server) notify(ctx context.Context, w *work, r *membershipRow, does action) error {
+// notify tells members by e-mail what has happened to their memberships of a group, if it is of a kind to tell and they allow it.
+// What is told is queued with the change.
+func (s *server) notify(ctx context.Context, w *work, list []*membershipRow, does action) error {
 	text, ok := notices(does)
-	if !ok || !s.mail.On() {
+	if !ok || !s.mail.On() || len(list) == 0 {
 		return nil
 	}
-	type reader struct {
-		memberRow
-		Title string // of the group
+	ids := make([]uuid.UUID, len(list))
+	for i, r := range list {
+		ids[i] = r.MemberID
 	}
-	rows, err := w.tx.Query(ctx, `SELECT `+memberColumns+`, (SELECT title FROM group_seats WHERE group_id = @group) AS title FROM members WHERE id = @id`,
-		pgx.NamedArgs{"id": r.MemberID, "group": r.GroupID})
-	if err != nil {
-		return fmt.Errorf("find member: %w", err)
+	var title string
+	var people []*memberRow
+	args := pgx.NamedArgs{"ids": ids, "group": list[0].GroupID}
+	b := new(pgx.Batch)
+	b.Queue(`SELECT title FROM group_seats WHERE group_id = @group`, args).QueryRow(func(r pgx.Row) error { return r.Scan(&title) })
+	b.Queue(`SELECT `+memberColumns+` FROM members WHERE id = ANY(@ids)`, args).Query(all(&people))
+	if err := send(ctx, w.tx, b); err != nil {
+		return fmt.Errorf("find members: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[reader])
-	if err != nil || len(all) == 0 { // a member who is new in this transaction has still to be asked what she allows
-		return err
+	byID := make(map[uuid.UUID]*memberRow, len(people))
+	for _, p := range people {
+		byID[p.ID] = p
 	}
-	to, err := s.recipient(&recipientRow{memberRow: all[0].memberRow, MembershipID: r.ID}, membershipv1.Member_PLACES)
+	for _, r := range list {
+		if p := byID[r.MemberID]; p != nil { // who is new in this transaction has still to be asked what she allows
+			if err := s.notifyOne(ctx, w, r, p, text, title); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// notifyOne tells one member.
+func (s *server) notifyOne(ctx context.Context, w *work, r *membershipRow, member *memberRow, text, group string) error {
+	to, err := s.recipient(&recipientRow{memberRow: *member, MembershipID: r.ID}, membershipv1.Member_PLACES)
 	if err != nil || to == nil {
 		return err
 	}
@@ -55,7 +72,7 @@ func (s *server) notify(ctx context.Context, w *work, r *membershipRow, does act
 	data := struct {
 		Alias, Group string
 		By           time.Time
-	}{Alias: to.GetAlias(), Group: cmp.Or(all[0].Title, "Cairn")}
+	}{Alias: to.GetAlias(), Group: cmp.Or(group, "Cairn")}
 	m := mail.Message{
 		Key: fmt.Sprintf("%s %s %d", text, r.name(), r.Revision), Subject: to.GetMember(), To: to.GetEmail(),
 		Unsubscribe: s.publicURL + "/unsubscribe/" + to.GetStopToken(),

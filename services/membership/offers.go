@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,47 +18,60 @@ const (
 	// offersUnanswered is how many offers in a row somebody may leave unanswered before her place in line is given up.
 	offersUnanswered = 3
 
-	// lookAhead is how many of the waitlist are looked at together.
-	lookAhead = 100
+	// offersAtOnce is how many seats a transaction offers at most; serveBehind offers the rest.
+	offersAtOnce = 100
 )
 
 // promote offers the free seats of a locked group to those on the waitlist who qualify, in order. Who does not qualify as the
 // group and she are now keeps her place in line.
 func (s *server) promote(ctx context.Context, w *work) error {
-	g := w.g
-	after := int64(-frontOffset - 1)
-	for free := g.promotable(); free > 0; {
-		if err := w.flush(ctx); err != nil {
+	g, behind := w.g, false
+	if free := g.promotable(); free > 0 && !w.looked {
+		n := min(free, offersAtOnce-w.offers)
+		line, err := w.nextInLine(ctx, n)
+		if err != nil {
 			return err
 		}
-		rows, err := w.tx.Query(ctx, `SELECT `+membershipColumns+fromMemberships+`
-			WHERE x.group_id = @group AND x.state = 2 AND x.ticket > @after ORDER BY x.ticket LIMIT @n FOR NO KEY UPDATE OF x`,
-			pgx.NamedArgs{"group": g.GroupID, "after": after, "n": lookAhead})
-		if err != nil {
-			return fmt.Errorf("find who waits: %w", err)
-		}
-		line, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
-		if err != nil {
-			return fmt.Errorf("find who waits: %w", err)
-		}
 		for _, r := range line {
-			after = r.Ticket
-			if free == 0 {
-				break
-			}
-			if !r.Exception && len(ineligible(g, r.MemberRole, r.BirthYear, w.now.Year())) > 0 {
-				continue
-			}
 			if err := s.offer(ctx, w, r); err != nil {
 				return err
 			}
-			free--
 		}
-		if len(line) < lookAhead {
-			break
+		if err := s.notify(ctx, w, line, offer); err != nil {
+			return err
 		}
+		w.offers += int32(len(line))
+		w.looked = int32(len(line)) < n
+		behind = !w.looked && n < free
+	}
+	if behind != g.Behind {
+		g.Behind = behind
+		updateGroup(w.b, g)
 	}
 	return nil
+}
+
+// nextInLine returns the first n of the waitlist who qualify, locked.
+func (w *work) nextInLine(ctx context.Context, n int32) ([]*membershipRow, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	if err := w.flush(ctx); err != nil {
+		return nil, err
+	}
+	roles, first, last := qualifying(w.g, w.now.Year())
+	rows, err := w.tx.Query(ctx, `SELECT `+standingColumns+`, 0 AS waitlist_position`+fromMemberships+`
+		WHERE x.group_id = @group AND x.state = 2 AND (x.exception OR m.role = ANY(@roles) AND m.birth_year BETWEEN @first AND @last)
+		ORDER BY x.ticket LIMIT @n FOR NO KEY UPDATE OF x`,
+		pgx.NamedArgs{"group": w.g.GroupID, "roles": roles, "first": first, "last": last, "n": n})
+	if err != nil {
+		return nil, fmt.Errorf("find who waits: %w", err)
+	}
+	line, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[membershipRow])
+	if err != nil {
+		return nil, fmt.Errorf("find who waits: %w", err)
+	}
+	return line, nil
 }
 
 // offer holds a free seat for somebody on the waitlist.
@@ -78,7 +92,29 @@ func (s *server) offer(ctx context.Context, w *work, r *membershipRow) error {
 	if asked := w.rows[r.ID]; asked != nil {
 		*asked = *r
 	}
-	return s.notify(ctx, w, r, offer)
+	return nil
+}
+
+// serveWaitlist offers the free seats of a group to those who wait, some in each transaction.
+func (s *server) serveWaitlist(ctx context.Context, group uuid.UUID) error {
+	for behind := true; behind; {
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			w, err := s.lockWork(ctx, tx, group)
+			if err != nil {
+				return err
+			}
+			behind = w.g.Behind
+			return w.send(ctx)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveBehind goes on where a transaction has offered all the seats that it may.
+func (s *server) serveBehind(ctx context.Context) error {
+	return s.sweepGroups(ctx, "serve waitlist", `behind`, s.serveWaitlist)
 }
 
 // expireOffers passes on the offers whose time is over. One that cannot be does not keep the others from it.
@@ -123,7 +159,7 @@ func (s *server) expireOffer(ctx context.Context, group, id uuid.UUID) error {
 				return end, nil
 			})
 			if err != nil || refused != nil {
-				return fmt.Errorf("expire: %w", firstOf(err, refused))
+				return fmt.Errorf("expire: %w", cmp.Or(err, refused))
 			}
 		}
 		return w.send(ctx)
@@ -134,9 +170,13 @@ func (s *server) expireOffer(ctx context.Context, group, id uuid.UUID) error {
 func takeOffer(r *membershipRow, now time.Time) (action, error) {
 	switch {
 	case r.State != offered:
-		return "", illegal(r, seat)
+		return "", fault.Precondition("ILLEGAL_TRANSITION", r.name(), "there is no offer to accept: the membership is %s", r.State)
 	case !now.Before(*r.OfferExpireTime):
-		return "", fault.Precondition("OFFER_EXPIRED", r.name(), "the seat was held until %s, and goes to the next now: she is on the waitlist again", r.OfferExpireTime.UTC().Format(time.RFC3339))
+		becomes := "she will be at the end of the waitlist again"
+		if r.OffersUnanswered+1 >= offersUnanswered {
+			becomes = fmt.Sprintf("it was the last of %d offers that she left unanswered, and her request will be ended", offersUnanswered)
+		}
+		return "", fault.Precondition("OFFER_EXPIRED", r.name(), "the seat was held until %s, and is about to go to the next: %s", r.OfferExpireTime.UTC().Format(time.RFC3339), becomes)
 	}
 	r.OffersUnanswered = 0
 	if r.ActivateTime != nil { // she comes back

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -432,7 +433,7 @@ func (f *fixture) anything(r *rand.Rand, m *membershipv1.PeerMatch) error {
 		_, err := f.DeclinePeerMatch(f.ctx(), &membershipv1.DeclinePeerMatchRequest{Name: m.GetName(), Party: membershipv1.PeerMatch_SUPPORTER})
 		return err
 	case 1:
-		if err := firstOf(accept(membershipv1.PeerMatch_MENTEE), accept(membershipv1.PeerMatch_SUPPORTER)); err != nil {
+		if err := cmp.Or(accept(membershipv1.PeerMatch_MENTEE), accept(membershipv1.PeerMatch_SUPPORTER)); err != nil {
 			return err
 		}
 		_, err := f.EndPeerMatch(f.ctx(), &membershipv1.EndPeerMatchRequest{Name: m.GetName(), Reason: membershipv1.PeerMatch_GOALS_MET})

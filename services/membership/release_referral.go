@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -75,7 +76,7 @@ func (s *server) close(ctx context.Context, tx pgx.Tx, group, id uuid.UUID, why 
 			r.EndReason = int32(why)
 			return end, nil
 		})
-		if err := firstOf(err, refused); err != nil {
+		if err := cmp.Or(err, refused); err != nil {
 			return err
 		}
 	}

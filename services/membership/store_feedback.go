@@ -201,11 +201,9 @@ func together(said map[uuid.UUID][]*membershipv1.Feedback) *blockRow {
 // mean is a running mean.
 type mean struct{ sum, n float64 }
 
-func (m *mean) add(v float64) { m.weigh(v, 1) }
-
-func (m *mean) weigh(v, weight float64) {
-	m.sum += v * weight
-	m.n += weight
+func (m *mean) add(v float64) {
+	m.sum += v
+	m.n++
 }
 
 // value returns the mean of at least one value.

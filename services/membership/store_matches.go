@@ -171,8 +171,8 @@ func queueMatchChanged(ctx context.Context, b *pgx.Batch, r *matchRow, what stri
 }
 
 // closeMatches closes open matches that meet a condition over p, and queues what tells of it: those of memberships that are
-// over, or that nobody has answered in time.
-func closeMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, where string, args pgx.NamedArgs, why membershipv1.PeerMatch_EndReason, now time.Time) error {
+// over, or that nobody has answered in time. It returns how many they are.
+func closeMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, where string, args pgx.NamedArgs, why membershipv1.PeerMatch_EndReason, now time.Time) (int, error) {
 	args["now"], args["why"] = now, int32(why)
 	rows, err := tx.Query(ctx, `WITH p AS (
 			UPDATE peer_matches p SET state = CASE p.state WHEN 1 THEN 4 ELSE 3 END, end_reason = @why, close_time = @now,
@@ -181,11 +181,11 @@ func closeMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, where string, ar
 		)
 		SELECT `+matchColumns+` FROM p`+joinParties+` ORDER BY p.id`, args)
 	if err != nil {
-		return fmt.Errorf("close matches: %w", err)
+		return 0, fmt.Errorf("close matches: %w", err)
 	}
 	closed, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[matchRow])
 	if err != nil {
-		return fmt.Errorf("close matches: %w", err)
+		return 0, fmt.Errorf("close matches: %w", err)
 	}
 	for _, m := range closed {
 		what := "ended"
@@ -193,16 +193,17 @@ func closeMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, where string, ar
 			what = "declined"
 		}
 		if err := queueMatchChanged(ctx, b, m, what); err != nil {
-			return err
+			return 0, err
 		}
 		mail.Withdraw(b, m.name(), now)
 		audit.Queue(ctx, b, m.name())
 	}
-	return nil
+	return len(closed), nil
 }
 
 // leaveMatches closes the open matches of memberships that are over.
 func leaveMatches(ctx context.Context, tx pgx.Tx, b *pgx.Batch, memberships []uuid.UUID, now time.Time) error {
-	return closeMatches(ctx, tx, b, `(p.mentee_id = ANY(@over) OR p.supporter_id = ANY(@over))`,
+	_, err := closeMatches(ctx, tx, b, `(p.mentee_id = ANY(@over) OR p.supporter_id = ANY(@over))`,
 		pgx.NamedArgs{"over": memberships}, membershipv1.PeerMatch_LEFT_GROUP, now)
+	return err
 }

@@ -51,10 +51,11 @@ type membershipRow struct {
 }
 
 const (
-	membershipColumns = `x.id, x.org_id, x.group_id, x.member_id, x.referral_id, x.revision, x.state, x.role, x.ticket,
+	standingColumns = `x.id, x.org_id, x.group_id, x.member_id, x.referral_id, x.revision, x.state, x.role, x.ticket,
 		x.guidelines_version, x.end_reason, x.decline_reason, x.notes, x.approve_time, x.activate_time, x.close_time,
 		x.create_time, x.update_time, x.offer_expire_time, x.offers_unanswered, x.seat_freed, x.exception, x.screening_outcome,
-		x.screening_time, x.guidelines_asked, m.alias, m.data_key, m.role AS member_role, m.birth_year,
+		x.screening_time, x.guidelines_asked, m.alias, m.data_key, m.role AS member_role, m.birth_year`
+	membershipColumns = standingColumns + `,
 		CASE WHEN x.state = 2 THEN (
 			SELECT count(*) FROM memberships w WHERE w.group_id = x.group_id AND w.state = 2 AND w.ticket <= x.ticket
 		) ELSE 0 END::integer AS waitlist_position`

@@ -12,6 +12,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -21,6 +22,7 @@ type groupRow struct {
 	OrgID             uuid.UUID
 	GroupRevision     int64
 	Archived          bool
+	Deleted           bool // or merged into another
 	AcceptsIntake     bool
 	Capacity          int32 // 0: unlimited
 	Waitlist          bool
@@ -39,13 +41,14 @@ type groupRow struct {
 	OfferSeconds      int64 // how long a free seat is held for the next
 	LeaveFrees        bool  // a leave frees the seat
 	GuidelinesTold    int32 // the version that members have been asked to acknowledge
+	Behind            bool  // seats are still to be offered to more of the waitlist
 
 	Leads []lead `db:"-"` // of facts only
 }
 
 const selectGroup = `SELECT group_id, org_id, group_revision, archived, accepts_intake, capacity, waitlist, guidelines_version,
 	audiences, min_years, max_years, strict_age, taken, waiting, last_ticket, revision, title, automatic, screening,
-	offer_seconds, leave_frees, guidelines_told FROM group_seats`
+	offer_seconds, leave_frees, guidelines_told, deleted, behind FROM group_seats`
 
 func (g *groupRow) name() string { return aip.Name("groups", g.GroupID) }
 
@@ -67,12 +70,15 @@ func (g *groupRow) promotable() int32 {
 }
 
 // admit decides what an approval gets: a seat when one is free, else a place on the waitlist. Those who wait and qualify have
-// been offered the free seats before. ok is false when the group is full and keeps no waitlist.
+// been offered the free seats before, or stand before her. ok is false when the group is full and keeps no waitlist.
 func (g *groupRow) admit() (does action, ok bool) {
-	if !g.full() {
-		return seat, true
+	switch {
+	case g.full():
+		return wait, g.Waitlist
+	case g.Behind:
+		return wait, true
 	}
-	return wait, g.Waitlist
+	return seat, true
 }
 
 func (g *groupRow) seatsChanged() *membershipv1.SeatsChanged {
@@ -116,13 +122,15 @@ func updateGroup(b *pgx.Batch, g *groupRow) {
 			capacity = @capacity, waitlist = @waitlist, guidelines_version = @guidelines, audiences = @audiences,
 			min_years = @min_years, max_years = @max_years, strict_age = @strict_age, taken = @taken, waiting = @waiting,
 			last_ticket = @last_ticket, revision = @revision, title = @title, automatic = @automatic, screening = @screening,
-			offer_seconds = @offer_seconds, leave_frees = @leave_frees, guidelines_told = @guidelines_told
+			offer_seconds = @offer_seconds, leave_frees = @leave_frees, guidelines_told = @guidelines_told, deleted = @deleted,
+			behind = @behind
 		WHERE group_id = @id`, pgx.NamedArgs{
 		"id": g.GroupID, "group_revision": g.GroupRevision, "archived": g.Archived, "accepts": g.AcceptsIntake,
 		"capacity": g.Capacity, "waitlist": g.Waitlist, "guidelines": g.GuidelinesVersion, "audiences": g.Audiences,
 		"min_years": g.MinYears, "max_years": g.MaxYears, "strict_age": g.StrictAge, "taken": g.Taken, "waiting": g.Waiting,
 		"last_ticket": g.LastTicket, "revision": g.Revision, "title": g.Title, "automatic": g.Automatic, "screening": g.Screening,
 		"offer_seconds": g.OfferSeconds, "leave_frees": g.LeaveFrees, "guidelines_told": g.GuidelinesTold,
+		"deleted": g.Deleted, "behind": g.Behind,
 	})
 }
 
@@ -158,11 +166,12 @@ func closeAll(ctx context.Context, tx pgx.Tx, b *pgx.Batch, g *groupRow, now tim
 		return err
 	}
 	for _, c := range closed {
+		mail.Withdraw(b, c.name(), now)
 		if err := queueMembershipChanged(ctx, b, c, end); err != nil {
 			return err
 		}
 		audit.Queue(ctx, b, c.name())
 	}
-	g.Taken, g.Waiting = 0, 0
+	g.Taken, g.Waiting, g.Behind = 0, 0, false
 	return nil
 }

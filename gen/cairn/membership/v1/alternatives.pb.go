@@ -34,9 +34,10 @@ type Alternatives struct {
 	NearMisses []*v1.Recommendation `protobuf:"bytes,2,rep,name=near_misses,json=nearMisses,proto3" json:"near_misses,omitempty"`
 	// Vetted books, exercises and other things to read, hear or do, best first; at most 10.
 	Resources []*v11.Resource `protobuf:"bytes,3,rep,name=resources,proto3" json:"resources,omitempty"`
-	// Help at once, day and night; after distress only.
+	// Help at once, day and night; after distress only. Of the country where she lives or, if she has not said, where the group meets
+	// or its organization is; then the list of all countries.
 	CrisisResources []*v1.CrisisResource `protobuf:"bytes,4,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
-	// What to know about the answer as a whole, in words, English.
+	// What to know about the answer as a whole, in words, English: said to the member where she asks herself, else to who cares for her.
 	Notes         []string `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

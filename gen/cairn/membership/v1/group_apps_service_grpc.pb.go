@@ -36,6 +36,10 @@ const (
 // What the apps of members, facilitators and coordinators show of a person's groups. A person who signs in as MEMBER or
 // FACILITATOR sees the groups that she is in or leads; a coordinator or an app of the organization sees those of the person
 // that it names. What is not there for the caller is NOT_FOUND.
+//
+// While a group is deleted it is hidden from its people: it is not among their groups, and its roster and announcements are
+// NOT_FOUND. They stay in it, and find all of it again when it is undeleted; archiving it ends their memberships. A group that was
+// merged into another is hidden likewise until the two are split: one that has members or a waitlist is not merged.
 type GroupAppsServiceClient interface {
 	// Lists the groups that a person is in, waits for, or leads.
 	ListMyGroups(ctx context.Context, in *ListMyGroupsRequest, opts ...grpc.CallOption) (*ListMyGroupsResponse, error)
@@ -152,6 +156,10 @@ func (c *groupAppsServiceClient) DeleteAnnouncement(ctx context.Context, in *Del
 // What the apps of members, facilitators and coordinators show of a person's groups. A person who signs in as MEMBER or
 // FACILITATOR sees the groups that she is in or leads; a coordinator or an app of the organization sees those of the person
 // that it names. What is not there for the caller is NOT_FOUND.
+//
+// While a group is deleted it is hidden from its people: it is not among their groups, and its roster and announcements are
+// NOT_FOUND. They stay in it, and find all of it again when it is undeleted; archiving it ends their memberships. A group that was
+// merged into another is hidden likewise until the two are split: one that has members or a waitlist is not merged.
 type GroupAppsServiceServer interface {
 	// Lists the groups that a person is in, waits for, or leads.
 	ListMyGroups(context.Context, *ListMyGroupsRequest) (*ListMyGroupsResponse, error)

@@ -472,7 +472,7 @@ type CreateMembershipRequest struct {
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// The person who wants to join, `members/{uuid}`; of the organization that owns the group.
 	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
-	// What she is to do in the group; participant unless said.
+	// PARTICIPANT, or left out. The other roles need training: ChangeMembershipRole gives them.
 	Role Membership_Role `protobuf:"varint,3,opt,name=role,proto3,enum=cairn.membership.v1.Membership_Role" json:"role,omitempty"`
 	// Lets in someone outside the group's audience or strict age limits, and says why. Stored, encrypted, and audited. Empty:
 	// no exception is made. Not for members who ask for themselves.
@@ -1313,8 +1313,9 @@ type EndMembershipRequest struct {
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Whether she agrees that the organization is told by e-mail that she left, and why: not who she is. Counts with DISTRESS and
-	// NOT_HELPFUL only.
+	// Whether she agrees that the organization is told by e-mail, at the address of its contact, that she left and why. The e-mail
+	// has neither her name nor her alias, but the name of the membership: whoever may read the organization's members finds her by
+	// it. Counts with DISTRESS and NOT_HELPFUL only; the answer's coordinator_told says whether there was an address.
 	TellCoordinator bool `protobuf:"varint,6,opt,name=tell_coordinator,json=tellCoordinator,proto3" json:"tell_coordinator,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -61,7 +61,8 @@ type MembershipServiceClient interface {
 	WithdrawConsent(ctx context.Context, in *WithdrawConsentRequest, opts ...grpc.CallOption) (*Member, error)
 	// Asks for a place in a group. The answer is in state REQUESTED, unless the group lets people in by itself (Group.joining):
 	// then it has a seat, or a place on the waitlist. Fails with FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE,
-	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN. A member asks for herself.
+	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN, ROLE_NEEDS_TRAINING. A member asks for herself. A group that is paused,
+	// archived or deleted takes nobody new; whoever is in a deleted one stays in it until it is archived.
 	CreateMembership(ctx context.Context, in *CreateMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(ctx context.Context, in *GetMembershipRequest, opts ...grpc.CallOption) (*Membership, error)
@@ -329,7 +330,8 @@ type MembershipServiceServer interface {
 	WithdrawConsent(context.Context, *WithdrawConsentRequest) (*Member, error)
 	// Asks for a place in a group. The answer is in state REQUESTED, unless the group lets people in by itself (Group.joining):
 	// then it has a seat, or a place on the waitlist. Fails with FAILED_PRECONDITION: GROUP_NOT_ACCEPTING, NOT_ELIGIBLE,
-	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN. A member asks for herself.
+	// ALREADY_MEMBER, GROUP_FULL, CONSENT_WITHDRAWN, ROLE_NEEDS_TRAINING. A member asks for herself. A group that is paused,
+	// archived or deleted takes nobody new; whoever is in a deleted one stays in it until it is archived.
 	CreateMembership(context.Context, *CreateMembershipRequest) (*Membership, error)
 	// Returns one membership with its notes. The reading is audited.
 	GetMembership(context.Context, *GetMembershipRequest) (*Membership, error)
