@@ -54,8 +54,13 @@ func EnsureClients(dir string) (string, error) {
 		{Name: platformOrg, DisplayName: "Cairn", Kind: partnersv1.Organization_PLATFORM, Languages: []string{"en"}, TimeZone: "UTC", Verified: true},
 	}}
 	for _, o := range d.Organizations {
+		var contact *partnersv1.Organization_Contact
+		if o.Email != "" {
+			contact = &partnersv1.Organization_Contact{Email: o.Email}
+		}
 		b.Organizations = append(b.Organizations, &partnersv1.Organization{
-			Name: o.name(), DisplayName: o.Title, Languages: o.Languages, TimeZone: o.Zone, Verified: true,
+			Contact: contact,
+			Name:    o.name(), DisplayName: o.Title, Languages: o.Languages, TimeZone: o.Zone, Verified: true,
 			Kind: partnersv1.Organization_Kind(partnersv1.Organization_Kind_value[o.Kind]),
 		})
 	}

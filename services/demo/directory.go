@@ -43,6 +43,7 @@ type organization struct {
 	Languages []string `yaml:"languages"`
 	Zone      string   `yaml:"zone"`
 	Country   string   `yaml:"country"`
+	Email     string   `yaml:"email"` // of its contact; "" for none
 }
 
 func (o organization) name() string { return "organizations/" + o.ID }

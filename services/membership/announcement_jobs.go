@@ -82,14 +82,14 @@ func (s *server) mailAnnouncement(ctx context.Context) (more bool, err error) {
 		queued := 0
 		for _, p := range people {
 			one, err := s.recipient(p, membershipv1.Member_ANNOUNCEMENTS)
-			if err != nil {
-				return err
-			}
-			if one == nil {
+			if err == nil && one == nil {
 				continue
 			}
-			if err := s.queueAnnouncement(b, row, a, title, one); err != nil {
-				s.log.WarnContext(ctx, "an announcement cannot be sent to a member", "announcement", row.name(), "member", one.GetMember(), "err", err)
+			if err == nil {
+				err = s.queueAnnouncement(b, row, a, title, one, now)
+			}
+			if err != nil {
+				s.log.WarnContext(ctx, "an announcement cannot be sent to a member", "announcement", row.name(), "member", p.name(), "err", err)
 				continue
 			}
 			queued++
@@ -108,8 +108,8 @@ func (s *server) mailAnnouncement(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// queueAnnouncement queues the e-mail to one member.
-func (s *server) queueAnnouncement(b *pgx.Batch, row *announcementRow, a *membershipv1.Announcement, group string, to *membershipv1.ListRecipientsResponse_Recipient) error {
+// queueAnnouncement queues the e-mail to one member, for the morning if it is her night.
+func (s *server) queueAnnouncement(b *pgx.Batch, row *announcementRow, a *membershipv1.Announcement, group string, to *membershipv1.ListRecipientsResponse_Recipient, now time.Time) error {
 	lang, title, text, err := s.texts.Write("announcement", to.GetLanguages(), struct{ Alias, Group, Title, Text string }{
 		to.GetAlias(), cmp.Or(group, aip.Name("groups", row.GroupID)), a.GetTitle(), a.GetText(),
 	})
@@ -120,11 +120,17 @@ func (s *server) queueAnnouncement(b *pgx.Batch, row *announcementRow, a *member
 		return errors.New("there is no address")
 	}
 	m := mail.Message{
-		Key: "announcement " + row.name() + " " + to.GetMember(), Subject: to.GetMember(), About: row.name(), To: to.GetEmail(),
+		Key: "announcement " + row.name() + " " + to.GetMember(), Subject: to.GetMember(), About: row.name(), Kind: membershipv1.Member_ANNOUNCEMENTS.String(), To: to.GetEmail(),
 		Language: lang, Title: title, Text: text, Unsubscribe: s.publicURL + "/unsubscribe/" + to.GetStopToken(),
+	}
+	if until, quiet := mail.QuietUntil(to.GetQuietHours().GetStart(), to.GetQuietHours().GetEnd(), now, zoneOf(to.GetTimeZone())); quiet {
+		m.NotBefore = until
 	}
 	if row.ExpireTime != nil {
 		m.Expires = *row.ExpireTime
+		if !m.NotBefore.Before(m.Expires) { // what ends in the night is told at once
+			m.NotBefore = time.Time{}
+		}
 	}
 	return s.mail.Queue(b, m)
 }

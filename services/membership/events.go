@@ -18,10 +18,15 @@ const (
 )
 
 func queueMemberChanged(ctx context.Context, b *pgx.Batch, r *memberRow, what string) error {
+	m, err := r.toProto()
+	if err != nil {
+		return err
+	}
 	return events.Queue(ctx, b, events.Event{
 		Type: memberEvent + what + ".v1", Subject: r.name(), Revision: r.Revision,
 		Data: &membershipv1.MemberChanged{
-			Member: r.name(), Organization: aip.Name("organizations", r.OrgID), DoNotContact: r.DoNotContact,
+			Member: r.name(), Organization: m.GetOrganization(), DoNotContact: m.GetDoNotContact(),
+			NoMessages: standing(m, membershipv1.Member_RECEIVE_MESSAGES) == nil, MutedMessages: m.GetMutedMessages(),
 		},
 	})
 }

@@ -51,16 +51,23 @@ func (s *server) farewell(ctx context.Context, req *membershipv1.EndMembershipRe
 	}
 	return func(w *work, r *membershipRow, answer *membershipv1.Membership) error {
 		answer.Alternatives = instead
+		if !req.GetTellCoordinator() {
+			return nil
+		}
+		told := to.GetContact().GetEmail() != ""
+		answer.CoordinatorTold = &told
+		if !told {
+			s.log.WarnContext(ctx, "the organization cannot be told that somebody left a group: it has no contact e-mail address, or no e-mail is sent at all",
+				slog.String("membership", req.GetName()), slog.String("organization", aip.Name("organizations", r.OrgID)))
+			return nil
+		}
 		return s.tellOrganization(w, r, to)
 	}, nil
 }
 
-// tellOrganization queues the e-mail that tells an organization that somebody left one of its groups, and why; not who. None
-// to no organization, or to one without an address.
+// tellOrganization queues the e-mail that tells an organization that somebody left one of its groups, and why. It has nothing of her
+// but the name of her membership, by which those who may look her up find her.
 func (s *server) tellOrganization(w *work, r *membershipRow, to *partnersv1.Organization) error {
-	if to.GetContact().GetEmail() == "" {
-		return nil
-	}
 	lang, title, text, err := s.texts.Write("left_group", to.GetLanguages(), map[string]any{
 		"Group": w.g.Title, "Membership": r.name(), "Distress": r.EndReason == int32(membershipv1.Membership_DISTRESS),
 	})

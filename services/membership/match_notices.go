@@ -51,7 +51,7 @@ func (s *server) tellMatch(ctx context.Context, tx pgx.Tx, b *pgx.Batch, r *matc
 		audit.Queue(ctx, b, to.GetMember())
 		zone := zoneOf(to.GetTimeZone())
 		m := mail.Message{
-			Key: fmt.Sprintf("%s %s %s", text, r.name(), to.GetMember()), Subject: to.GetMember(), About: r.name(), To: to.GetEmail(),
+			Key: fmt.Sprintf("%s %s %s", text, r.name(), to.GetMember()), Subject: to.GetMember(), About: r.name(), Kind: membershipv1.Member_PEER_MATCHES.String(), To: to.GetEmail(),
 			Unsubscribe: s.publicURL + "/unsubscribe/" + to.GetStopToken(),
 		}
 		if until, quiet := mail.QuietUntil(to.GetQuietHours().GetStart(), to.GetQuietHours().GetEnd(), now, zone); quiet {

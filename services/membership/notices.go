@@ -12,6 +12,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/mail"
+	"cairn.care/services/recurrence"
 )
 
 // notices are the texts that tell a member what has happened to her membership.
@@ -74,7 +75,7 @@ func (s *server) notifyOne(ctx context.Context, w *work, r *membershipRow, membe
 		By           time.Time
 	}{Alias: to.GetAlias(), Group: cmp.Or(group, "Cairn")}
 	m := mail.Message{
-		Key: fmt.Sprintf("%s %s %d", text, r.name(), r.Revision), Subject: to.GetMember(), To: to.GetEmail(),
+		Key: fmt.Sprintf("%s %s %d", text, r.name(), r.Revision), Subject: to.GetMember(), About: r.name(), Kind: membershipv1.Member_PLACES.String(), To: to.GetEmail(),
 		Unsubscribe: s.publicURL + "/unsubscribe/" + to.GetStopToken(),
 	}
 	if until, quiet := mail.QuietUntil(to.GetQuietHours().GetStart(), to.GetQuietHours().GetEnd(), w.now, zone); quiet {
@@ -95,8 +96,8 @@ func (s *server) notifyOne(ctx context.Context, w *work, r *membershipRow, membe
 
 // zoneOf is the zone of a name, UTC if there is none.
 func zoneOf(name string) *time.Location {
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
+	zone, err := recurrence.Zone(name)
+	if err != nil {
 		return time.UTC
 	}
 	return zone

@@ -13,6 +13,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/mail"
 )
 
 // mutableMember lists the fields of a member that UpdateMember may change.
@@ -95,9 +96,22 @@ func (s *server) rewriteMember(ctx context.Context, b *pgx.Batch, row *memberRow
 		return nil, err
 	}
 	updateMember(b, row)
+	mail.Stop(b, stopsOf(m, row.Revision), row.UpdateTime)
 	if err := queueMemberChanged(ctx, b, row, "updated"); err != nil {
 		return nil, err
 	}
 	audit.Queue(ctx, b, row.name())
 	return row.toFullProto(s.keys)
+}
+
+// stopsOf returns what a member wants no e-mail of.
+func stopsOf(m *membershipv1.Member, revision int64) mail.Stops {
+	stops := mail.Stops{
+		Subject: m.GetName(), Revision: revision,
+		All: m.GetDoNotContact() || standing(m, membershipv1.Member_RECEIVE_MESSAGES) == nil,
+	}
+	for _, kind := range m.GetMutedMessages() {
+		stops.Kinds = append(stops.Kinds, kind.String())
+	}
+	return stops
 }

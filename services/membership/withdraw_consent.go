@@ -10,7 +10,6 @@ import (
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/fault"
-	"cairn.care/services/chassis/mail"
 )
 
 // WithdrawConsent implements MembershipService.
@@ -23,13 +22,8 @@ func (s *server) WithdrawConsent(ctx context.Context, req *membershipv1.Withdraw
 		c.WithdrawnTime = timestamppb.New(s.clock.Now())
 		return nil
 	}, func(ctx context.Context, tx pgx.Tx, r *memberRow) error {
-		switch req.GetKind() {
-		case membershipv1.Member_KEEP_DATA:
+		if req.GetKind() == membershipv1.Member_KEEP_DATA {
 			return s.endAll(ctx, tx, r)
-		case membershipv1.Member_RECEIVE_MESSAGES:
-			b := new(pgx.Batch)
-			mail.Forget(b, r.name(), s.clock.Now())
-			return send(ctx, tx, b)
 		}
 		return nil
 	})

@@ -16,6 +16,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -29,9 +30,9 @@ type attendeeRow struct {
 	Revision     int64
 }
 
-// memberships follows who takes part in which group.
+// memberships follows who takes part in which group, and who wants no e-mail.
 func (s *server) memberships() events.Subscription {
-	handlers := map[string]events.Handler{}
+	handlers := map[string]events.Handler{"care.cairn.membership.member.updated.v1": s.memberChanged}
 	for _, what := range []string{
 		"requested", "waitlisted", "offered", "approved", "activated", "guidelines_acknowledged", "leave_started", "leave_ended", "ended", "declined",
 	} {
@@ -50,6 +51,23 @@ func (s *server) membershipChanged(_ context.Context, e *events.Received) (event
 		return nil, events.Poison(err)
 	}
 	return func(ctx context.Context, tx pgx.Tx) error { return takeAttendee(ctx, tx, row, s.clock.Now()) }, nil
+}
+
+// memberChanged takes back what is unsent of what a member does not want any more.
+func (s *server) memberChanged(_ context.Context, e *events.Received) (events.Write, error) {
+	var m membershipv1.MemberChanged
+	if err := e.Decode(&m); err != nil {
+		return nil, events.Poison(err)
+	}
+	stops := mail.Stops{Subject: m.GetMember(), Revision: e.Revision, All: m.GetDoNotContact() || m.GetNoMessages()}
+	for _, kind := range m.GetMutedMessages() {
+		stops.Kinds = append(stops.Kinds, kind.String())
+	}
+	return func(ctx context.Context, tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		mail.Stop(b, stops, s.clock.Now())
+		return sendAll(ctx, tx, b, "stop e-mail")
+	}, nil
 }
 
 func attendeeOf(membership, organization, group, member string, state membershipv1.Membership_State, revision int64) (r attendeeRow, err error) {

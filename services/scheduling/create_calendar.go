@@ -33,6 +33,9 @@ func (s *server) CreateCalendar(ctx context.Context, req *schedulingv1.CreateCal
 	row := memberCalendarRow{ID: aip.NewID(), MemberID: member, CreateTime: s.clock.Now()}
 	var calendar *schedulingv1.Calendar
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		if err := lockMember(ctx, tx, member); err != nil {
+			return err
+		}
 		if row.OrgID, err = orgOf(ctx, tx, member); err != nil {
 			return err
 		}
@@ -56,11 +59,8 @@ func (s *server) CreateCalendar(ctx context.Context, req *schedulingv1.CreateCal
 	return calendar, nil
 }
 
-// countCalendars refuses one more where there are as many as may be; no other is created meanwhile.
+// countCalendars refuses one more where there are as many as may be. The caller has locked them.
 func countCalendars(ctx context.Context, tx pgx.Tx, member uuid.UUID) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1::text, 5))`, member.String()); err != nil {
-		return fmt.Errorf("lock calendars: %w", err)
-	}
 	var n int
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM member_calendars WHERE member_id = $1`, member).Scan(&n); err != nil {
 		return fmt.Errorf("count calendars: %w", err)

@@ -23,6 +23,17 @@ func (s *server) eraseAttendance(ctx context.Context, tx pgx.Tx, e *membershipv1
 		}
 		memberships[i] = id
 	}
+	member, err := aip.ParseName("member", "members", e.GetMember())
+	if err != nil {
+		return 0, events.Poison(err)
+	}
+	org, err := aip.ParseName("organization", "organizations", e.GetOrganization())
+	if err != nil {
+		return 0, events.Poison(err)
+	}
+	if err := lockMember(ctx, tx, member); err != nil {
+		return 0, err
+	}
 	rows, err := tx.Query(ctx, `UPDATE attendees SET active = false WHERE membership_id = ANY($1)
 		RETURNING membership_id, org_id, group_id, member_id, active, revision`, memberships)
 	if err != nil {
@@ -41,9 +52,8 @@ func (s *server) eraseAttendance(ctx context.Context, tx pgx.Tx, e *membershipv1
 	if err != nil {
 		return 0, fmt.Errorf("erase answers: %w", err)
 	}
-	member, err := aip.ParseName("member", "members", e.GetMember())
-	if err != nil {
-		return 0, events.Poison(err)
+	if _, err := tx.Exec(ctx, `INSERT INTO erased_members (member_id, org_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, member, org); err != nil {
+		return 0, fmt.Errorf("note who is erased: %w", err)
 	}
 	calendars, err := tx.Exec(ctx, `DELETE FROM member_calendars WHERE member_id = $1`, member)
 	if err != nil {

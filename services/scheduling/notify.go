@@ -26,6 +26,7 @@ import (
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/recurrence"
 )
 
 //go:embed texts/*.txt
@@ -177,11 +178,11 @@ func stillActive(ctx context.Context, tx pg.Querier, group uuid.UUID, people []*
 	return slices.DeleteFunc(slices.Clone(people), func(r *membershipv1.ListRecipientsResponse_Recipient) bool { return !active[r.GetMembership()] }), nil
 }
 
-// message starts a message to a member.
-func (n *notifier) message(r *membershipv1.ListRecipientsResponse_Recipient, text string, data any) (mail.Message, error) {
+// message starts a message of a kind to a member.
+func (n *notifier) message(r *membershipv1.ListRecipientsResponse_Recipient, kind membershipv1.Member_MessageKind, text string, data any) (mail.Message, error) {
 	lang, title, body, err := n.texts.Write(text, r.GetLanguages(), data)
 	return mail.Message{
-		Subject: r.GetMember(), To: r.GetEmail(), Language: lang, Title: title, Text: body,
+		Subject: r.GetMember(), Kind: kind.String(), To: r.GetEmail(), Language: lang, Title: title, Text: body,
 		Unsubscribe: n.publicURL + "/unsubscribe/" + r.GetStopToken(),
 	}, err
 }
@@ -189,7 +190,7 @@ func (n *notifier) message(r *membershipv1.ListRecipientsResponse_Recipient, tex
 // readersZone is the zone in which a member reads times of something planned in another.
 func readersZone(r *membershipv1.ListRecipientsResponse_Recipient, planned string) *time.Location {
 	for _, name := range []string{r.GetTimeZone(), planned} {
-		if zone, err := time.LoadLocation(name); err == nil && name != "" && name != "Local" {
+		if zone, err := recurrence.Zone(name); err == nil {
 			return zone
 		}
 	}

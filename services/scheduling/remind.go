@@ -196,7 +196,7 @@ func reminded(audience, said int32) bool {
 
 // reminder is the reminder of a session to one member.
 func (n *notifier) reminder(row sessionRow, g *groupsv1.Group, r *membershipv1.ListRecipientsResponse_Recipient, before int32) (mail.Message, error) {
-	m, err := n.message(r, "reminder", struct {
+	m, err := n.message(r, membershipv1.Member_SESSION_REMINDERS, "reminder", struct {
 		Alias, Group, Topic string
 		Start               time.Time
 		whereabouts

@@ -47,13 +47,15 @@ func secretHash(secret string) []byte {
 	return sum[:]
 }
 
-// orgOf returns the organization that keeps a member whom the caller may act for. Who never asked for a group is not known here.
+// orgOf returns the organization that keeps a member whom the caller may act for. Who never asked for a group is not known here, and
+// who was erased not any more.
 func orgOf(ctx context.Context, tx pg.Querier, member uuid.UUID) (org uuid.UUID, err error) {
 	if !mayActFor(ctx, member) {
 		return org, fault.NotFound(aip.Name("members", member))
 	}
 	tenant := auth.TenantFrom(ctx)
-	err = tx.QueryRow(ctx, `SELECT org_id FROM attendees WHERE member_id = @member AND (@all OR org_id = @org) LIMIT 1`,
+	err = tx.QueryRow(ctx, `SELECT org_id FROM attendees WHERE member_id = @member AND (@all OR org_id = @org)
+			AND NOT EXISTS (SELECT FROM erased_members WHERE member_id = @member) LIMIT 1`,
 		pgx.NamedArgs{"member": member, "all": tenant.All, "org": tenant.Org}).Scan(&org)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return org, fault.NotFound(aip.Name("members", member))
@@ -62,6 +64,14 @@ func orgOf(ctx context.Context, tx pg.Querier, member uuid.UUID) (org uuid.UUID,
 		return org, fmt.Errorf("find member: %w", err)
 	}
 	return org, nil
+}
+
+// lockMember keeps a member's calendars as they are, and her from being erased, until the transaction ends.
+func lockMember(ctx context.Context, tx pg.Querier, member uuid.UUID) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1::text, 5))`, member.String()); err != nil {
+		return fmt.Errorf("lock calendars: %w", err)
+	}
+	return nil
 }
 
 // mayActFor tells whether the caller may act for a member of her tenant: a person who was let in for herself only for herself.

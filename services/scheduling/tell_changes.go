@@ -211,7 +211,7 @@ func (n *notifier) changes(notices []notice, g *groupsv1.Group, r *membershipv1.
 		}
 		fmt.Fprintf(&key, " %s %d %d", c.name(), c.Revision, c.OldStart.Unix())
 	}
-	m, err := n.message(r, "changes", data)
+	m, err := n.message(r, membershipv1.Member_SESSION_CHANGES, "changes", data)
 	if err != nil {
 		return m, err
 	}

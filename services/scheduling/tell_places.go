@@ -72,7 +72,7 @@ func (n *notifier) placeChanged(ctx context.Context, e *events.Received) (events
 // place is the message that tells one member whether a place is hers.
 func (n *notifier) place(row sessionRow, changed *schedulingv1.RsvpChanged, revision int64, g *groupsv1.Group, r *membershipv1.ListRecipientsResponse_Recipient) (mail.Message, error) {
 	zone := readersZone(r, row.TimeZone)
-	m, err := n.message(r, "place", struct {
+	m, err := n.message(r, membershipv1.Member_SESSION_CHANGES, "place", struct {
 		Alias, Group string
 		Start        time.Time
 		Hers, InRoom bool

@@ -40,6 +40,8 @@ type Message struct {
 	Subject string
 	// About is of what it tells, such as "sessions/…": [Withdraw] takes back what is unsent. May be empty.
 	About string
+	// Kind is as which its reader may stop it, such as "PLACES": [Stop] takes back what is unsent. Empty: it is none that she may stop.
+	Kind string
 	// To is her address.
 	To string
 	// ReplyTo is where answers go; empty: to the sender's address.
@@ -102,8 +104,8 @@ func (o *Outbox) Insert(ctx context.Context, tx pg.Querier, m Message) error {
 }
 
 const insert = `
-INSERT INTO mail (key, subject, about, payload, not_before, expire_time, next_time, create_time)
-VALUES (@key, @subject, @about, @payload, @not_before, @expire_time, @not_before, @now)
+INSERT INTO mail (key, subject, about, kind, payload, not_before, expire_time, next_time, create_time)
+VALUES (@key, @subject, @about, @kind, @payload, @not_before, @expire_time, @not_before, @now)
 ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, payload = excluded.payload, not_before = excluded.not_before,
 	expire_time = excluded.expire_time, next_time = excluded.next_time, outcome = '', done_time = NULL
 WHERE mail.outcome = 'withdrawn'`
@@ -115,12 +117,39 @@ func Withdraw(b *pgx.Batch, about string, now time.Time) {
 		WHERE about = @about AND about <> '' AND next_time IS NOT NULL`, pgx.NamedArgs{"about": about, "now": now})
 }
 
+// Stops is what a person wants no e-mail of, by one revision of her record.
+type Stops struct {
+	Subject  string // "members/…"
+	Revision int64
+	All      bool     // nothing of any kind
+	Kinds    []string // else none of these
+}
+
+// Stop has the batch take back what is unsent of what a person does not want any more, and keep to it: also what was decided on
+// before, and is queued after, is not sent to her. What an older revision says is passed over.
+func Stop(b *pgx.Batch, s Stops, now time.Time) {
+	args := pgx.NamedArgs{"subject": s.Subject, "revision": s.Revision, "all": s.All, "kinds": append([]string{}, s.Kinds...), "now": now}
+	b.Queue(`
+		INSERT INTO mail_stops (subject, revision, everything, kinds)
+		SELECT @subject, @revision, @all, @kinds
+		WHERE @all OR cardinality(@kinds::text[]) > 0 OR EXISTS (SELECT FROM mail_stops WHERE subject = @subject)
+		ON CONFLICT (subject) DO UPDATE SET revision = excluded.revision, everything = excluded.everything, kinds = excluded.kinds
+		WHERE mail_stops.revision < excluded.revision`, args)
+	b.Queue(`
+		UPDATE mail SET payload = NULL, next_time = NULL, outcome = 'withdrawn', done_time = @now
+		WHERE subject = @subject AND subject <> '' AND next_time IS NOT NULL AND `+stopped, args)
+}
+
+// stopped is the condition on a row of mail that its reader does not want it any more.
+const stopped = `EXISTS (SELECT FROM mail_stops s WHERE s.subject = mail.subject AND mail.kind <> '' AND (s.everything OR mail.kind = ANY(s.kinds)))`
+
 // Forget has the batch take back what is unsent to a person, for her erasure, and drop her name from what was sent.
 func Forget(b *pgx.Batch, subject string, now time.Time) {
 	b.Queue(`
 		UPDATE mail SET subject = '', payload = NULL, next_time = NULL, outcome = CASE outcome WHEN '' THEN 'erased' ELSE outcome END,
 			done_time = coalesce(done_time, @now)
 		WHERE subject = @subject AND subject <> ''`, pgx.NamedArgs{"subject": subject, "now": now})
+	b.Queue(`DELETE FROM mail_stops WHERE subject = $1`, subject)
 }
 
 // payload is what a row keeps encrypted.
@@ -164,7 +193,7 @@ func (o *Outbox) args(m Message) (pgx.NamedArgs, error) {
 		return nil, err
 	}
 	return pgx.NamedArgs{
-		"key": key[:], "subject": m.Subject, "about": m.About, "payload": sealed, "not_before": m.NotBefore, "expire_time": m.Expires, "now": now,
+		"key": key[:], "subject": m.Subject, "about": m.About, "kind": m.Kind, "payload": sealed, "not_before": m.NotBefore, "expire_time": m.Expires, "now": now,
 	}, nil
 }
 

@@ -179,6 +179,44 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// TestStop has a person want no more of one kind, then of any, and then all again.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	letter := func(key, subject, kind string) Message {
+		m := f.letter(key)
+		m.Subject, m.Kind = subject, kind
+		return m
+	}
+	stop := func(s Stops) {
+		t.Helper()
+		b := f.db.Batch(t.Context())
+		Stop(b, s, f.clock.Now())
+		if err := f.db.Send(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if got := f.outcomes(); !slices.Equal(got, want) {
+			t.Fatalf("rows %q, want %q", got, want)
+		}
+	}
+	f.queue(letter("1", "members/1", "PLACES"), letter("2", "members/1", "CHANGES"), letter("3", "members/1", ""), letter("4", "members/2", "PLACES"))
+	stop(Stops{Subject: "members/1", Revision: 3, Kinds: []string{"PLACES"}})
+	check("withdrawn ", " *", " *", " *")
+	stop(Stops{Subject: "members/1", Revision: 4, All: true})
+	stop(Stops{Subject: "members/1", Revision: 2})
+	check("withdrawn ", "withdrawn ", " *", " *")
+	f.queue(letter("5", "members/1", "PLACES")) // by somebody who has not heard of it
+	f.send()
+	check("withdrawn ", "withdrawn ", "sent ", "sent ", "withdrawn ")
+	stop(Stops{Subject: "members/1", Revision: 5})
+	f.queue(letter("6", "members/1", "PLACES"))
+	f.send()
+	check("withdrawn ", "withdrawn ", "sent ", "sent ", "withdrawn ", "sent ")
+}
+
 func TestForget(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -125,6 +125,10 @@ func (s *Sender) deliver(ctx context.Context, conn *connection, l *letter) error
 		s.count(ctx, "expired")
 		return done(ctx, s.DB, l, "expired", "", now)
 	}
+	if l.Stopped {
+		s.count(ctx, "withdrawn")
+		return done(ctx, s.DB, l, "withdrawn", "", now)
+	}
 	p, err := l.open(s.Keys)
 	if err != nil {
 		return errors.Join(err, again(ctx, s.DB, l, "unreadable", now.Add(retryMost)))

@@ -21,6 +21,7 @@ type letter struct {
 	NotBefore  time.Time // the date it bears: the same in every copy
 	ExpireTime time.Time
 	Attempts   int32
+	Stopped    bool // its reader does not want it any more
 }
 
 func (l letter) open(keys *crypt.Keyset) (p payload, err error) {
@@ -46,7 +47,7 @@ func take(ctx context.Context, q pg.Querier, now time.Time, lease time.Duration)
 	rows, err := q.Query(ctx, `
 		UPDATE mail SET next_time = @now::timestamptz + @lease::interval, attempts = attempts + 1
 		WHERE id = (SELECT id FROM mail WHERE next_time <= @now ORDER BY next_time, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-		RETURNING id, key, payload, not_before, expire_time, attempts`, pgx.NamedArgs{"now": now, "lease": lease})
+		RETURNING id, key, payload, not_before, expire_time, attempts, `+stopped+` AS stopped`, pgx.NamedArgs{"now": now, "lease": lease})
 	if err != nil {
 		return nil, err
 	}

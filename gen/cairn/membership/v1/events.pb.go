@@ -29,7 +29,11 @@ type MemberChanged struct {
 	// The organization that keeps the record, `organizations/{uuid}`.
 	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
 	// Whether nobody may contact her.
-	DoNotContact  bool `protobuf:"varint,3,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	DoNotContact bool `protobuf:"varint,3,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	// Whether no e-mail may be sent to her, as she does not, or does not any more, consent to messages.
+	NoMessages bool `protobuf:"varint,4,opt,name=no_messages,json=noMessages,proto3" json:"no_messages,omitempty"`
+	// The kinds of e-mail that she does not want.
+	MutedMessages []Member_MessageKind `protobuf:"varint,5,rep,packed,name=muted_messages,json=mutedMessages,proto3,enum=cairn.membership.v1.Member_MessageKind" json:"muted_messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,6 +87,20 @@ func (x *MemberChanged) GetDoNotContact() bool {
 		return x.DoNotContact
 	}
 	return false
+}
+
+func (x *MemberChanged) GetNoMessages() bool {
+	if x != nil {
+		return x.NoMessages
+	}
+	return false
+}
+
+func (x *MemberChanged) GetMutedMessages() []Member_MessageKind {
+	if x != nil {
+		return x.MutedMessages
+	}
+	return nil
 }
 
 // The data of the events `care.cairn.membership.membership.{requested,screened,waitlisted,offered,approved,activated,
@@ -390,11 +408,14 @@ var File_cairn_membership_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a$cairn/membership/v1/membership.proto\x1a$cairn/membership/v1/peer_match.proto\"q\n" +
+	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a cairn/membership/v1/member.proto\x1a$cairn/membership/v1/membership.proto\x1a$cairn/membership/v1/peer_match.proto\"\xe2\x01\n" +
 	"\rMemberChanged\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12$\n" +
-	"\x0edo_not_contact\x18\x03 \x01(\bR\fdoNotContact\"\xfe\x02\n" +
+	"\x0edo_not_contact\x18\x03 \x01(\bR\fdoNotContact\x12\x1f\n" +
+	"\vno_messages\x18\x04 \x01(\bR\n" +
+	"noMessages\x12N\n" +
+	"\x0emuted_messages\x18\x05 \x03(\x0e2'.cairn.membership.v1.Member.MessageKindR\rmutedMessages\"\xfe\x02\n" +
 	"\x11MembershipChanged\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\tR\n" +
@@ -444,23 +465,25 @@ var file_cairn_membership_v1_events_proto_goTypes = []any{
 	(*MembershipChanged)(nil),     // 1: cairn.membership.v1.MembershipChanged
 	(*SeatsChanged)(nil),          // 2: cairn.membership.v1.SeatsChanged
 	(*PeerMatchChanged)(nil),      // 3: cairn.membership.v1.PeerMatchChanged
-	(Membership_State)(0),         // 4: cairn.membership.v1.Membership.State
-	(Membership_EndReason)(0),     // 5: cairn.membership.v1.Membership.EndReason
-	(Membership_DeclineReason)(0), // 6: cairn.membership.v1.Membership.DeclineReason
-	(PeerMatch_State)(0),          // 7: cairn.membership.v1.PeerMatch.State
-	(PeerMatch_EndReason)(0),      // 8: cairn.membership.v1.PeerMatch.EndReason
+	(Member_MessageKind)(0),       // 4: cairn.membership.v1.Member.MessageKind
+	(Membership_State)(0),         // 5: cairn.membership.v1.Membership.State
+	(Membership_EndReason)(0),     // 6: cairn.membership.v1.Membership.EndReason
+	(Membership_DeclineReason)(0), // 7: cairn.membership.v1.Membership.DeclineReason
+	(PeerMatch_State)(0),          // 8: cairn.membership.v1.PeerMatch.State
+	(PeerMatch_EndReason)(0),      // 9: cairn.membership.v1.PeerMatch.EndReason
 }
 var file_cairn_membership_v1_events_proto_depIdxs = []int32{
-	4, // 0: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
-	5, // 1: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
-	6, // 2: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
-	7, // 3: cairn.membership.v1.PeerMatchChanged.state:type_name -> cairn.membership.v1.PeerMatch.State
-	8, // 4: cairn.membership.v1.PeerMatchChanged.end_reason:type_name -> cairn.membership.v1.PeerMatch.EndReason
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 0: cairn.membership.v1.MemberChanged.muted_messages:type_name -> cairn.membership.v1.Member.MessageKind
+	5, // 1: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
+	6, // 2: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
+	7, // 3: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
+	8, // 4: cairn.membership.v1.PeerMatchChanged.state:type_name -> cairn.membership.v1.PeerMatch.State
+	9, // 5: cairn.membership.v1.PeerMatchChanged.end_reason:type_name -> cairn.membership.v1.PeerMatch.EndReason
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_events_proto_init() }
@@ -468,6 +491,7 @@ func file_cairn_membership_v1_events_proto_init() {
 	if File_cairn_membership_v1_events_proto != nil {
 		return
 	}
+	file_cairn_membership_v1_member_proto_init()
 	file_cairn_membership_v1_membership_proto_init()
 	file_cairn_membership_v1_peer_match_proto_init()
 	type x struct{}

@@ -433,6 +433,9 @@ type Membership struct {
 	// What is offered to her instead; in the answer of EndMembership with reason DISTRESS or NOT_HELPFUL only. Absent there when the
 	// directory is out of reach: ask FindAlternatives then.
 	Alternatives *Alternatives `protobuf:"bytes,31,opt,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// Whether the organization is told by e-mail that she left; in the answer of EndMembership with tell_coordinator, and reason
+	// DISTRESS or NOT_HELPFUL, only. False where its contact has no e-mail address, or no e-mail is sent at all.
+	CoordinatorTold *bool `protobuf:"varint,34,opt,name=coordinator_told,json=coordinatorTold,proto3,oneof" json:"coordinator_told,omitempty"`
 	// The training recorded with this membership, oldest first; at most 20. Given with ChangeMembershipRole. Left out of lists.
 	Trainings []*PeerTraining `protobuf:"bytes,32,rep,name=trainings,proto3" json:"trainings,omitempty"`
 	// How many mentees she takes at once as a peer supporter; 0 while she has never been one.
@@ -674,6 +677,13 @@ func (x *Membership) GetAlternatives() *Alternatives {
 	return nil
 }
 
+func (x *Membership) GetCoordinatorTold() bool {
+	if x != nil && x.CoordinatorTold != nil {
+		return *x.CoordinatorTold
+	}
+	return false
+}
+
 func (x *Membership) GetTrainings() []*PeerTraining {
 	if x != nil {
 		return x.Trainings
@@ -692,7 +702,7 @@ var File_cairn_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a&cairn/membership/v1/alternatives.proto\x1a$cairn/membership/v1/peer_match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x14\n" +
+	"$cairn/membership/v1/membership.proto\x12\x13cairn.membership.v1\x1a&cairn/membership/v1/alternatives.proto\x1a$cairn/membership/v1/peer_match.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x14\n" +
 	"\n" +
 	"Membership\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
@@ -733,7 +743,8 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
 	"holds_seat\x18\x1b \x01(\bB\x03\xe0A\x03R\tholdsSeat\x12!\n" +
 	"\texception\x18\x1c \x01(\bB\x03\xe0A\x03R\texception\x12J\n" +
-	"\falternatives\x18\x1f \x01(\v2!.cairn.membership.v1.AlternativesB\x03\xe0A\x03R\falternatives\x12D\n" +
+	"\falternatives\x18\x1f \x01(\v2!.cairn.membership.v1.AlternativesB\x03\xe0A\x03R\falternatives\x123\n" +
+	"\x10coordinator_told\x18\" \x01(\bB\x03\xe0A\x03H\x00R\x0fcoordinatorTold\x88\x01\x01\x12D\n" +
 	"\ttrainings\x18  \x03(\v2!.cairn.membership.v1.PeerTrainingB\x03\xe0A\x03R\ttrainings\x12&\n" +
 	"\fmentee_limit\x18! \x01(\x05B\x03\xe0A\x03R\vmenteeLimit\"\x9e\x01\n" +
 	"\x05State\x12\x15\n" +
@@ -781,7 +792,8 @@ const file_cairn_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
 	"UNSUITABLE\x10\x02:M\xeaAJ\n" +
 	"\x15cairn.care/Membership\x12\x18memberships/{membership}*\vmemberships2\n" +
-	"membershipB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
+	"membershipB\x13\n" +
+	"\x11_coordinator_toldB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
 	file_cairn_membership_v1_membership_proto_rawDescOnce sync.Once
@@ -837,6 +849,7 @@ func file_cairn_membership_v1_membership_proto_init() {
 	}
 	file_cairn_membership_v1_alternatives_proto_init()
 	file_cairn_membership_v1_peer_match_proto_init()
+	file_cairn_membership_v1_membership_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
