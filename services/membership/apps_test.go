@@ -80,8 +80,26 @@ func TestListMyGroups(t *testing.T) {
 	if got := leads[g.GetGroup()]; len(leads) != 1 || got.GetLeadRole() != groupsv1.Group_FacilitatorRole_LEAD || got.GetMembership() != nil || got.GetPeople() != 2 {
 		t.Errorf("a facilitator's groups: %v", leads)
 	}
-	if got := list(f.as(aip.NewID()), in.GetMember()); len(got) != 0 {
-		t.Errorf("another organization sees %v", got)
+	if got := list(f.ctx(), aip.Name("facilitators", aip.NewID())); len(got) != 0 {
+		t.Errorf("a facilitator that leads nothing has %v", got)
+	}
+	unknown := aip.Name("members", aip.NewID())
+	for who, call := range map[string]struct {
+		ctx    context.Context
+		person string
+	}{
+		"another organization": {f.as(aip.NewID()), in.GetMember()}, "nobody's member": {f.ctx(), unknown},
+	} {
+		if _, err := f.ListMyGroups(call.ctx, &membershipv1.ListMyGroupsRequest{Person: call.person}); reasonOf(err) != "NotFound NOT_FOUND" {
+			t.Errorf("%s lists groups: %v", who, err)
+		}
+		p, err := personOf(call.ctx, call.person)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (&newsFeed{server: f.server, person: p}).open(call.ctx, ""); reasonOf(err) != "NotFound NOT_FOUND" {
+			t.Errorf("%s watches groups: %v", who, err)
+		}
 	}
 	if _, err := f.ListMyGroups(f.memberCalls(in), &membershipv1.ListMyGroupsRequest{Person: f.newMember().GetName()}); reasonOf(err) != "NotFound NOT_FOUND" {
 		t.Errorf("somebody else's groups: %v", err)
@@ -353,6 +371,7 @@ func TestWatchMyGroups(t *testing.T) {
 	f := setup(t)
 	g, lead := f.led(0)
 	ana := f.requestPlace(g)
+	f.settled() // what was before is no news
 	member, leader, elsewhere := f.watch(f.memberCalls(ana), ""), f.watch(f.facilitatorCalls(lead), ""), f.watch(f.memberCalls(f.joinActively(f.newGroup(0, false))), "")
 	expect := func(when, ofMember, ofLeader string) {
 		t.Helper()
