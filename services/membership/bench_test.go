@@ -1,8 +1,10 @@
 package membership
 
 import (
+	"strconv"
 	"testing"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 )
 
@@ -20,6 +22,25 @@ func BenchmarkPlaceReferralIntoOneGroup(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkSeatFreedBesideALine ends and grants memberships of a group with a free seat while many wait who do not qualify.
+func BenchmarkSeatFreedBesideALine(b *testing.B) {
+	for _, waiting := range []int{500, 4000} {
+		b.Run(strconv.Itoa(waiting), func(b *testing.B) {
+			f := setup(b)
+			g := f.newGroup(2, true)
+			f.fill(g, waiting, membershipv1.Member_PATIENT)
+			g.Audiences = []groupsv1.Group_Audience{groupsv1.Group_SURVIVORS}
+			f.tell(g)
+			for b.Loop() {
+				m := f.join(g)
+				if _, err := f.EndMembership(f.ctx(), &membershipv1.EndMembershipRequest{Name: m.GetName(), Reason: membershipv1.Membership_MOVED_ON}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // BenchmarkGetMember reads and decrypts one person, with the audit record.
