@@ -1,0 +1,44 @@
+package gateway
+
+import (
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+
+	"cairn.care/services/chassis/fault"
+)
+
+// TestSpelling has a service's sentences name fields as their caller wrote them.
+func TestSpelling(t *testing.T) {
+	t.Parallel()
+	rs, err := routesOf(services())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[string]string{
+		"must be after start_time":                         "must be after startTime",
+		"to make an exception, say why in override_reason": "to make an exception, say why in overrideReason",
+		"update licence.expire_date first":                 "update licence.expireDate first",
+		"one of jwks and jwks_uri is required":             "one of jwks and jwksUri is required",
+		`"start_time" is in update_mask as well`:           `"start_time" is in updateMask as well`,
+		`"a \"b\" end_time" is no start_time`:              `"a \"b\" end_time" is no startTime`,
+		"my_start_time and start_times":                    "my_start_time and start_times", // are no fields
+		"another call with this request_id has ended":      "another call with this Idempotency-Key has ended",
+		"X_START_TIME is no value":                         "X_START_TIME is no value",
+	} {
+		c := &call{invoked: true, idempotencyKey: "given", spelling: rs.spelling}
+		st := fault.From(fault.Precondition("SOME", "groups/1", "%s", said)).Proto()
+		c.rewrite(st)
+		broken := &errdetails.PreconditionFailure{}
+		for _, d := range st.GetDetails() {
+			if d.MessageIs(broken) {
+				if err := d.UnmarshalTo(broken); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if st.GetMessage() != want || len(broken.GetViolations()) != 1 || broken.GetViolations()[0].GetDescription() != want {
+			t.Errorf("%q is told as %q and %v; want %q", said, st.GetMessage(), broken.GetViolations(), want)
+		}
+	}
+}
