@@ -168,6 +168,9 @@ func (w *work) flush(ctx context.Context) error {
 
 // applyOne makes a caller's change to a locked row. refused is why it may not be made: nothing of it is queued then.
 func (s *server) applyOne(ctx context.Context, w *work, row *membershipRow, c change) (answer *membershipv1.Membership, refused, err error) {
+	if len(row.DataKey) == 0 { // she is erased, and her membership is about to be ended
+		return nil, fault.NotFound(c.name), nil
+	}
 	if err := aip.CheckETag(c.etag, row.Revision); err != nil {
 		return nil, err, nil
 	}

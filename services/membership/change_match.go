@@ -51,6 +51,9 @@ func (s *server) changeMatch(ctx context.Context, c matchChange) (*membershipv1.
 		if err != nil {
 			return fmt.Errorf("lock match: %w", err)
 		}
+		if len(row.MenteeKey) == 0 || len(row.SupporterKey) == 0 { // one of the two is erased, and the match is about to be ended
+			return fault.NotFound(c.name)
+		}
 		if err := aip.CheckETag(c.etag, row.Revision); err != nil {
 			return err
 		}

@@ -42,6 +42,9 @@ func (s *server) ChangeMembershipRole(ctx context.Context, req *membershipv1.Cha
 		if err != nil {
 			return err
 		}
+		if len(row.DataKey) == 0 { // she is erased, and her membership is about to be ended
+			return fault.NotFound(req.GetName())
+		}
 		if isSelf(ctx, row.MemberID) {
 			return fault.Precondition("OWN_ROLE", row.name(), "it is your own membership: somebody else who leads the group, or a coordinator, changes its role")
 		}

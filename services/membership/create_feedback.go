@@ -162,6 +162,8 @@ func mayBeSaid(f *membershipv1.Feedback, m *membershipRow, session *schedulingv1
 			return fault.NotFound(f.GetSession())
 		case session.GetState() == schedulingv1.Session_CANCELLED || session.GetStartTime().AsTime().After(now):
 			return fault.Precondition("NOT_HELD", f.GetSession(), "the session has not begun, or was cancelled")
+		case !session.GetEndTime().AsTime().After(*m.ActivateTime), m.CloseTime != nil && !session.GetStartTime().AsTime().Before(*m.CloseTime):
+			return fault.Precondition("NEVER_TOOK_PART", f.GetSession(), "the session was before she joined the group, or after she left it")
 		}
 	case membershipv1.Feedback_LEAVING:
 		if m.State != ended {

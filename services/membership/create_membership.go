@@ -87,7 +87,7 @@ func (s *server) CreateMembership(ctx context.Context, req *membershipv1.CreateM
 			}
 		}
 		w := &work{tx: tx, b: new(pgx.Batch), g: g, now: s.clock.Now()}
-		asking := &membershipRow{MemberRole: membershipv1.Member_Role(member.Role), BirthYear: member.BirthYear, Exception: exception}
+		asking := &membershipRow{MemberRole: membershipv1.Member_Role(member.Role), BirthYear: member.BirthYear, Exception: exception, SelfDeclared: len(member.SelfDeclared) > 0}
 		does := request
 		if lock == lockToTake {
 			if err := s.promote(ctx, w); err != nil {
@@ -175,7 +175,7 @@ func (s *server) newMembership(g *groupRow, m *memberRow, role membershipv1.Memb
 		ID: aip.NewID(), OrgID: g.OrgID, GroupID: g.GroupID, MemberID: m.ID, ReferralID: referral,
 		Role:       int32(cmp.Or(role, membershipv1.Membership_PARTICIPANT)),
 		CreateTime: now, Alias: m.Alias, DataKey: m.DataKey, MemberRole: membershipv1.Member_Role(m.Role), BirthYear: m.BirthYear,
-		Exception: strings.TrimSpace(override) != "",
+		Exception: strings.TrimSpace(override) != "", SelfDeclared: len(m.SelfDeclared) > 0,
 	}
 	if !row.do(first, now) {
 		return nil, illegal(row, first)

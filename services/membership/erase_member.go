@@ -131,7 +131,7 @@ func (s *server) eraseHere(ctx context.Context, tx pgx.Tx, b *pgx.Batch, m *toEr
 // names and describes nobody: it keeps the counts right.
 var forgetMember = [...]string{
 	`UPDATE members SET alias = '', role = 0, birth_year = 0, languages = '{}', area_locality = '', area_region = '', area_country = '',
-		cancer_types = '{}', preferred_channel = 0, do_not_contact = true, details = '{}', mail_settings = '{}', data_key = '', personal = '',
+		cancer_types = '{}', preferred_channel = 0, do_not_contact = true, details = '{}', mail_settings = '{}', self_declared = '{}', data_key = '', personal = '',
 		update_time = @now, erase_time = @now, revision = revision + 1
 	WHERE id = @member`,
 	`DELETE FROM member_identifiers WHERE member_id = @member`,

@@ -183,7 +183,7 @@ func TestErasureKnowsEveryTable(t *testing.T) {
 			t.Errorf("%s has columns about members: have EraseMember and ExportMember know it", table)
 		}
 	}
-	personal := []string{"alias", "role", "birth_year", "languages", "area_locality", "area_region", "area_country", "cancer_types", "preferred_channel", "do_not_contact", "details", "mail_settings", "data_key", "personal"}
+	personal := []string{"alias", "role", "birth_year", "languages", "area_locality", "area_region", "area_country", "cancer_types", "preferred_channel", "do_not_contact", "details", "mail_settings", "self_declared", "data_key", "personal"}
 	kept := []string{"id", "org_id", "revision", "create_time", "update_time", "erase_time"}
 	for _, c := range column[string](f, `SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = 'members'`) {
 		switch {

@@ -38,7 +38,7 @@ func (f *fixture) willing(g *told) *membershipv1.Membership {
 func (f *fixture) held(g *told) *schedulingv1.Session {
 	return &schedulingv1.Session{
 		Name: aip.Name("sessions", aip.NewID()), Group: g.GetGroup(), State: schedulingv1.Session_SCHEDULED,
-		StartTime: timestamppb.New(f.clock.Now().Add(-time.Hour)),
+		StartTime: timestamppb.New(f.clock.Now().Add(-time.Hour)), EndTime: timestamppb.New(f.clock.Now().Add(time.Minute)),
 	}
 }
 
@@ -63,9 +63,10 @@ func TestFeedbackIsHersAlone(t *testing.T) {
 	f := setup(t)
 	g := f.newGroup(0, false)
 	m, other := f.willing(g), f.willing(g)
-	said := after(m, f.held(g), 4, 5, proto.Int32(3))
+	session := f.held(g)
+	said := after(m, session, 4, 5, proto.Int32(3))
 	said.Comment = "canary comment"
-	got, err := f.say(f.herself(m), said, &schedulingv1.Session{Name: said.GetSession(), Group: g.GetGroup()})
+	got, err := f.say(f.herself(m), said, session)
 	if err != nil || got.GetGroup() != g.GetGroup() || got.GetComment() != said.GetComment() || got.GetHelped() != 4 || got.GetDistress() != 3 || got.GetSession() != said.GetSession() {
 		t.Fatalf("answered %v, %v", got, err)
 	}
@@ -102,6 +103,14 @@ func TestFeedbackRefusals(t *testing.T) {
 	cancelled := f.held(g)
 	cancelled.State = schedulingv1.Session_CANCELLED
 	elsewhere := f.held(f.newGroup(0, false))
+	before := f.held(g)
+	before.EndTime = timestamppb.New(f.clock.Now().Add(-time.Minute))
+	left := f.willing(g)
+	if _, err := f.EndMembership(f.ctx(), &membershipv1.EndMembershipRequest{Name: left.GetName(), Reason: membershipv1.Membership_MOVED_ON}); err != nil {
+		t.Fatal(err)
+	}
+	since := f.held(g)
+	since.StartTime = timestamppb.New(f.clock.Now())
 	if _, err := f.say(f.ctx(), after(m, session, 3, 3, nil), session); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +130,8 @@ func TestFeedbackRefusals(t *testing.T) {
 		{after(asked, session, 4, 4, nil), session, "FailedPrecondition NEVER_TOOK_PART"},
 		{after(m, later, 4, 4, nil), later, "FailedPrecondition NOT_HELD"},
 		{after(m, cancelled, 4, 4, nil), cancelled, "FailedPrecondition NOT_HELD"},
+		{after(m, before, 4, 4, nil), before, "FailedPrecondition NEVER_TOOK_PART"},
+		{after(left, since, 4, 4, nil), since, "FailedPrecondition NEVER_TOOK_PART"},
 		{after(m, elsewhere, 4, 4, nil), elsewhere, "NotFound NOT_FOUND"},
 		{after(m, nil, 4, 4, nil), nil, "InvalidArgument INVALID_FIELD"},
 		{leaving(m.GetName()), nil, "FailedPrecondition STILL_A_MEMBER"},

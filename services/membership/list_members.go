@@ -44,16 +44,25 @@ func (s *server) ListMembers(ctx context.Context, req *membershipv1.ListMembersR
 		where += " AND id < @after"
 	}
 	var rows []*memberRow
-	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+memberColumns+` FROM members WHERE (@all OR org_id = @org) AND erase_time IS NULL AND `+where+
-		` ORDER BY id DESC LIMIT @limit`, args).Query(all(&rows))
-	audit.Queue(ctx, b, "members/-")
-	if err := s.db.Send(ctx, b); err != nil {
+	var next string
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		b := new(pgx.Batch)
+		b.Queue(`SELECT `+memberColumns+` FROM members WHERE (@all OR org_id = @org) AND erase_time IS NULL AND `+where+
+			` ORDER BY id DESC LIMIT @limit`, args).Query(all(&rows))
+		audit.Queue(ctx, b, "members/-")
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		if rows, next, err = page.Cut(rows, size, func(r *memberRow) uuid.UUID { return r.ID }, query...); err != nil {
+			return err
+		}
+		names := make([]string, len(rows))
+		for i, r := range rows {
+			names[i] = r.name()
+		}
+		return audit.InsertEach(ctx, tx, names)
+	}); err != nil {
 		return nil, fmt.Errorf("list members: %w", err)
-	}
-	rows, next, err := page.Cut(rows, size, func(r *memberRow) uuid.UUID { return r.ID }, query...)
-	if err != nil {
-		return nil, err
 	}
 	resp := &membershipv1.ListMembersResponse{NextPageToken: next}
 	for _, r := range rows {

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,8 @@ func (s *server) ListRoster(ctx context.Context, req *membershipv1.ListRosterReq
 	var leads []lead
 	var people []*membershipRow
 	var members []*memberRow
+	var next string
+	contacts := map[uuid.UUID]contact{}
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 		who, err := footingIn(ctx, tx, group)
 		if err != nil {
@@ -51,17 +54,28 @@ func (s *server) ListRoster(ctx context.Context, req *membershipv1.ListRosterReq
 		b.Queue(`SELECT `+membershipColumns+fromMemberships+` WHERE`+wanted+` ORDER BY x.id LIMIT @limit`, args).Query(all(&people))
 		b.Queue(`SELECT `+memberColumns+` FROM members WHERE id IN (SELECT x.member_id FROM memberships x WHERE`+wanted+` ORDER BY x.id LIMIT @limit)`, args).Query(all(&members))
 		audit.Queue(ctx, b, req.GetGroup())
-		return send(ctx, tx, b)
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		if people, next, err = page.Cut(people, size, func(r *membershipRow) uuid.UUID { return r.ID }, query...); err != nil {
+			return err
+		}
+		var shown []string
+		for _, m := range members {
+			if !slices.ContainsFunc(people, func(r *membershipRow) bool { return r.MemberID == m.ID }) {
+				continue // of the next page
+			}
+			c, err := s.sharedContact(m)
+			if err != nil {
+				return err
+			}
+			if c != (contact{}) {
+				contacts[m.ID], shown = c, append(shown, m.name())
+			}
+		}
+		return audit.InsertEach(ctx, tx, shown)
 	}); err != nil {
 		return nil, err
-	}
-	people, next, err := page.Cut(people, size, func(r *membershipRow) uuid.UUID { return r.ID }, query...)
-	if err != nil {
-		return nil, err
-	}
-	byID := make(map[uuid.UUID]*memberRow, len(members))
-	for _, m := range members {
-		byID[m.ID] = m
 	}
 	resp := &membershipv1.ListRosterResponse{NextPageToken: next}
 	for _, l := range leads {
@@ -70,26 +84,27 @@ func (s *server) ListRoster(ctx context.Context, req *membershipv1.ListRosterReq
 	for _, r := range people {
 		e := &membershipv1.ListRosterResponse_Entry{
 			Membership: r.name(), Alias: r.Alias, Role: membershipv1.Membership_Role(r.Role), State: r.State, ActivateTime: timestamp(r.ActivateTime),
-		}
-		if e.Email, e.Phone, err = s.sharedContact(byID[r.MemberID]); err != nil {
-			return nil, err
+			Email: contacts[r.MemberID].email, Phone: contacts[r.MemberID].phone,
 		}
 		resp.Entries = append(resp.Entries, e)
 	}
 	return resp, nil
 }
 
+// contact is how a member is reached.
+type contact struct{ email, phone string }
+
 // sharedContact returns how a member may be reached by the people of her groups: not at all unless she has consented.
-func (s *server) sharedContact(r *memberRow) (email, phone string, err error) {
-	if r == nil || len(r.DataKey) == 0 || r.DoNotContact {
-		return "", "", nil
+func (s *server) sharedContact(r *memberRow) (contact, error) {
+	if len(r.DataKey) == 0 || r.DoNotContact {
+		return contact{}, nil
 	}
 	m, err := r.toProto()
 	if err != nil || standing(m, membershipv1.Member_SHARE_CONTACT) == nil {
-		return "", "", err
+		return contact{}, err
 	}
 	if m, err = r.toFullProto(s.keys); err != nil {
-		return "", "", fmt.Errorf("contact of a member: %w", err)
+		return contact{}, fmt.Errorf("contact of a member: %w", err)
 	}
-	return m.GetEmail(), m.GetPhone(), nil
+	return contact{m.GetEmail(), m.GetPhone()}, nil
 }

@@ -31,6 +31,8 @@ func (s *server) admitsByItself(g *groupRow, r *membershipRow) (action, bool) {
 		return "", false
 	case g.Screening && r.ScreeningOutcome != int32(membershipv1.Membership_SUITABLE):
 		return "", false
+	case !r.Exception && g.StrictAge && r.SelfDeclared:
+		return "", false
 	case !r.Exception && len(outside(g, r.MemberRole, r.BirthYear, s.clock.Now().Year())) > 0:
 		return "", false
 	}

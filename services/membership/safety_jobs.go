@@ -46,25 +46,40 @@ func oneAtATime() *river.InsertOpts {
 // passOnOverdue gives every concern whose due time has passed to the next who acts. One that cannot be passed on does not keep
 // the others from it; the error tells of it.
 func (s *server) passOnOverdue(ctx context.Context) error {
-	var late []uuid.UUID
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id FROM safety_concerns WHERE state <> 3 AND due_time <= @now ORDER BY due_time LIMIT @n`,
-			pgx.NamedArgs{"now": s.clock.Now(), "n": safetyAtOnce})
+	tried := []uuid.UUID{}
+	var broken []error
+	for {
+		late, err := s.overdue(ctx, tried)
+		if err != nil {
+			return errors.Join(append(broken, err)...)
+		}
+		for _, id := range late {
+			if err := s.passOn(ctx, id); err != nil {
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("safetyConcerns", id), err))
+			}
+		}
+		if len(late) < safetyAtOnce {
+			return errors.Join(broken...)
+		}
+		tried = append(tried, late...)
+	}
+}
+
+// overdue returns concerns whose due time has passed, the longest overdue first, but not those that were tried.
+func (s *server) overdue(ctx context.Context, tried []uuid.UUID) (late []uuid.UUID, err error) {
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT id FROM safety_concerns WHERE state <> 3 AND due_time <= @now AND id <> ALL(@tried) ORDER BY due_time LIMIT @n`,
+			pgx.NamedArgs{"now": s.clock.Now(), "tried": tried, "n": safetyAtOnce})
 		if err != nil {
 			return err
 		}
 		late, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		return err
-	}); err != nil {
-		return fmt.Errorf("find overdue concerns: %w", err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find overdue concerns: %w", err)
 	}
-	var broken []error
-	for _, id := range late {
-		if err := s.passOn(ctx, id); err != nil {
-			broken = append(broken, fmt.Errorf("%s: %w", aip.Name("safetyConcerns", id), err))
-		}
-	}
-	return errors.Join(broken...)
+	return late, nil
 }
 
 // passOn gives one overdue concern to the next who acts, unless somebody was faster.

@@ -53,13 +53,14 @@ type matchRow struct {
 	MenteeKey       []byte
 	SupporterMember uuid.UUID
 	SupporterAlias  string
+	SupporterKey    []byte
 }
 
 const (
 	matchColumns = `p.id, p.org_id, p.group_id, p.mentee_id, p.supporter_id, p.revision, p.state, p.score, p.reasons,
 		p.mentee_accept_time, p.supporter_accept_time, p.expire_time, p.end_reason, p.closed_by, p.close_time, p.create_time,
 		p.update_time, a.member_id AS mentee_member, am.alias AS mentee_alias, am.data_key AS mentee_key,
-		b.member_id AS supporter_member, bm.alias AS supporter_alias`
+		b.member_id AS supporter_member, bm.alias AS supporter_alias, bm.data_key AS supporter_key`
 	joinParties = ` JOIN memberships a ON a.id = p.mentee_id JOIN members am ON am.id = a.member_id
 		JOIN memberships b ON b.id = p.supporter_id JOIN members bm ON bm.id = b.member_id`
 	fromMatches = ` FROM peer_matches p` + joinParties

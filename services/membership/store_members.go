@@ -36,6 +36,7 @@ type memberRow struct {
 	DoNotContact     bool
 	Details          string
 	MailSettings     string
+	SelfDeclared     []string // of role and birth_year, what she changed herself and nobody has confirmed since
 	DataKey          []byte
 	Personal         []byte
 	CreateTime       time.Time
@@ -43,7 +44,7 @@ type memberRow struct {
 }
 
 const memberColumns = `id, org_id, revision, alias, role, birth_year, languages, area_locality, area_region, area_country,
-	cancer_types, preferred_channel, do_not_contact, details::text AS details, mail_settings::text AS mail_settings, data_key, personal, create_time, update_time`
+	cancer_types, preferred_channel, do_not_contact, details::text AS details, mail_settings::text AS mail_settings, self_declared, data_key, personal, create_time, update_time`
 
 // personalField is the field name that a member's personal fields are sealed for.
 const personalField = "personal"

@@ -47,6 +47,7 @@ type membershipRow struct {
 	DataKey          []byte // of the member
 	MemberRole       membershipv1.Member_Role
 	BirthYear        int32 // of the member
+	SelfDeclared     bool  // the member changed her role or year of birth herself, and nobody has confirmed it since
 	WaitlistPosition int32 // from 1; 0 unless waitlisted
 }
 
@@ -54,7 +55,8 @@ const (
 	standingColumns = `x.id, x.org_id, x.group_id, x.member_id, x.referral_id, x.revision, x.state, x.role, x.ticket,
 		x.guidelines_version, x.end_reason, x.decline_reason, x.notes, x.approve_time, x.activate_time, x.close_time,
 		x.create_time, x.update_time, x.offer_expire_time, x.offers_unanswered, x.seat_freed, x.exception, x.screening_outcome,
-		x.screening_time, x.guidelines_asked, m.alias, m.data_key, m.role AS member_role, m.birth_year`
+		x.screening_time, x.guidelines_asked, m.alias, m.data_key, m.role AS member_role, m.birth_year,
+		m.self_declared <> '{}' AS self_declared`
 	membershipColumns = standingColumns + `,
 		CASE WHEN x.state = 2 THEN (
 			SELECT count(*) FROM memberships w WHERE w.group_id = x.group_id AND w.state = 2 AND w.ticket <= x.ticket

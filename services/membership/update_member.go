@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,12 +28,38 @@ func mutableMember() []string {
 
 // UpdateMember implements MembershipService.
 func (s *server) UpdateMember(ctx context.Context, req *membershipv1.UpdateMemberRequest) (*membershipv1.Member, error) {
+	var said []string
 	return s.changeMember(ctx, "member.name", req.GetMember().GetName(), req.GetMember().GetEtag(), func(m *membershipv1.Member) error {
-		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetMember(), mutableMember()...); err != nil {
+		role, born := m.GetRole(), m.GetBirthYear()
+		paths, err := aip.Masked(req.GetUpdateMask(), m, req.GetMember(), mutableMember()...)
+		if err != nil {
 			return err
 		}
+		_, self := auth.SelfFrom(ctx)
+		if slices.Contains(paths, "role") && !(self && role == m.GetRole()) {
+			said = append(said, "role")
+		}
+		if slices.Contains(paths, "birth_year") && !(self && born == m.GetBirthYear()) {
+			said = append(said, "birth_year")
+		}
 		return s.checkMember("member.", m)
-	})
+	}, func(ctx context.Context, tx pgx.Tx, row *memberRow) error { return declare(ctx, tx, row, said) })
+}
+
+// declare notes who says the fields of a member by which groups let people in: she herself, or those who keep her data, who
+// confirm it.
+func declare(ctx context.Context, tx pgx.Tx, row *memberRow, fields []string) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	sql := `UPDATE members SET self_declared = ARRAY(SELECT f FROM unnest(self_declared) AS f WHERE f <> ALL(@fields::text[])) WHERE id = @id`
+	if _, self := auth.SelfFrom(ctx); self {
+		sql = `UPDATE members SET self_declared = ARRAY(SELECT DISTINCT unnest(self_declared || @fields::text[])) WHERE id = @id`
+	}
+	if _, err := tx.Exec(ctx, sql, pgx.NamedArgs{"id": row.ID, "fields": fields}); err != nil {
+		return fmt.Errorf("note who says it: %w", err)
+	}
+	return nil
 }
 
 // changeMember makes a change to one member of the tenant, in one transaction with its event, audit and kept answer. field

@@ -71,6 +71,22 @@ func Insert(ctx context.Context, tx pg.Querier, resource string) error {
 	return nil
 }
 
+// InsertEach is [Insert] for several resources.
+func InsertEach(ctx context.Context, tx pg.Querier, resources []string) error {
+	if len(resources) == 0 {
+		return nil
+	}
+	op := operationFrom(ctx)
+	args := row(ctx, op, "")
+	args["resources"] = resources
+	tag, err := tx.Exec(ctx, insertLogEach, args)
+	if err != nil {
+		return fmt.Errorf("insert audit records: %w", err)
+	}
+	op.recorded.Add(int32(tag.RowsAffected()))
+	return nil
+}
+
 // Replay records that an answer given before is given again, if the present call is one that
 // is recorded: idempotency answers in the handler's place.
 func Replay(ctx context.Context, db pg.Querier, answer proto.Message) error {
@@ -97,9 +113,11 @@ func nameOf(m protoreflect.Message) string {
 }
 
 const (
-	logColumns  = `INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)`
-	logValues   = `@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, @resource, @access, @request_id, @trace_id`
-	insertLog   = logColumns + ` VALUES (` + logValues + `)`
+	logColumns    = `INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)`
+	logValues     = `@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, @resource, @access, @request_id, @trace_id`
+	insertLog     = logColumns + ` VALUES (` + logValues + `)`
+	insertLogEach = logColumns + ` SELECT @caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, seen, @access, @request_id, @trace_id
+		FROM unnest(@resources::text[]) AS seen`
 	insertLogIf = logColumns + ` SELECT ` + logValues
 )
 
