@@ -65,23 +65,28 @@ func words(x *protovalidate.Violation, fd protoreflect.FieldDescriptor) string {
 	case id == "string.min_len" && x.FieldValue.IsValid() && x.FieldValue.String() == "":
 		return "is needed"
 	case id == "string.pattern" && x.RuleValue.IsValid():
-		if said := patternWords(x.RuleValue.String()); said != "" {
-			return said
+		said := patternWords(x.RuleValue.String())
+		if said == "" {
+			break
 		}
+		if x.FieldValue.IsValid() && x.FieldValue.String() == "" {
+			return "is needed: " + said
+		}
+		return "must be " + said
 	}
 	return x.Proto.GetMessage()
 }
 
-// patternWords puts the usual regular expressions into words, "" the others.
+// patternWords says what the usual regular expressions stand for, "" of the others.
 func patternWords(pattern string) string {
 	if m := resourcePattern.FindStringSubmatch(pattern); m != nil {
-		return fmt.Sprintf("must be %s/ and a UUID in lower case", m[1])
+		return m[1] + "/ and a UUID in lower case"
 	}
 	if strings.HasPrefix(pattern, "^[a-zA-Z]{2,3}(-") {
-		return "must be a BCP 47 language, e.g. es or pt-BR"
+		return "a BCP 47 language, e.g. es or pt-BR"
 	}
 	if strings.HasPrefix(pattern, `^\+[1-9]`) {
-		return "must be a telephone number with its country code, e.g. +17135550142"
+		return "a telephone number with its country code, e.g. +17135550142"
 	}
 	return ""
 }

@@ -33,6 +33,7 @@ func TestWords(t *testing.T) {
 		},
 		"an empty text": {&schedulingv1.CreateRoomRequest{Room: &schedulingv1.Room{}}, []string{"room.title: is needed"}},
 		"no message":    {&groupsv1.CreateGroupRequest{}, []string{"group: is needed"}},
+		"no name":       {&membershipv1.GetMembershipRequest{}, []string{"name: is needed: memberships/ and a UUID in lower case"}},
 		"a name that is none": {
 			&membershipv1.GetMembershipRequest{Name: "memberships/7"}, []string{"name: must be memberships/ and a UUID in lower case"},
 		},
