@@ -42,6 +42,9 @@ func (s *server) CheckIn(ctx context.Context, req *schedulingv1.CheckInRequest) 
 		if err := who.mayAnswer(ctx, tx, of); err != nil {
 			return err
 		}
+		if err := of.followGroup(ctx, tx); err != nil {
+			return err
+		}
 		if err := of.open(now); err != nil {
 			return err
 		}

@@ -51,6 +51,9 @@ func (s *server) CreateSeries(ctx context.Context, req *schedulingv1.CreateSerie
 			if err := keepLeads(ctx, tx, []listing{{id: group.id, org: group.org, leads: group.leads}}); err != nil {
 				return err
 			}
+			if err := keepFormat(ctx, tx, group.id, group.format); err != nil {
+				return err
+			}
 		}
 		if err := takeRoom(ctx, tx, "series.room", row.RoomID, row.OrgID, &row.Seats); err != nil {
 			return err

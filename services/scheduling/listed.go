@@ -55,11 +55,9 @@ func listingOf(g *groupsv1.GroupChanged, revision int64) (l listing, err error) 
 	}
 	l.revision, l.closed = revision, g.GetDeleted() || g.GetState() == groupsv1.Group_ARCHIVED
 	l.leads = leadsOf(g.GetFacilitators())
+	l.format = formatOf(g.GetFormat())
 	if g.GetState() == groupsv1.Group_DRAFT {
 		return l, nil // nobody comes yet
-	}
-	if f := schedulingv1.Series_Format_name[int32(g.GetFormat())]; f == g.GetFormat().String() {
-		l.format = int32(g.GetFormat())
 	}
 	for _, t := range g.GetRegularTimes() {
 		one := listedTime{
@@ -71,6 +69,14 @@ func listingOf(g *groupsv1.GroupChanged, revision int64) (l listing, err error) 
 		}
 	}
 	return l, nil
+}
+
+// formatOf is how a group is attended, as the columns have it.
+func formatOf(f groupsv1.Group_Format) int32 {
+	if schedulingv1.Series_Format_name[int32(f)] != f.String() {
+		return 0
+	}
+	return int32(f)
 }
 
 // into makes the series that of the time.
@@ -177,6 +183,15 @@ func takeListings(ctx context.Context, tx pgx.Tx, list []listing, now time.Time)
 	if err := keepLeads(ctx, tx, list); err != nil {
 		return err
 	}
+	var other []uuid.UUID
+	for _, l := range list {
+		if calendars[l.id].Format != l.format {
+			other = append(other, l.id)
+		}
+	}
+	if err := settleFormats(ctx, tx, other, now); err != nil {
+		return err
+	}
 	have, err := seriesOfGroups(ctx, tx, list)
 	if err != nil {
 		return err
@@ -214,7 +229,7 @@ func lockCalendars(ctx context.Context, tx pg.Querier, list []listing) (map[uuid
 		return nil, fmt.Errorf("make calendars: %w", err)
 	}
 	rows, err := tx.Query(ctx, `
-		SELECT group_id, org_id, closed, group_revision FROM calendars WHERE group_id = ANY($1) ORDER BY group_id FOR UPDATE`, ids)
+		SELECT group_id, org_id, closed, group_revision, format FROM calendars WHERE group_id = ANY($1) ORDER BY group_id FOR UPDATE`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("lock calendars: %w", err)
 	}
@@ -232,13 +247,13 @@ func lockCalendars(ctx context.Context, tx pg.Querier, list []listing) (map[uuid
 // markGroups keeps what the groups service told of groups.
 func markGroups(ctx context.Context, tx pg.Querier, list []listing) error {
 	n := len(list)
-	ids, closed, revisions := make([]uuid.UUID, n), make([]bool, n), make([]int64, n)
+	ids, closed, revisions, formats := make([]uuid.UUID, n), make([]bool, n), make([]int64, n), make([]int32, n)
 	for i, l := range list {
-		ids[i], closed[i], revisions[i] = l.id, l.closed, l.revision
+		ids[i], closed[i], revisions[i], formats[i] = l.id, l.closed, l.revision, l.format
 	}
 	if _, err := tx.Exec(ctx, `
-		UPDATE calendars c SET closed = g.closed, group_revision = g.revision
-		FROM unnest($1::uuid[], $2::bool[], $3::bigint[]) AS g (id, closed, revision) WHERE c.group_id = g.id`, ids, closed, revisions); err != nil {
+		UPDATE calendars c SET closed = g.closed, group_revision = g.revision, format = g.format
+		FROM unnest($1::uuid[], $2::bool[], $3::bigint[], $4::int[]) AS g (id, closed, revision, format) WHERE c.group_id = g.id`, ids, closed, revisions, formats); err != nil {
 		return fmt.Errorf("mark groups: %w", err)
 	}
 	return nil

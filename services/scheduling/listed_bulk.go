@@ -18,16 +18,21 @@ func planFresh(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) erro
 	}
 	var sessions []sessionRow
 	var groups []uuid.UUID
+	var mine []sessionRow // of the group
 	for _, e := range edits {
 		want, err := e.series.occurrences(nil, now)
 		if err != nil {
 			return err
 		}
-		for _, c := range plan(*e.series, nil, want, now.Add(-grace), now, e.reason) {
-			sessions = append(sessions, c.row)
-		}
 		if n := len(groups); n == 0 || groups[n-1] != e.series.GroupID {
-			groups = append(groups, e.series.GroupID)
+			groups, mine = append(groups, e.series.GroupID), nil
+		}
+		others := mine
+		for _, c := range plan(*e.series, nil, want, now.Add(-grace), now, e.reason) {
+			if slices.ContainsFunc(others, c.row.overlaps) {
+				continue // the group has another session then
+			}
+			mine, sessions = append(mine, c.row), append(sessions, c.row)
 		}
 	}
 	b := &pgx.Batch{}

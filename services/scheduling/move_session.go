@@ -63,8 +63,7 @@ func (s *server) MoveSession(ctx context.Context, req *schedulingv1.MoveSessionR
 			return nil, err
 		}
 		if other != nil {
-			return nil, fault.Precondition("GROUP_BUSY", other.name(), "the group has %s from %s to %s at that time; move or cancel it first, or choose another time",
-				other.name(), wallClock(other.StartTime, zone), wallClock(other.EndTime, zone))
+			return nil, errGroupBusy(*other)
 		}
 		return new(sessionEvent(sessionMoved, *row, previous)), nil
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -24,6 +25,7 @@ type group struct {
 	id, org  uuid.UUID
 	revision int64
 	archived bool
+	format   int32
 	leads    []uuid.UUID
 }
 
@@ -51,7 +53,8 @@ func (s *server) findGroup(ctx context.Context, name string) (group, error) {
 	if err != nil {
 		return group{}, fmt.Errorf("get group: %w", err)
 	}
-	return group{id: id, org: org, revision: revision, archived: g.GetState() == groupsv1.Group_ARCHIVED, leads: leadsOf(g.GetFacilitators())}, nil
+	return group{id: id, org: org, revision: revision, archived: g.GetState() == groupsv1.Group_ARCHIVED,
+		format: formatOf(g.GetFormat()), leads: leadsOf(g.GetFacilitators())}, nil
 }
 
 // listed names the elements of a repeated field.
@@ -73,18 +76,47 @@ func (s *server) checkFacilitators(ctx context.Context, field func(i int) string
 	})
 }
 
-// checkMemberships refuses memberships that are not of the session's group.
-func (s *server) checkMemberships(ctx context.Context, r sessionRow, names []string) error {
+// checkMemberships refuses memberships that are not of the session's group. Only of those that are not known here it asks.
+func (s *server) checkMemberships(ctx context.Context, r sessionRow, ids []uuid.UUID, names []string) error {
+	groups, err := s.groupsOf(ctx, ids)
+	if err != nil {
+		return err
+	}
 	return each(ctx, names, func(ctx context.Context, i int, name string) (*fault.Violation, error) {
-		m, err := s.members.GetMembership(auth.System(ctx, service), &membershipv1.GetMembershipRequest{Name: name})
-		if status.Code(err) == codes.NotFound || err == nil && m.GetGroup() != aip.Name("groups", r.GroupID) {
-			return fault.Field(fmt.Sprintf("entries[%d].membership", i), "%s is no membership of %s", name, aip.Name("groups", r.GroupID)), nil
+		group, known := groups[ids[i]]
+		if !known {
+			m, err := s.members.GetMembership(auth.System(ctx, service), &membershipv1.GetMembershipRequest{Name: name})
+			if err != nil && status.Code(err) != codes.NotFound {
+				return nil, fmt.Errorf("get membership: %w", err)
+			}
+			group = m.GetGroup()
 		}
-		if err != nil {
-			return nil, fmt.Errorf("get membership: %w", err)
+		if group != aip.Name("groups", r.GroupID) {
+			return fault.Field(fmt.Sprintf("entries[%d].membership", i), "%s is no membership of %s", name, aip.Name("groups", r.GroupID)), nil
 		}
 		return nil, nil
 	})
+}
+
+// groupsOf returns the groups of the memberships that are known here.
+func (s *server) groupsOf(ctx context.Context, memberships []uuid.UUID) (map[uuid.UUID]string, error) {
+	groups := map[uuid.UUID]string{}
+	err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT membership_id, group_id FROM attendees WHERE membership_id = ANY($1)`, some(memberships))
+		if err != nil {
+			return err
+		}
+		var id, group uuid.UUID
+		_, err = pgx.ForEachRow(rows, []any{&id, &group}, func() error {
+			groups[id] = aip.Name("groups", group)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find memberships: %w", err)
+	}
+	return groups, nil
 }
 
 // each asks about every name, several at once, and returns all violations as one error.

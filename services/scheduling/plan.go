@@ -23,6 +23,7 @@ const closedReason = "The group no longer meets."
 type change struct {
 	row      sessionRow
 	lost     bool      // it took place and now does not
+	back     bool      // it did not take place and now does
 	previous time.Time // its start before, if it starts or ends at another time now
 }
 
@@ -99,7 +100,8 @@ func (r *seriesRow) occurrences(have []sessionRow, now time.Time) ([]recurrence.
 // Sessions that have begun or were held stay as they are. Of the others each keeps its
 // name where the series has an occurrence at its original start, or, where neither has
 // another partner, on the same date; where it was moved or cancelled it stays so. What
-// is left over is dropped: cancelled, and kept in case its occurrence comes back.
+// is left over is dropped: cancelled, and kept in case its occurrence, or another on its
+// date, comes back.
 // Occurrences before from, or beyond the horizon, get no new session. All of it is pure.
 func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, from, now time.Time, reason string) []change {
 	byStart := make(map[time.Time]int, len(have))
@@ -122,9 +124,15 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 	}
 	// One left on either side of a date: the session takes the new time of day.
 	left := map[string][]int{}
+	dropped := map[string]int{}
 	for i, row := range have {
-		if !matched[i] && row.DroppedState == nil {
-			left[day(row.OriginalStart)] = append(left[day(row.OriginalStart)], i)
+		on := day(row.OriginalStart)
+		switch other, there := dropped[on]; {
+		case matched[i]:
+		case row.DroppedState == nil:
+			left[on] = append(left[on], i)
+		case !there || row.worthier(have[other]):
+			dropped[on] = i
 		}
 	}
 	perDay := map[string]int{}
@@ -132,14 +140,19 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 		perDay[day(o.Local)]++
 	}
 	for _, o := range rest {
-		if on := left[day(o.Local)]; len(on) == 1 && perDay[day(o.Local)] == 1 {
+		on := left[day(o.Local)]
+		wanted := !o.Start.Before(from) && o.Start.Before(series.Horizon)
+		if i, there := dropped[day(o.Local)]; there && wanted && len(on) == 0 {
+			on = []int{i}
+		}
+		if len(on) == 1 && perDay[day(o.Local)] == 1 {
 			matched[on[0]] = true
 			if c, ok := keep(series, have[on[0]], o, now); ok {
 				changes = append(changes, c)
 			}
 			continue
 		}
-		if !o.Start.Before(from) && o.Start.Before(series.Horizon) {
+		if wanted {
 			changes = append(changes, change{row: newSession(series, o, now)})
 		}
 	}
@@ -150,6 +163,14 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 		changes = append(changes, drop(row, now, reason))
 	}
 	return changes
+}
+
+// worthier tells which of two dropped sessions of a date comes back: the one that people changed, or the one dropped last.
+func (r sessionRow) worthier(than sessionRow) bool {
+	if mine, other := *r.DroppedState != scheduled, *than.DroppedState != scheduled; mine != other {
+		return mine
+	}
+	return r.UpdateTime.After(than.UpdateTime)
 }
 
 func day(local time.Time) string { return local.UTC().Format(time.DateOnly) }
@@ -202,6 +223,7 @@ func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Ti
 	if row.takesPlace() && (!r.StartTime.Equal(row.StartTime) || !r.EndTime.Equal(row.EndTime)) {
 		c.previous = row.StartTime
 	}
+	c.back = !row.takesPlace() && r.takesPlace()
 	r.Revision, r.UpdateTime = row.Revision+1, now
 	return c, true
 }

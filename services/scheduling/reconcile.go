@@ -49,7 +49,6 @@ func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) e
 		return err
 	}
 	b := &pgx.Batch{}
-	var rows []sessionRow
 	var changes []change
 	var told []uuid.UUID
 	lenient := true
@@ -72,9 +71,6 @@ func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) e
 		if len(list) > 0 || e.edited {
 			told = append(told, e.series.GroupID)
 		}
-		for _, c := range list {
-			rows = append(rows, c.row)
-		}
 		changes = append(changes, list...)
 		queueSeries(b, *e.series)
 		if e.deleted {
@@ -84,9 +80,23 @@ func reconcileAll(ctx context.Context, tx pgx.Tx, edits []edit, now time.Time) e
 	if err := sendAll(ctx, tx, b, "save series"); err != nil {
 		return err
 	}
+	if lenient {
+		if changes, err = leaveOut(ctx, tx, changes, now); err != nil {
+			return err
+		}
+	}
+	rows := make([]sessionRow, len(changes))
+	for i, c := range changes {
+		rows[i] = c.row
+	}
 	for some := range slices.Chunk(rows, rowsAtOnce) {
 		if err := saveSessions(ctx, tx, some, !lenient); err != nil {
 			return busy(err, rows)
+		}
+	}
+	if !lenient { // who leads and where come first: what they say helps more
+		if err := alone(ctx, tx, changes); err != nil {
+			return err
 		}
 	}
 	if !planned(edits) {

@@ -41,7 +41,7 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 	if err := session.underWay(now); err != nil {
 		return nil, err
 	}
-	if err := s.checkMemberships(ctx, session, names); err != nil {
+	if err := s.checkMemberships(ctx, session, ids, names); err != nil {
 		return nil, err
 	}
 
@@ -73,6 +73,9 @@ func (s *server) RecordAttendance(ctx context.Context, req *schedulingv1.RecordA
 			return err
 		}
 		b := &pgx.Batch{}
+		if len(came) == 0 {
+			audit.Queue(ctx, b, row.name())
+		}
 		for _, p := range came {
 			a, there := known[p.Membership]
 			if !there {

@@ -486,8 +486,8 @@ func TestArrivals(t *testing.T) {
 	}
 	f.Clock.Set(x.GetStartTime().AsTime())
 	if _, err := f.RecordAttendance(f.owner, &schedulingv1.RecordAttendanceRequest{Session: x.GetName(), Entries: []*schedulingv1.RecordAttendanceRequest_Entry{
-		{Membership: p[1], Status: schedulingv1.Attendance_PRESENT},
-	}}); status.Code(err) != codes.InvalidArgument { // she is none that membership knows
+		{Membership: aip.Name("memberships", aip.NewID()), Status: schedulingv1.Attendance_PRESENT},
+	}}); status.Code(err) != codes.InvalidArgument {
 		t.Fatalf("a made-up membership: %v", err)
 	}
 	ctx, s := f.server()

@@ -38,6 +38,9 @@ func (s *server) SetRsvp(ctx context.Context, req *schedulingv1.SetRsvpRequest) 
 		if err := who.mayAnswer(ctx, tx, of); err != nil {
 			return err
 		}
+		if err := of.followGroup(ctx, tx); err != nil {
+			return err
+		}
 		if of.State == cancelled {
 			return fault.Precondition("SESSION_CANCELLED", of.name(), "the session was cancelled; there is nothing to answer")
 		}

@@ -37,14 +37,16 @@ func settle(ctx context.Context, tx pgx.Tx, sessions []uuid.UUID, now time.Time)
 	}
 	b := &pgx.Batch{}
 	b.Queue(`
-		UPDATE rsvps r SET check_in_time = NULL, arrived = false
+		UPDATE rsvps r SET check_in_time = NULL, arrived = false, revision = r.revision + 1, update_time = @now
 		FROM sessions s
 		WHERE s.id = ANY(@sessions) AND r.session_id = s.id AND r.check_in_time IS NOT NULL
-			AND (s.state = 3 OR s.start_time > r.check_in_time + @early::interval)`, args)
+			AND (s.state = 3 OR s.start_time > r.check_in_time + @early::interval)
+		RETURNING r.session_id, r.membership_id, r.state`, args).Query(note)
 	b.Queue(`
 		UPDATE rsvps r SET way = 3 - r.way, state = CASE r.state WHEN 1 THEN 2 ELSE r.state END, revision = r.revision + 1, update_time = @now
-		FROM sessions s JOIN rsvps o ON o.session_id = s.id
-		WHERE s.id = ANY(@sessions) AND s.start_time > @now AND (s.format = 1 AND o.way = 2 OR s.format IN (2, 4) AND o.way = 1)
+		FROM sessions s JOIN calendars c ON c.group_id = s.group_id JOIN rsvps o ON o.session_id = s.id
+		WHERE s.id = ANY(@sessions) AND s.start_time > @now
+			AND CASE CASE s.format WHEN 0 THEN c.format ELSE s.format END WHEN 1 THEN o.way = 2 WHEN 2 THEN o.way = 1 WHEN 4 THEN o.way = 1 END
 			AND r.session_id = o.session_id AND r.membership_id = o.membership_id
 		RETURNING r.session_id, r.membership_id, o.state`, args).Query(note)
 	b.Queue(`

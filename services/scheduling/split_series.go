@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
@@ -74,8 +75,12 @@ func (s *server) SplitSeries(ctx context.Context, req *schedulingv1.SplitSeriesR
 				return err
 			}
 		}
+		same := following.toProto(now)
 		if err := s.merge(following, update); err != nil {
 			return err
+		}
+		if proto.Equal(same, following.toProto(now)) {
+			return fault.Invalid(fault.Field("series", "is what it was: what is to change from %s on?", session.name()))
 		}
 		if err := takeRoom(ctx, tx, "series.room", following.RoomID, following.OrgID, &following.Seats); err != nil {
 			return err

@@ -87,11 +87,16 @@ func TestSplitSeries(t *testing.T) {
 	}
 
 	// From the first session on is all of it.
-	other := f.create(f.weekly())
+	again := f.weekly()
+	again.Group = f.newGroup(f.owner)
+	other := f.create(again)
 	all := f.sessions("series = %q", other.GetName())
 	got, err = series.SplitSeries(f.owner, &schedulingv1.SplitSeriesRequest{Series: &schedulingv1.Series{Name: other.GetName(), Title: "All"}, Session: all[0].GetName()})
 	if err != nil || got.GetEarlier() != nil || got.GetFollowing().GetName() != other.GetName() || got.GetFollowing().GetTitle() != "All" {
 		t.Errorf("from the first on: %v, %v", got, err)
+	}
+	if _, err := series.SplitSeries(f.owner, &schedulingv1.SplitSeriesRequest{Series: &schedulingv1.Series{Name: other.GetName()}, Session: all[3].GetName()}); refused(err) != "InvalidArgument series" {
+		t.Errorf("nothing to change: %v", err)
 	}
 	f.Clock.Set(thursday.Add(12 * time.Hour))
 	for session, want := range map[string]string{before[4].GetName(): "InvalidArgument session", all[0].GetName(): "FailedPrecondition SESSION_BEGUN"} {
@@ -112,6 +117,7 @@ func TestSplitOfSeveralRules(t *testing.T) {
 		{"FREQ=WEEKLY;INTERVAL=3;BYDAY=MO", "FailedPrecondition RULES_DEPEND_ON_START"},
 	} {
 		in := f.weekly()
+		in.Group = f.newGroup(f.owner)
 		in.Rrule, in.FurtherRrules = "FREQ=WEEKLY;BYDAY=TH", []string{tt.further}
 		made := f.create(in)
 		was := f.sessions("series = %q", made.GetName())

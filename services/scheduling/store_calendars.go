@@ -23,6 +23,7 @@ type calendarRow struct {
 	OrgID         uuid.UUID
 	Closed        bool
 	GroupRevision int64
+	Format        int32 // of the group; 0: not known
 }
 
 // lockCalendar locks the group's calendar, which it makes where there is none yet.
@@ -32,7 +33,7 @@ func lockCalendar(ctx context.Context, tx pg.Querier, group, org uuid.UUID) (cal
 		INSERT INTO calendars (group_id, org_id, revision, time_zone, closed, group_revision)
 		VALUES (@group, @org, 0, 'UTC', false, 0)
 		ON CONFLICT (group_id) DO UPDATE SET group_id = excluded.group_id
-		RETURNING group_id, org_id, closed, group_revision`, pgx.NamedArgs{"group": group, "org": org})
+		RETURNING group_id, org_id, closed, group_revision, format`, pgx.NamedArgs{"group": group, "org": org})
 	if err != nil {
 		return calendarRow{}, fmt.Errorf("lock calendar: %w", err)
 	}
@@ -41,6 +42,47 @@ func lockCalendar(ctx context.Context, tx pg.Querier, group, org uuid.UUID) (cal
 		return calendarRow{}, fmt.Errorf("lock calendar: %w", err)
 	}
 	return row, nil
+}
+
+// keepFormat keeps how a group is attended, of which its events will tell.
+func keepFormat(ctx context.Context, tx pg.Querier, group uuid.UUID, format int32) error {
+	if _, err := tx.Exec(ctx, `UPDATE calendars SET format = @format WHERE group_id = @group`, pgx.NamedArgs{"group": group, "format": format}); err != nil {
+		return fmt.Errorf("keep format: %w", err)
+	}
+	return nil
+}
+
+// followGroup gives a session of which nothing else is said the format of its group.
+func (r *sessionRow) followGroup(ctx context.Context, tx pg.Querier) error {
+	if r.Format != 0 {
+		return nil
+	}
+	if err := tx.QueryRow(ctx, `SELECT format FROM calendars WHERE group_id = $1`, r.GroupID).Scan(&r.Format); err != nil {
+		return fmt.Errorf("read format of group: %w", err)
+	}
+	return nil
+}
+
+// settleFormats settles the answers to coming sessions of groups that are attended in another way now, where the sessions follow that.
+func settleFormats(ctx context.Context, tx pgx.Tx, groups []uuid.UUID, now time.Time) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT s.id FROM sessions s
+		WHERE s.group_id = ANY(@groups) AND s.format = 0 AND s.start_time > @now AND EXISTS (SELECT FROM rsvps r WHERE r.session_id = s.id)
+		ORDER BY s.id FOR NO KEY UPDATE OF s`, pgx.NamedArgs{"groups": groups, "now": now})
+	if err != nil {
+		return fmt.Errorf("find sessions that follow their group: %w", err)
+	}
+	sessions, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("find sessions that follow their group: %w", err)
+	}
+	if len(sessions) == 0 {
+		return nil
+	}
+	return settle(ctx, tx, sessions, now)
 }
 
 // maxPlanned is how many series made by hand a calendar tells.

@@ -10,6 +10,7 @@ import (
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/formats"
 	"cairn.care/services/formats/ical"
 )
@@ -58,7 +59,7 @@ func (f *faces) memberCalendar(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	secret, ok := strings.CutSuffix(r.PathValue("file"), ".ics")
-	gone := missing("calendars/members", "such a calendar") // the secret is not said again
+	gone := fault.NotFound("the calendar of this link") // the secret is not said again
 	if !ok {
 		return gone
 	}

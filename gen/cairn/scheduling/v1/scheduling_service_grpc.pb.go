@@ -44,8 +44,11 @@ const (
 type SchedulingServiceClient interface {
 	// Plans a series and its sessions of the coming 54 weeks.
 	// Refused when a facilitator would lead two sessions at once
-	// (FAILED_PRECONDITION, FACILITATOR_BUSY) and when the group is archived
-	// (GROUP_ARCHIVED).
+	// (FAILED_PRECONDITION, FACILITATOR_BUSY), a room would hold two (ROOM_BUSY),
+	// the group would have two at once (GROUP_BUSY: its members are to be in one
+	// place; who meets beside it is a group of its own), and when the group is
+	// archived (GROUP_ARCHIVED). Of a group's regular times, and where a series goes
+	// on beyond the 54 weeks, sessions that would coincide with another are left out.
 	CreateSeries(ctx context.Context, in *CreateSeriesRequest, opts ...grpc.CallOption) (*Series, error)
 	// Returns one series.
 	GetSeries(ctx context.Context, in *GetSeriesRequest, opts ...grpc.CallOption) (*Series, error)
@@ -54,7 +57,9 @@ type SchedulingServiceClient interface {
 	// Changes a series and its sessions that have not begun. A session keeps its name
 	// where the series still has an occurrence at its original start, or one on the
 	// same date; where it was moved or cancelled it stays so. A session whose
-	// occurrence the series no longer has is cancelled.
+	// occurrence the series no longer has, as when it moves to another weekday, is
+	// cancelled with what people changed of it; it comes back as it was when the
+	// series has its date again. Refused as CreateSeries is.
 	UpdateSeries(ctx context.Context, in *UpdateSeriesRequest, opts ...grpc.CallOption) (*Series, error)
 	// Deletes a series and cancels its sessions that have not begun. Sessions that
 	// have begun stay, with their attendance.
@@ -76,8 +81,8 @@ type SchedulingServiceClient interface {
 	CancelSession(ctx context.Context, in *CancelSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// Moves a session that has not begun to another start, which must be in the
 	// future; a cancelled session takes place again by it. Refused when the group has
-	// another session at that time (GROUP_BUSY) or a facilitator has
-	// (FACILITATOR_BUSY).
+	// another session at that time (GROUP_BUSY), a facilitator has (FACILITATOR_BUSY)
+	// or the room holds one (ROOM_BUSY).
 	MoveSession(ctx context.Context, in *MoveSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// Says that a session that has begun takes place.
 	HoldSession(ctx context.Context, in *HoldSessionRequest, opts ...grpc.CallOption) (*Session, error)
@@ -244,8 +249,11 @@ func (c *schedulingServiceClient) ListAttendance(ctx context.Context, in *ListAt
 type SchedulingServiceServer interface {
 	// Plans a series and its sessions of the coming 54 weeks.
 	// Refused when a facilitator would lead two sessions at once
-	// (FAILED_PRECONDITION, FACILITATOR_BUSY) and when the group is archived
-	// (GROUP_ARCHIVED).
+	// (FAILED_PRECONDITION, FACILITATOR_BUSY), a room would hold two (ROOM_BUSY),
+	// the group would have two at once (GROUP_BUSY: its members are to be in one
+	// place; who meets beside it is a group of its own), and when the group is
+	// archived (GROUP_ARCHIVED). Of a group's regular times, and where a series goes
+	// on beyond the 54 weeks, sessions that would coincide with another are left out.
 	CreateSeries(context.Context, *CreateSeriesRequest) (*Series, error)
 	// Returns one series.
 	GetSeries(context.Context, *GetSeriesRequest) (*Series, error)
@@ -254,7 +262,9 @@ type SchedulingServiceServer interface {
 	// Changes a series and its sessions that have not begun. A session keeps its name
 	// where the series still has an occurrence at its original start, or one on the
 	// same date; where it was moved or cancelled it stays so. A session whose
-	// occurrence the series no longer has is cancelled.
+	// occurrence the series no longer has, as when it moves to another weekday, is
+	// cancelled with what people changed of it; it comes back as it was when the
+	// series has its date again. Refused as CreateSeries is.
 	UpdateSeries(context.Context, *UpdateSeriesRequest) (*Series, error)
 	// Deletes a series and cancels its sessions that have not begun. Sessions that
 	// have begun stay, with their attendance.
@@ -276,8 +286,8 @@ type SchedulingServiceServer interface {
 	CancelSession(context.Context, *CancelSessionRequest) (*Session, error)
 	// Moves a session that has not begun to another start, which must be in the
 	// future; a cancelled session takes place again by it. Refused when the group has
-	// another session at that time (GROUP_BUSY) or a facilitator has
-	// (FACILITATOR_BUSY).
+	// another session at that time (GROUP_BUSY), a facilitator has (FACILITATOR_BUSY)
+	// or the room holds one (ROOM_BUSY).
 	MoveSession(context.Context, *MoveSessionRequest) (*Session, error)
 	// Says that a session that has begun takes place.
 	HoldSession(context.Context, *HoldSessionRequest) (*Session, error)

@@ -36,7 +36,7 @@ type SeriesServiceClient interface {
 	// session, and a new one goes on from there. Sessions keep their names, what they have of their own, and who comes. Where
 	// that session is the first, all of the series is changed and no new one made. Refused when that session has begun
 	// (FAILED_PRECONDITION, SESSION_BEGUN), when the series has several rules that cannot start there by themselves
-	// (RULES_DEPEND_ON_START), and as UpdateSeries is.
+	// (RULES_DEPEND_ON_START), when nothing is to change (INVALID_ARGUMENT), and as UpdateSeries is.
 	SplitSeries(ctx context.Context, in *SplitSeriesRequest, opts ...grpc.CallOption) (*SplitSeriesResponse, error)
 }
 
@@ -81,7 +81,7 @@ type SeriesServiceServer interface {
 	// session, and a new one goes on from there. Sessions keep their names, what they have of their own, and who comes. Where
 	// that session is the first, all of the series is changed and no new one made. Refused when that session has begun
 	// (FAILED_PRECONDITION, SESSION_BEGUN), when the series has several rules that cannot start there by themselves
-	// (RULES_DEPEND_ON_START), and as UpdateSeries is.
+	// (RULES_DEPEND_ON_START), when nothing is to change (INVALID_ARGUMENT), and as UpdateSeries is.
 	SplitSeries(context.Context, *SplitSeriesRequest) (*SplitSeriesResponse, error)
 	mustEmbedUnimplementedSeriesServiceServer()
 }
