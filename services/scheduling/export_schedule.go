@@ -75,7 +75,7 @@ func (s *server) ExportSchedule(req *schedulingv1.ExportScheduleRequest, stream 
 		}
 	}
 	for _, c := range calendars {
-		name := req.GetMember() + "/" + aip.Name("calendars", c.ID)
+		name := aip.Name("calendars", c.ID)
 		names = append(names, name)
 		if err := out.AddJSON("calendar", name, c); err != nil {
 			return err
