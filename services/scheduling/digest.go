@@ -56,7 +56,8 @@ func (n *notifier) sendDigests(ctx context.Context, groups map[uuid.UUID]*groups
 	for _, r := range rows {
 		zone, err := recurrence.Zone(r.TimeZone)
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.name(), err)
+			n.log.ErrorContext(ctx, "cannot send the roster of a session", "session", r.name(), "error", err)
+			continue
 		}
 		local := r.StartTime.In(zone)
 		d := digestDay{r.OrgID, r.TimeZone, time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, zone)}

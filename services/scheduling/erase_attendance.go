@@ -3,6 +3,7 @@ package scheduling
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,7 @@ func (s *server) eraseAttendance(ctx context.Context, tx pgx.Tx, e *membershipv1
 	if err != nil {
 		return 0, fmt.Errorf("find attendees to erase: %w", err)
 	}
+	slices.SortFunc(hers, func(a, b attendeeRow) int { return compareIDs(a.GroupID, b.GroupID) }) // as all lock calendars
 	for _, a := range hers {
 		if err := release(ctx, tx, a, s.clock.Now()); err != nil {
 			return 0, err

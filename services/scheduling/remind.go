@@ -69,10 +69,9 @@ func dueReminders(ctx context.Context, tx pgx.Tx, now time.Time, after dueRemind
 		WITH coming AS (
 			SELECT s.id, s.org_id, s.group_id, s.start_time, coalesce(g.audience, 0) AS audience,
 				CASE WHEN coalesce(cardinality(g.offsets), 0) = 0 THEN @usual::int[] ELSE g.offsets END AS offsets
-			FROM (SELECT DISTINCT group_id FROM attendees WHERE active) AS a
-			JOIN sessions s ON s.group_id = a.group_id AND s.state IN (1, 2) AND s.start_time > @now AND s.start_time <= @now + interval '7 days'
-			LEFT JOIN group_reminders g ON g.group_id = s.group_id
-			WHERE g.audience IS DISTINCT FROM @nobody)
+			FROM sessions s LEFT JOIN group_reminders g ON g.group_id = s.group_id
+			WHERE s.state IN (1, 2) AND s.start_time > @now AND s.start_time <= @now + interval '7 days' AND (s.start_time, s.id) >= (@start, @id)
+				AND g.audience IS DISTINCT FROM @nobody AND EXISTS (SELECT FROM attendees a WHERE a.group_id = s.group_id AND a.active))
 		SELECT c.id AS session_id, c.org_id, c.group_id, c.start_time, c.audience, array_agg(DISTINCT o.before ORDER BY o.before) AS befores
 		FROM coming c CROSS JOIN LATERAL unnest(c.offsets) AS o (before)
 		LEFT JOIN reminders r ON r.session_id = c.id AND r.start_time = c.start_time AND r.before = o.before
