@@ -36,10 +36,10 @@ func (s *server) UpdateMember(ctx context.Context, req *membershipv1.UpdateMembe
 			return err
 		}
 		_, self := auth.SelfFrom(ctx)
-		if slices.Contains(paths, "role") && !(self && role == m.GetRole()) {
+		if slices.Contains(paths, "role") && (!self || role != m.GetRole()) {
 			said = append(said, "role")
 		}
-		if slices.Contains(paths, "birth_year") && !(self && born == m.GetBirthYear()) {
+		if slices.Contains(paths, "birth_year") && (!self || born != m.GetBirthYear()) {
 			said = append(said, "birth_year")
 		}
 		return s.checkMember("member.", m)
