@@ -319,6 +319,7 @@ type watcher struct {
 
 func (f *fixture) watch(ctx context.Context, token string) *watcher {
 	f.t.Helper()
+	f.settled() // what was done before is not news
 	p, err := personOf(ctx, "")
 	if err != nil {
 		f.t.Fatal(err)
