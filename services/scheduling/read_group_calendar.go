@@ -18,7 +18,7 @@ func (s *server) ReadGroupCalendar(ctx context.Context, req *schedulingv1.ReadGr
 	}
 	var out *schedulingv1.CalendarContents
 	err = s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		out, err = contents(ctx, tx, []uuid.UUID{id}, s.clock.Now())
+		out, err = s.contents(ctx, tx, []uuid.UUID{id}, s.clock.Now())
 		return err
 	})
 	return out, err

@@ -45,7 +45,7 @@ func (s *server) ReadMemberCalendar(ctx context.Context, req *schedulingv1.ReadM
 		if groups, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
 			return fmt.Errorf("select groups: %w", err)
 		}
-		if out, err = contents(ctx, tx, groups, now); err != nil {
+		if out, err = s.contents(ctx, tx, groups, now); err != nil {
 			return err
 		}
 		out.Calendar = row.toProto()

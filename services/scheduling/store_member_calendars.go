@@ -86,8 +86,8 @@ const calendarPast = 31 * 24 * time.Hour
 // maxShown is how many sessions a calendar shows.
 const maxShown = 5000
 
-// contents returns what the calendar of groups shows. The beginning moves once a day, so that what does not change is the same all day.
-func contents(ctx context.Context, tx pg.Querier, groups []uuid.UUID, now time.Time) (*schedulingv1.CalendarContents, error) {
+// contents returns what the calendar of groups shows, and logs where that is not all. The beginning moves once a day, so that what does not change is the same all day.
+func (s *server) contents(ctx context.Context, tx pg.Querier, groups []uuid.UUID, now time.Time) (*schedulingv1.CalendarContents, error) {
 	args := pgx.NamedArgs{"groups": groups, "since": now.UTC().Truncate(24 * time.Hour).Add(-calendarPast), "most": maxShown}
 	out := &schedulingv1.CalendarContents{}
 	b := &pgx.Batch{}
@@ -116,6 +116,9 @@ func contents(ctx context.Context, tx pg.Querier, groups []uuid.UUID, now time.T
 	})
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read what a calendar shows: %w", err)
+	}
+	if len(out.GetSessions()) == maxShown {
+		s.log.WarnContext(ctx, "a calendar shows only its first sessions", "sessions", maxShown, "groups", len(groups), "first", aip.Name("groups", groups[0]))
 	}
 	return out, nil
 }
