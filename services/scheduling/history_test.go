@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/recurrence"
 )
 
@@ -463,7 +464,10 @@ func TestManyClients(t *testing.T) {
 
 func (f *fixture) gone(membership string) (gone bool) {
 	f.t.Helper()
-	if err := f.DBs[service].QueryRow(f.t.Context(), `SELECT NOT active FROM attendees WHERE membership_id = $1`, selfID("memberships", membership)).Scan(&gone); err != nil {
+	system := auth.System(f.t.Context(), service)
+	if err := f.DBs[service].Tx(system, func(tx pgx.Tx) error {
+		return tx.QueryRow(system, `SELECT NOT active FROM attendees WHERE membership_id = $1`, selfID("memberships", membership)).Scan(&gone)
+	}); err != nil {
 		f.t.Fatal(err)
 	}
 	return gone
