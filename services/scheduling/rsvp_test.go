@@ -62,6 +62,19 @@ func (f *fixture) active(group string) (member, membership string) {
 	if err != nil || m.GetState() != membershipv1.Membership_ACTIVE {
 		f.t.Fatalf("membership: %v, %v, want it active", m, err)
 	}
+	ctx, srv := f.server()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for heard, end := false, time.Now().Add(time.Minute); !heard; <-tick.C { // the event of it is on its way
+		if err := srv.db.Tx(ctx, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attendees WHERE membership_id = $1 AND active)`, selfID("memberships", name)).Scan(&heard)
+		}); err != nil {
+			f.t.Fatal(err)
+		}
+		if !heard && time.Now().After(end) {
+			f.t.Fatalf("%s is active, and scheduling has not heard of it", name)
+		}
+	}
 	return m.GetMember(), name
 }
 
