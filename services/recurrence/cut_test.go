@@ -27,9 +27,9 @@ func TestCut(t *testing.T) {
 		}
 		cut++
 		k := rapid.IntRange(0, len(list)-1).Draw(t, "cut")
-		c, err := whole.Cut(list[k].Local)
-		if err != nil || c.Seen != k || !c.Start.Equal(list[k].Local) {
-			t.Fatalf("%s at %s: %+v, %v; want %d before", spec.RRule, list[k].Local, c, err, k)
+		c, err := whole.Cut(list[k].Local())
+		if err != nil || c.Seen != k || !c.Start.Equal(list[k].Local()) {
+			t.Fatalf("%s at %s: %+v, %v; want %d before", spec.RRule, list[k].Local(), c, err, k)
 		}
 		var got []time.Time
 		for i, rules := range [][]string{c.Before, c.After} {
@@ -46,15 +46,15 @@ func TestCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, o := range some {
-				got = append(got, o.Start)
+				got = append(got, o.Start())
 			}
 		}
 		var want []time.Time
 		for _, o := range list {
-			want = append(want, o.Start)
+			want = append(want, o.Start())
 		}
 		if !slices.Equal(got, want) {
-			t.Fatalf("%s cut at %s into %v and %v: %v, want %v", whole.Start, list[k].Local, c.Before, c.After, got, want)
+			t.Fatalf("%s cut at %s into %v and %v: %v, want %v", whole.Start, list[k].Local(), c.Before, c.After, got, want)
 		}
 	})
 	if cut == 0 {

@@ -118,7 +118,7 @@ func againstModel(t *rapid.T) {
 	}
 	got := make([]time.Time, len(list))
 	for i, o := range list {
-		got[i] = o.Start
+		got[i] = o.Start()
 	}
 	want := model(*set.rules[0], start, end)
 	for i := range max(len(got), len(want)) {

@@ -65,10 +65,15 @@ type Set struct {
 
 // Occurrence is one start of a series.
 type Occurrence struct {
-	Local time.Time // floating wall clock that the series names
-	Start time.Time // instant, UTC
-	Index int       // 0 for the first of the series
+	local, at int64 // seconds: floating, and of the instant
+	Index     int   // 0 for the first of the series
 }
+
+// Local returns the floating wall clock that the series names.
+func (o Occurrence) Local() time.Time { return time.Unix(o.local, 0).UTC() }
+
+// Start returns the instant, UTC.
+func (o Occurrence) Start() time.Time { return time.Unix(o.at, 0).UTC() }
 
 // never is how far Parse looks for a first occurrence, years.
 const never = 100
@@ -311,7 +316,7 @@ func (s *Set) First(from, to time.Time, limit int) ([]Occurrence, More, error) {
 	}
 	list := make([]Occurrence, len(found))
 	for i, o := range found {
-		list[i] = Occurrence{Local: time.Unix(o.local, 0).UTC(), Start: time.Unix(o.at, 0).UTC(), Index: index + i}
+		list[i] = Occurrence{o.local, o.at, index + i}
 	}
 	return list, more, nil
 }

@@ -24,7 +24,7 @@ func starts(t *testing.T, spec recurrence.Spec, from, to string) []string {
 	}
 	var got []string
 	for _, o := range list {
-		got = append(got, o.Start.In(set.Zone).Format("2006-01-02T15:04:05Z07:00"))
+		got = append(got, o.Start().In(set.Zone).Format("2006-01-02T15:04:05Z07:00"))
 	}
 	return got
 }
@@ -286,7 +286,7 @@ func TestFurtherRules(t *testing.T) {
 			t.Errorf("the first %d: %d, more %t, %v", n, len(list), more.Any(), err)
 		}
 		for i, o := range list {
-			if got := o.Start.In(set.Zone).Format(time.RFC3339); got != want[i+1] || o.Index != i+1 {
+			if got := o.Start().In(set.Zone).Format(time.RFC3339); got != want[i+1] || o.Index != i+1 {
 				t.Errorf("the first %d: %s (%d), want %s", n, got, o.Index, want[i+1])
 			}
 		}
@@ -304,7 +304,7 @@ func TestLoose(t *testing.T) {
 		list, more, err := set.First(set.Start, set.Start.AddDate(1, 0, 0), 3)
 		var got []string
 		for _, o := range list {
-			got = append(got, o.Local.Format("15:04"))
+			got = append(got, o.Local().Format("15:04"))
 		}
 		if err != nil || strings.Join(got, " ") != want || !more.Any() {
 			t.Errorf("%s: %v, %v; want %s", rule, got, err, want)

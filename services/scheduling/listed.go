@@ -100,7 +100,7 @@ func (t listedTime) into(r *seriesRow, now time.Time) error {
 			return err
 		}
 		if len(coming) > 0 {
-			r.LocalStart = coming[0].Local
+			r.LocalStart = coming[0].Local()
 		}
 	}
 	r.Rrule, r.TimeZone, r.DurationSeconds, r.Listed = t.rrule, t.zone, t.seconds, t.key()

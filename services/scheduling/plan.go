@@ -69,7 +69,7 @@ func (r *seriesRow) occurrences(have []sessionRow, now time.Time) ([]recurrence.
 	}
 	coming := 0
 	for _, o := range list {
-		if o.Start.After(now.Add(-grace)) {
+		if o.Start().After(now.Add(-grace)) {
 			coming++
 		}
 	}
@@ -77,15 +77,15 @@ func (r *seriesRow) occurrences(have []sessionRow, now time.Time) ([]recurrence.
 		return nil, fault.Invalid(fault.Field("series.rrule", "makes more than %d sessions in 54 weeks; use a rarer rule", maxSessions))
 	}
 	for i := 1; i < len(list); i++ {
-		if list[i].Start.Before(list[i-1].Start.Add(r.duration())) {
+		if list[i].Start().Before(list[i-1].Start().Add(r.duration())) {
 			return nil, fault.Invalid(fault.Field("series.duration", "makes the sessions of %s and %s overlap; each must end before the next begins",
-				recurrence.FormatLocal(list[i-1].Local), recurrence.FormatLocal(list[i].Local)))
+				recurrence.FormatLocal(list[i-1].Local()), recurrence.FormatLocal(list[i].Local())))
 		}
 	}
 	r.Horizon, r.LastEnd = horizon, nil
 	last := since
 	if n := len(list); n > 0 {
-		last = list[n-1].Start.Add(r.duration())
+		last = list[n-1].Start().Add(r.duration())
 	}
 	if ended && last.Before(horizon) {
 		r.LastEnd = &last
@@ -112,7 +112,7 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 	var changes []change
 	var rest []recurrence.Occurrence
 	for _, o := range want {
-		i, ok := byStart[o.Local]
+		i, ok := byStart[o.Local()]
 		if !ok {
 			rest = append(rest, o)
 			continue
@@ -137,15 +137,15 @@ func plan(series seriesRow, have []sessionRow, want []recurrence.Occurrence, fro
 	}
 	perDay := map[string]int{}
 	for _, o := range rest {
-		perDay[day(o.Local)]++
+		perDay[day(o.Local())]++
 	}
 	for _, o := range rest {
-		on := left[day(o.Local)]
-		wanted := !o.Start.Before(from) && o.Start.Before(series.Horizon)
-		if i, there := dropped[day(o.Local)]; there && wanted && len(on) == 0 {
+		on := left[day(o.Local())]
+		wanted := !o.Start().Before(from) && o.Start().Before(series.Horizon)
+		if i, there := dropped[day(o.Local())]; there && wanted && len(on) == 0 {
 			on = []int{i}
 		}
-		if len(on) == 1 && perDay[day(o.Local)] == 1 {
+		if len(on) == 1 && perDay[day(o.Local())] == 1 {
 			matched[on[0]] = true
 			if c, ok := keep(series, have[on[0]], o, now); ok {
 				changes = append(changes, c)
@@ -177,8 +177,8 @@ func day(local time.Time) string { return local.UTC().Format(time.DateOnly) }
 
 func newSession(series seriesRow, o recurrence.Occurrence, now time.Time) sessionRow {
 	row := sessionRow{
-		ID: aip.NewID(), OrgID: series.OrgID, SeriesID: series.ID, GroupID: series.GroupID, OriginalStart: o.Local, State: scheduled,
-		StartTime: o.Start, EndTime: o.Start.Add(series.duration()), TimeZone: series.TimeZone,
+		ID: aip.NewID(), OrgID: series.OrgID, SeriesID: series.ID, GroupID: series.GroupID, OriginalStart: o.Local(), State: scheduled,
+		StartTime: o.Start(), EndTime: o.Start().Add(series.duration()), TimeZone: series.TimeZone,
 		Revision: 1, CreateTime: now, UpdateTime: now,
 	}
 	row.follow(series, o.Index)
@@ -195,12 +195,12 @@ func (r seriesRow) topic(index int) string {
 
 // keep returns the session as its occurrence has it now, and whether that is a change.
 func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Time) (change, bool) {
-	if row.State == held || row.DroppedState == nil && row.begun(now) || !o.Start.After(now) {
+	if row.State == held || row.DroppedState == nil && row.begun(now) || !o.Start().After(now) {
 		return change{}, false
 	}
 	c := change{row: row}
 	r := &c.row
-	r.OriginalStart = o.Local
+	r.OriginalStart = o.Local()
 	if r.DroppedState != nil {
 		if r.State = *r.DroppedState; r.State != cancelled {
 			r.CancelReason, r.CancelTime = "", nil
@@ -212,7 +212,7 @@ func keep(series seriesRow, row sessionRow, o recurrence.Occurrence, now time.Ti
 	}
 	r.follow(series, o.Index)
 	if r.State == scheduled {
-		r.StartTime, r.EndTime, r.TimeZone = o.Start, o.Start.Add(series.duration()), series.TimeZone
+		r.StartTime, r.EndTime, r.TimeZone = o.Start(), o.Start().Add(series.duration()), series.TimeZone
 	}
 	if r.State == cancelled {
 		r.free()

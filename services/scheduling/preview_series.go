@@ -41,9 +41,9 @@ func (s *server) PreviewSeries(_ context.Context, req *schedulingv1.PreviewSerie
 	}
 	resp := &schedulingv1.PreviewSeriesResponse{More: more.Any()}
 	for _, o := range list {
-		_, offset := o.Start.In(set.Zone).Zone()
+		_, offset := o.Start().In(set.Zone).Zone()
 		resp.Occurrences = append(resp.Occurrences, &schedulingv1.PreviewSeriesResponse_Occurrence{
-			StartTime: timestamppb.New(o.Start), LocalStart: recurrence.FormatLocal(o.Local), UtcOffsetSeconds: int32(offset),
+			StartTime: timestamppb.New(o.Start()), LocalStart: recurrence.FormatLocal(o.Local()), UtcOffsetSeconds: int32(offset),
 		})
 	}
 	return resp, nil

@@ -165,11 +165,11 @@ func (r seriesRow) sameFrom(whole *recurrence.Set, following *seriesRow) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	want, _, err := whole.First(list[0].Start, recurrence.End(), compared)
+	want, _, err := whole.First(list[0].Start(), recurrence.End(), compared)
 	if err != nil {
 		return err
 	}
-	if !slices.EqualFunc(list, want, func(a, b recurrence.Occurrence) bool { return a.Start.Equal(b.Start) }) {
+	if !slices.EqualFunc(list, want, func(a, b recurrence.Occurrence) bool { return a.Start().Equal(b.Start()) }) {
 		return fault.Precondition("RULES_DEPEND_ON_START", aip.Name("series", r.ID), "the rules of the series do not all start at that session; end the series and create another one instead")
 	}
 	return nil

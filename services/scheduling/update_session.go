@@ -142,7 +142,7 @@ func (r *sessionRow) followAgain(ctx context.Context, tx pgx.Tx, fields []string
 		return err
 	}
 	for _, o := range want {
-		if o.Local.Equal(r.OriginalStart) {
+		if o.Local().Equal(r.OriginalStart) {
 			r.Topic = series.topic(o.Index)
 		}
 	}

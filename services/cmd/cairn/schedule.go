@@ -122,9 +122,9 @@ func (s series) preview(out io.Writer) error {
 	}
 	w := bufio.NewWriter(out)
 	for _, o := range list {
-		at := o.Start.In(set.Zone)
+		at := o.Start().In(set.Zone)
 		if _, offset := at.Zone(); offset%60 != 0 {
-			at = o.Start // RFC 3339 has no word for the seconds of local mean time
+			at = o.Start() // RFC 3339 has no word for the seconds of local mean time
 		}
 		if _, err := fmt.Fprintln(w, at.Format("2006-01-02T15:04:05-07:00")); err != nil {
 			return err

@@ -97,7 +97,7 @@ func (c *calendar) repeating(s *schedulingv1.Series, sessions []*schedulingv1.Se
 	}
 	// Of what the rule gives, that which has a session and which every clock reads alike; the rest are exceptions.
 	good := func(o recurrence.Occurrence) bool {
-		return byStart[recurrence.FormatLocal(o.Local)] != nil && recurrence.Plain(o.Local, o.Start, set.Zone)
+		return byStart[recurrence.FormatLocal(o.Local())] != nil && recurrence.Plain(o.Local(), o.Start(), set.Zone)
 	}
 	from := slices.IndexFunc(list, good)
 	to := len(list)
@@ -109,39 +109,39 @@ func (c *calendar) repeating(s *schedulingv1.Series, sessions []*schedulingv1.Se
 	}
 	list = list[from:to]
 	last := list[len(list)-1]
-	rule := recurrence.Until(s.GetRrule(), last.Start)
-	spec := recurrence.Spec{RRule: rule, TimeZone: s.GetTimeZone(), Start: recurrence.FormatLocal(list[0].Local), ExDates: s.GetExdates()}
+	rule := recurrence.Until(s.GetRrule(), last.Start())
+	spec := recurrence.Spec{RRule: rule, TimeZone: s.GetTimeZone(), Start: recurrence.FormatLocal(list[0].Local()), ExDates: s.GetExdates()}
 	if same, err := recurrence.Parse(spec); err != nil || !sameStarts(same, list) {
 		return nil
 	}
 	_, id, _ := strings.Cut(s.GetName(), "/")
 	main := event{
-		body: c.planned(s, list[0].Start), uid: id, created: s.GetCreateTime().AsTime(), updated: s.GetUpdateTime().AsTime(),
-		sequence: revision(s.GetEtag()), rule: rule, until: last.Start,
+		body: c.planned(s, list[0].Start()), uid: id, created: s.GetCreateTime().AsTime(), updated: s.GetUpdateTime().AsTime(),
+		sequence: revision(s.GetEtag()), rule: rule, until: last.Start(),
 	}
 	shown := []string{}
 	var own []event
 	for _, text := range s.GetExdates() {
-		if at, err := recurrence.Local(text); err == nil && !at.Before(list[0].Local) && !at.After(last.Local) {
+		if at, err := recurrence.Local(text); err == nil && !at.Before(list[0].Local()) && !at.After(last.Local()) {
 			main.except = append(main.except, at)
 		}
 	}
 	for _, o := range list {
 		if !good(o) {
-			main.except = append(main.except, o.Local)
+			main.except = append(main.except, o.Local())
 			continue
 		}
-		x := byStart[recurrence.FormatLocal(o.Local)]
+		x := byStart[recurrence.FormatLocal(o.Local())]
 		shown = append(shown, x.GetName())
 		is, plan := c.session(x, s.GetTitle()), main.body
-		plan.start, plan.end = o.Start, o.Start.Add(s.GetDuration().AsDuration())
+		plan.start, plan.end = o.Start(), o.Start().Add(s.GetDuration().AsDuration())
 		if at := x.GetUpdateTime().AsTime(); at.After(main.updated) {
 			main.updated = at
 		}
 		if is != plan || shifts(plan, set.Zone) {
 			own = append(own, event{
 				body: is, uid: id, created: x.GetCreateTime().AsTime(), updated: x.GetUpdateTime().AsTime(),
-				sequence: main.sequence + revision(x.GetEtag()), occurrence: o.Local, of: s.GetTimeZone(),
+				sequence: main.sequence + revision(x.GetEtag()), occurrence: o.Local(), of: s.GetTimeZone(),
 			})
 		}
 	}
@@ -166,7 +166,7 @@ func shifts(b body, zone *time.Location) bool {
 // sameStarts tells whether a set has these occurrences and no others.
 func sameStarts(set *recurrence.Set, want []recurrence.Occurrence) bool {
 	list, more, err := set.First(time.Time{}, recurrence.End(), len(want))
-	return err == nil && !more.Any() && slices.EqualFunc(list, want, func(a, b recurrence.Occurrence) bool { return a.Start.Equal(b.Start) })
+	return err == nil && !more.Any() && slices.EqualFunc(list, want, func(a, b recurrence.Occurrence) bool { return a.Start().Equal(b.Start()) })
 }
 
 // planned is what a series says of a session.
