@@ -309,7 +309,7 @@ func (m More) Any() bool { return m != none }
 
 // First is Between for the first occurrences, at most limit of them, however many there are.
 func (s *Set) First(from, to time.Time, limit int) ([]Occurrence, More, error) {
-	var few [128]start
+	var few [64]start
 	found, index, more, err := s.search(from, to, limit, few[:])
 	if err != nil {
 		return nil, none, err
