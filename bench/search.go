@@ -185,7 +185,8 @@ func (s *searching) check(ctx context.Context, c searchClass, n int) (int, error
 			return nil
 		})
 	}
-	return int(wrong.Load()), g.Wait()
+	err := g.Wait()
+	return int(wrong.Load()), err
 }
 
 // differs says in what the answer to a search is not what the scan finds, if it is not.
