@@ -8,10 +8,9 @@ import (
 	"google.golang.org/genproto/googleapis/type/latlng"
 
 	"cairn.care/bench/directory"
-	"cairn.care/bench/scan"
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
-	"cairn.care/services/cancertype"
+	"cairn.care/services/groups/index"
 )
 
 // searchClass is a kind of search that people do.
@@ -110,17 +109,9 @@ func requests(d *directory.Directory, c searchClass, n int) []*groupsv1.SearchGr
 	return out
 }
 
-// plainWords returns a language's words, the commonest first, without those that name a cancer: they find more than themselves.
+// plainWords returns a language's words, the commonest first, that are looked for in texts alone, as the scan does with all.
 func (s *seeker) plainWords(language string) []string {
-	naming := map[string]bool{}
-	for _, t := range cancertype.All() {
-		for _, n := range cancertype.Names(t.Code) {
-			for _, w := range scan.Words(n) {
-				naming[w] = true
-			}
-		}
-	}
-	return slices.DeleteFunc(s.Words(language), func(w string) bool { return naming[scan.Words(w)[0]] })
+	return slices.DeleteFunc(s.Words(language), func(w string) bool { return !index.Literal(w) })
 }
 
 // low returns a number below n; the low ones come more often.

@@ -62,6 +62,13 @@ type phrase struct {
 	begun bool // the word may go on
 }
 
+// Literal tells whether a word of a query is looked for in texts alone: it names neither a cancer nor a side effect, and is no
+// stopword.
+func Literal(word string) bool {
+	list := phrases(word + " ")
+	return len(list) == 1 && list[0].topic == topic{} && !stopwords()[strings.Join(list[0].words, " ")]
+}
+
 // phrases divides a query, taking the longest names that it can. Stopwords are left out, unless there is nothing else.
 func phrases(query string) []phrase {
 	var words []string
