@@ -34,6 +34,7 @@ type calendarReaders struct {
 	members membershipv1.MembershipServiceClient
 	plans   schedulingv1.SchedulingServiceClient
 	answers schedulingv1.RsvpServiceClient
+	apps    membershipv1.GroupAppsServiceClient
 	names   []string
 }
 
@@ -42,8 +43,10 @@ type calendarReaders struct {
 func benchCalendar(ctx context.Context, b *bench) error {
 	r := &calendarReaders{b: b}
 	for service, use := range map[string]func(grpc.ClientConnInterface){
-		"groups":     func(c grpc.ClientConnInterface) { r.groups = groupsv1.NewGroupsServiceClient(c) },
-		"membership": func(c grpc.ClientConnInterface) { r.members = membershipv1.NewMembershipServiceClient(c) },
+		"groups": func(c grpc.ClientConnInterface) { r.groups = groupsv1.NewGroupsServiceClient(c) },
+		"membership": func(c grpc.ClientConnInterface) {
+			r.members, r.apps = membershipv1.NewMembershipServiceClient(c), membershipv1.NewGroupAppsServiceClient(c)
+		},
 		"scheduling": func(c grpc.ClientConnInterface) {
 			r.plans, r.answers = schedulingv1.NewSchedulingServiceClient(c), schedulingv1.NewRsvpServiceClient(c)
 		},
@@ -87,6 +90,32 @@ func benchCalendar(ctx context.Context, b *bench) error {
 		what: "a group's public calendar, iCalendar by HTTP", goal: "≥ 500/s", met: calendar >= 500,
 		ours: fmt.Sprintf("%s; CPU: server %s, PostgreSQL %s", rate(calendar), micros(calendarCPU), micros(calendarPostgres)),
 	})
+	rosters, err := b.alternate(ctx, b.from(func(ctx context.Context, client int) error {
+		return r.roster(ctx, r.names[client%circles])
+	}), b.from(func(ctx context.Context, client int) error {
+		_, err := r.members.ListMemberships(ctx, &membershipv1.ListMembershipsRequest{Group: r.names[client%circles]})
+		return err
+	}))
+	if err != nil {
+		return err
+	}
+	roster, memberships, ratio := rosters.medians(sample.perSecond)
+	b.table.add(row{
+		what: fmt.Sprintf("the roster of a group of %d people, ListRoster; beside it ListMemberships of the same", circle), goal: "≥ 1,000/s", met: roster >= 1000,
+		ours: rate(roster), yardstick: rate(memberships), ratio: times(ratio),
+	})
+	return nil
+}
+
+// roster reads who is in a group.
+func (r *calendarReaders) roster(ctx context.Context, group string) error {
+	resp, err := r.apps.ListRoster(ctx, &membershipv1.ListRosterRequest{Group: group})
+	if err != nil {
+		return err
+	}
+	if n := len(resp.GetEntries()); n != circle {
+		return fmt.Errorf("%s has %d people on its roster, want %d", group, n, circle)
+	}
 	return nil
 }
 
