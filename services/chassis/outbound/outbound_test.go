@@ -51,8 +51,8 @@ func TestGet(t *testing.T) {
 			http.Redirect(w, r, "http://"+r.Host+"/ok", http.StatusFound)
 		case "/round":
 			http.Redirect(w, r, "/round", http.StatusFound)
-		case "/slow":
-			<-r.Context().Done()
+		case "/slow": // not until the caller is gone: an answer to her goodbye could still arrive
+			<-t.Context().Done()
 		case "/moved":
 			http.Redirect(w, r, "/ok", http.StatusMovedPermanently)
 		default:
