@@ -112,3 +112,9 @@ func (h *Host) Peer(name string) grpc.ClientConnInterface {
 	}
 	return conn
 }
+
+// Verify tells who a bearer token is, as the interceptors do: for a face that speaks another protocol than gRPC and decides
+// itself what its callers may do.
+func (h *Host) Verify(ctx context.Context, bearer string) (auth.Principal, error) {
+	return h.process.tokens.Verify(ctx, bearer)
+}

@@ -35,6 +35,7 @@ type Principal struct {
 	Roles        []string `json:"roles,omitempty"`    // roles of a user, as policy.v1.Role names them
 	Member       string   `json:"member,omitempty"`   // who a user with role MEMBER is, "members/<uuid>"
 	Facilitator  string   `json:"lead,omitempty"`     // who a user with role FACILITATOR is, "facilitators/<uuid>"
+	Profile      string   `json:"profile,omitempty"`  // implementation guide that a client speaks on the FHIR face: "SDOHCC" or "BSER"; empty: SDOHCC
 	Expires      int64    `json:"exp,omitempty"`      // Unix seconds at which the token by which the caller is known ends; 0: never
 	Service      string   `json:"svc,omitempty"`      // the Cairn service that passed the call on, or that calls itself
 

@@ -134,6 +134,7 @@ type token struct {
 		Scope    string `json:"scope"`
 		Org      string `json:"org"`
 		Platform bool   `json:"platform"`
+		Profile  string `json:"fhir_profile"`
 	}
 }
 
@@ -215,7 +216,7 @@ func (t *token) principal(issuer *Issuer) (Principal, error) {
 	}
 	return Principal{
 		Kind: Client, Subject: "apiClients/" + t.claims.Subject, Organization: org,
-		Platform: t.more.Platform, Scopes: strings.Fields(t.more.Scope),
+		Platform: t.more.Platform, Scopes: strings.Fields(t.more.Scope), Profile: t.more.Profile,
 	}, nil
 }
 
