@@ -61,8 +61,9 @@ func (s *server) ListRecipients(ctx context.Context, req *membershipv1.ListRecip
 	resp := &membershipv1.ListRecipientsResponse{NextPageToken: next}
 	for _, r := range rows {
 		one, err := s.recipient(r, req.GetKind())
-		if err != nil {
-			return nil, err
+		if err != nil { // one record that cannot be read must not silence the group
+			s.log.ErrorContext(ctx, "a member cannot be written to", "member", r.name(), "err", err)
+			continue
 		}
 		if one != nil {
 			resp.Recipients = append(resp.Recipients, one)

@@ -2,8 +2,10 @@ package membership
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -199,5 +201,24 @@ func TestTimeZoneMustBeOne(t *testing.T) {
 		if fieldOf(err) != "member.time_zone" {
 			t.Errorf("%q: %v, want the field", zone, err)
 		}
+	}
+}
+
+func TestAMemberWhoCannotBeReadSilencesNobody(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g := f.newGroup(0, false)
+	broken := f.reachable(g, "broken", nil)
+	f.reachable(g, "wren", nil)
+	system := auth.System(t.Context(), "test")
+	if err := f.db.Tx(system, func(tx pgx.Tx) error {
+		_, err := tx.Exec(system, `UPDATE members SET data_key = 'torn' WHERE id = $1`, strings.TrimPrefix(broken.GetMember(), "members/"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.ListRecipients(f.ctx(), &membershipv1.ListRecipientsRequest{Group: g.GetGroup(), Kind: membershipv1.Member_ANNOUNCEMENTS})
+	if err != nil || !slices.Equal(aliases(got.GetRecipients()), []string{"wren"}) {
+		t.Errorf("ListRecipients = %v, %v; want wren alone", aliases(got.GetRecipients()), err)
 	}
 }
