@@ -34,9 +34,9 @@ const (
 
 // What each client may ask for.
 var scopes = map[string][]string{
-	Hospital:  {"referrals.read", "referrals.write", "groups.read", "partners.read", "schedule.read"},
-	Nonprofit: {"referrals.read", "referrals.write", "groups.read", "groups.write", "members.read", "members.write", "schedule.read", "schedule.write", "partners.read"},
-	App:       {"referrals.read", "referrals.write", "groups.read", "groups.write", "members.read", "members.write", "schedule.read", "schedule.write", "partners.read", "partners.write"},
+	Hospital:  {"referrals.read", "referrals.write", "groups.read", "partners.read", "schedule.read", "system/*.cruds"},
+	Nonprofit: {"referrals.read", "referrals.write", "groups.read", "groups.write", "members.read", "members.write", "schedule.read", "schedule.write", "partners.read", "system/*.cruds"},
+	App:       {"referrals.read", "referrals.write", "groups.read", "groups.write", "members.read", "members.write", "schedule.read", "schedule.write", "partners.read", "partners.write", "system/*.rs"},
 }
 
 // EnsureClients makes the demo clients' keys in dir, unless they are there, and returns the

@@ -30,7 +30,7 @@ const (
 )
 
 // apiClientMutable are the fields of a client that an update may name.
-var apiClientMutable = []string{"display_name", "jwks", "jwks_uri", "scopes", "disabled"}
+var apiClientMutable = []string{"display_name", "jwks", "jwks_uri", "scopes", "disabled", "fhir_profile"}
 
 // checkAPIClient checks what the contract's field rules cannot.
 func checkAPIClient(c *partnersv1.ApiClient) error {
@@ -52,6 +52,12 @@ func checkAPIClient(c *partnersv1.ApiClient) error {
 		return fault.Invalid(bad...)
 	}
 	return nil
+}
+
+func defaultProfile(c *partnersv1.ApiClient) {
+	if c.GetFhirProfile() == partnersv1.ApiClient_FHIR_PROFILE_UNSPECIFIED {
+		c.FhirProfile = partnersv1.ApiClient_SDOHCC
+	}
 }
 
 // checkJWKS checks a client's own key set: public keys with a kid each, and at least one
@@ -98,7 +104,7 @@ func mayGrant(ctx context.Context, scopes []string) error {
 	}
 	p := auth.PrincipalFrom(ctx)
 	for _, s := range scopes {
-		if !p.HasScope(s) {
+		if !auth.Covers(p.Scopes, s) {
 			return fault.Denied("SCOPE_NOT_HELD", "your token does not hold %s itself: only the platform may give what the giver does not have", s)
 		}
 	}
@@ -114,6 +120,7 @@ type apiClientRow struct {
 	JWKS         []byte
 	JWKSURI      *string
 	Scopes       []string
+	FHIRProfile  string // as ApiClient.FhirProfile names it
 	Disabled     bool
 	LastUsedTime *time.Time
 	CreateTime   time.Time
@@ -123,7 +130,7 @@ type apiClientRow struct {
 // newAPIClientRow returns the row of a checked client.
 func newAPIClientRow(c *partnersv1.ApiClient) (*apiClientRow, error) {
 	r := &apiClientRow{
-		ID: strings.TrimPrefix(c.GetName(), apiClients), DisplayName: c.GetDisplayName(), Scopes: list(c.GetScopes()), Disabled: c.GetDisabled(),
+		ID: strings.TrimPrefix(c.GetName(), apiClients), DisplayName: c.GetDisplayName(), Scopes: list(c.GetScopes()), Disabled: c.GetDisabled(), FHIRProfile: c.GetFhirProfile().String(),
 		CreateTime: c.GetCreateTime().AsTime(), UpdateTime: c.GetUpdateTime().AsTime(),
 	}
 	var err error
@@ -144,7 +151,7 @@ func newAPIClientRow(c *partnersv1.ApiClient) (*apiClientRow, error) {
 func (r *apiClientRow) toProto() (*partnersv1.ApiClient, error) {
 	c := &partnersv1.ApiClient{
 		Name: apiClients + r.ID, Organization: aip.Name(organizations, r.OrgID), DisplayName: r.DisplayName,
-		Scopes: r.Scopes, Disabled: r.Disabled, Etag: aip.ETag(r.Revision),
+		Scopes: r.Scopes, Disabled: r.Disabled, FhirProfile: partnersv1.ApiClient_FhirProfile(partnersv1.ApiClient_FhirProfile_value[r.FHIRProfile]), Etag: aip.ETag(r.Revision),
 		CreateTime: timestamppb.New(r.CreateTime), UpdateTime: timestamppb.New(r.UpdateTime),
 	}
 	if r.LastUsedTime != nil {

@@ -27,7 +27,7 @@ func TestAPIClientRoundTrip(t *testing.T) {
 	o := s.organization(t, partnersv1.Organization_HOSPITAL)
 	own := suitetest.Client(t.Context(), o.GetName(), "partners.write", "groups.read")
 	want := &partnersv1.ApiClient{
-		Organization: o.GetName(), DisplayName: "EHR", Scopes: []string{"groups.read"},
+		Organization: o.GetName(), DisplayName: "EHR", Scopes: []string{"groups.read"}, FhirProfile: partnersv1.ApiClient_SDOHCC,
 		Keys: inline(t, jose.JSONWebKey{Key: newKey(t).Public(), KeyID: "k", Use: "sig"}),
 	}
 	created, err := s.CreateApiClient(own, &partnersv1.CreateApiClientRequest{ApiClient: &partnersv1.ApiClient{DisplayName: "EHR", Scopes: want.GetScopes(), Keys: want.GetKeys()}})
@@ -91,6 +91,8 @@ func TestCreateAPIClientRefuses(t *testing.T) {
 			c.Keys = &partnersv1.ApiClient_JwksUri{JwksUri: "http://ehr.example/keys"}
 		}, "api_client.jwks_uri"},
 		"unknown scope":    {func(c *partnersv1.ApiClient) { c.Scopes = []string{"everything"} }, "api_client.scopes[0]"},
+		"half a scope":     {func(c *partnersv1.ApiClient) { c.Scopes = []string{"groups.read", "system/Task.sr"} }, "api_client.scopes[1]"},
+		"unknown guide":    {func(c *partnersv1.ApiClient) { c.FhirProfile = 9 }, "api_client.fhir_profile"},
 		"bad organization": {func(c *partnersv1.ApiClient) { c.Organization = "St. Anna" }, "api_client.organization"},
 	} {
 		c := good()
@@ -164,7 +166,7 @@ func TestUpdateAPIClient(t *testing.T) {
 			t.Errorf("%s: %v %s; want %v %s", step.name, code, why, step.code, step.why)
 		}
 	}
-	want := &partnersv1.ApiClient{Name: "apiClients/ehr", Organization: o.GetName(), DisplayName: "EHR 2", Scopes: []string{"groups.read"}, Keys: newKeys, Etag: `"5"`}
+	want := &partnersv1.ApiClient{Name: "apiClients/ehr", Organization: o.GetName(), DisplayName: "EHR 2", FhirProfile: partnersv1.ApiClient_SDOHCC, Scopes: []string{"groups.read"}, Keys: newKeys, Etag: `"5"`}
 	got, err := s.GetApiClient(narrow, &partnersv1.GetApiClientRequest{Name: "apiClients/ehr"})
 	if diff := cmp.Diff(want, got, protocmp.Transform(), protocmp.IgnoreFields(want, "create_time", "update_time")); err != nil || diff != "" {
 		t.Errorf("in the end %v (-want +got):\n%s", err, diff)

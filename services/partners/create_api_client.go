@@ -52,6 +52,7 @@ func (s *partnersServer) CreateApiClient(ctx context.Context, req *partnersv1.Cr
 func (s *service) insertAPIClient(ctx context.Context, c *partnersv1.ApiClient) (*partnersv1.ApiClient, error) {
 	now := timestamppb.New(s.clock.Now())
 	c.CreateTime, c.UpdateTime, c.LastUsedTime, c.Etag = now, now, nil, aip.ETag(1)
+	defaultProfile(c)
 	if err := checkAPIClient(c); err != nil {
 		return nil, err
 	}

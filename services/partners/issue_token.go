@@ -17,7 +17,7 @@ import (
 	"cairn.care/services/partners/smart"
 )
 
-// accessToken are the claims of an access token (RFC 9068 §2.2) and two of our own.
+// accessToken are the claims of an access token (RFC 9068 §2.2) and three of our own.
 type accessToken struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -29,6 +29,7 @@ type accessToken struct {
 	Scope    string `json:"scope"`
 	Org      string `json:"org"`                // "organizations/<uuid>"
 	Platform bool   `json:"platform,omitempty"` // of the platform organization
+	Profile  string `json:"fhir_profile"`       // as ApiClient.FhirProfile names it
 }
 
 // IssueToken issues an access token for a client's assertion.
@@ -81,7 +82,7 @@ func (s *tokenServer) issueToken(ctx context.Context, req *partnersv1.IssueToken
 	token, err := s.signer.sign(s.crypt.AEAD(), key, accessToken{
 		Issuer: s.url, Subject: client.ID, ClientID: client.ID, Audience: s.url,
 		IssuedAt: now.Unix(), Expiry: now.Add(tokenLife).Unix(), ID: aip.NewID().String(), Scope: scope,
-		Org: aip.Name(organizations, client.OrgID), Platform: client.Platform,
+		Org: aip.Name(organizations, client.OrgID), Platform: client.Platform, Profile: client.FHIRProfile,
 	})
 	if err != nil {
 		return nil, err

@@ -62,6 +62,39 @@ func TestIssueToken(t *testing.T) {
 	}
 }
 
+// A client asks for a part of what it is registered for, and its guide comes with the token.
+func TestTokenOfAFHIRClient(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil)
+	c := s.client(t, s.organization(t, partnersv1.Organization_HOSPITAL), "ehr", "referrals.read", "system/*.rs", "system/Task.u")
+	claims := func(scope string) (got struct {
+		Scope   string `json:"scope"`
+		Profile string `json:"fhir_profile"`
+	}) {
+		decodePart(t, s.token(t, c, scope), 1, &got)
+		return got
+	}
+	if got := claims("system/Task.ru system/ServiceRequest.r"); got.Scope != "system/Task.ru system/ServiceRequest.r" || got.Profile != "SDOHCC" {
+		t.Errorf("claims are %+v", got)
+	}
+	if _, err := s.UpdateApiClient(platform(t), &partnersv1.UpdateApiClientRequest{
+		ApiClient: &partnersv1.ApiClient{Name: "apiClients/ehr", FhirProfile: partnersv1.ApiClient_BSER}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"fhir_profile"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := claims("system/*.r"); got.Profile != "BSER" {
+		t.Errorf("after the change claims are %+v", got)
+	}
+	_, err := s.tokens.IssueToken(t.Context(), request(c.assertion(t, s.Clock.Now(), nil, nil), "system/ServiceRequest.ru"))
+	if oauthError(err) != "invalid_scope" {
+		t.Errorf("more than is registered: %v; want invalid_scope", err)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+s.token(t, c, "system/*.rs"))
+	if code, why := reason(second(s.ListApiClients(ctx, &partnersv1.ListApiClientsRequest{}))); code != codes.PermissionDenied || why != "MISSING_SCOPE" {
+		t.Errorf("FHIR's scopes on Cairn's API: %v %s; want MISSING_SCOPE", code, why)
+	}
+}
+
 // decodePart reads one part of a JWT, unverified.
 func decodePart(t *testing.T, token string, i int, to any) {
 	t.Helper()

@@ -72,12 +72,12 @@ func selectOrganizations(ctx context.Context, q pg.Querier, where string, order 
 	return pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[organizationRow])
 }
 
-const apiClientColumns = `id, org_id, revision, display_name, jwks, jwks_uri, scopes, disabled, last_used_time, create_time, update_time`
+const apiClientColumns = `id, org_id, revision, display_name, jwks, jwks_uri, scopes, fhir_profile, disabled, last_used_time, create_time, update_time`
 
 func apiClientArgs(r *apiClientRow) pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"id": r.ID, "org_id": r.OrgID, "revision": r.Revision, "display_name": r.DisplayName, "jwks": r.JWKS, "jwks_uri": r.JWKSURI,
-		"scopes": r.Scopes, "disabled": r.Disabled, "create_time": r.CreateTime, "update_time": r.UpdateTime,
+		"scopes": r.Scopes, "fhir_profile": r.FHIRProfile, "disabled": r.Disabled, "create_time": r.CreateTime, "update_time": r.UpdateTime,
 	}
 }
 
@@ -90,8 +90,8 @@ func tenantArgs(ctx context.Context) pgx.NamedArgs {
 func queueAPIClient(b *pgx.Batch, r *apiClientRow) {
 	r.Revision = 1
 	b.Queue(`
-		INSERT INTO api_clients (id, org_id, revision, display_name, jwks, jwks_uri, scopes, disabled, create_time, update_time)
-		VALUES (@id, @org_id, @revision, @display_name, @jwks, @jwks_uri, @scopes, @disabled, @create_time, @update_time)`,
+		INSERT INTO api_clients (id, org_id, revision, display_name, jwks, jwks_uri, scopes, fhir_profile, disabled, create_time, update_time)
+		VALUES (@id, @org_id, @revision, @display_name, @jwks, @jwks_uri, @scopes, @fhir_profile, @disabled, @create_time, @update_time)`,
 		apiClientArgs(r))
 }
 
@@ -101,7 +101,7 @@ func writeAPIClient(ctx context.Context, q pg.Querier, r *apiClientRow) error {
 	_, err := q.Exec(ctx, `
 		UPDATE api_clients
 		SET revision = @revision, display_name = @display_name, jwks = @jwks, jwks_uri = @jwks_uri,
-		    scopes = @scopes, disabled = @disabled, update_time = @update_time
+		    scopes = @scopes, fhir_profile = @fhir_profile, disabled = @disabled, update_time = @update_time
 		WHERE id = @id AND (@all OR org_id = @org)`, args)
 	return err
 }
@@ -142,20 +142,21 @@ func selectAPIClients(ctx context.Context, db *pg.DB, where string, args pgx.Nam
 
 // tokenClientRow is what the token endpoint needs to know of a client.
 type tokenClientRow struct {
-	ID       string
-	OrgID    uuid.UUID
-	Platform bool
-	JWKS     []byte
-	JWKSURI  *string
-	Scopes   []string
-	Disabled bool
+	ID          string
+	OrgID       uuid.UUID
+	Platform    bool
+	JWKS        []byte
+	JWKSURI     *string
+	Scopes      []string
+	FHIRProfile string
+	Disabled    bool
 }
 
 // selectTokenClient finds a client before anybody is known to call: the context is the system's.
 func selectTokenClient(ctx context.Context, db *pg.DB, id string) (row *tokenClientRow, err error) {
 	b := db.Batch(ctx)
 	b.Queue(`
-		SELECT c.id, c.org_id, o.kind = 'PLATFORM' AS platform, c.jwks, c.jwks_uri, c.scopes, c.disabled
+		SELECT c.id, c.org_id, o.kind = 'PLATFORM' AS platform, c.jwks, c.jwks_uri, c.scopes, c.fhir_profile, c.disabled
 		FROM api_clients c JOIN organizations o ON o.id = c.org_id
 		WHERE c.id = @id`, pgx.NamedArgs{"id": id}).Query(func(rows pgx.Rows) (err error) {
 		row, err = pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[tokenClientRow])

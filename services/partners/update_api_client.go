@@ -14,6 +14,7 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
@@ -60,6 +61,7 @@ func (s *service) updateAPIClient(ctx context.Context, tx pgx.Tx, id string, c *
 	if _, err := aip.Masked(mask, is, c, apiClientMutable...); err != nil {
 		return nil, err
 	}
+	defaultProfile(is)
 	if err := checkAPIClient(is); err != nil {
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func (s *service) updateAPIClient(ctx context.Context, tx pgx.Tx, id string, c *
 // strengthened tells whether a change lets somebody do what he could not before: new
 // scopes, other keys, or shut out no more.
 func strengthened(was, is *partnersv1.ApiClient) bool {
-	return slices.ContainsFunc(is.GetScopes(), func(s string) bool { return !slices.Contains(was.GetScopes(), s) }) ||
+	return slices.ContainsFunc(is.GetScopes(), func(s string) bool { return !auth.Covers(was.GetScopes(), s) }) ||
 		was.GetJwksUri() != is.GetJwksUri() || !proto.Equal(was.GetJwks(), is.GetJwks()) ||
 		was.GetDisabled() && !is.GetDisabled()
 }

@@ -8,10 +8,8 @@ import (
 	"net/http"
 	"strings"
 
-	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	"google.golang.org/protobuf/proto"
-
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis/auth"
 )
 
 // configuration is SMART App Launch 2, "Conformance": what a backend service needs.
@@ -33,15 +31,8 @@ func smartConfiguration(publicURL string) configuration {
 	return configuration{
 		Issuer: publicURL, JWKSURI: publicURL + JWKSPath, TokenEndpoint: publicURL + TokenPath,
 		GrantTypes: []string{"client_credentials"}, AuthMethods: []string{"private_key_jwt"}, SigningAlgorithms: []string{"RS384", "ES384"},
-		Scopes: scopes(), Capabilities: []string{"client-confidential-asymmetric"}, ChallengeMethods: []string{"S256"},
+		Scopes: auth.Scopes(), Capabilities: []string{"client-confidential-asymmetric", "permission-v2"}, ChallengeMethods: []string{"S256"},
 	}
-}
-
-// scopes are those that a client may be registered with, as its contract lists them.
-func scopes() []string {
-	fd := (&partnersv1.ApiClient{}).ProtoReflect().Descriptor().Fields().ByName("scopes")
-	rules, _ := proto.GetExtension(fd.Options(), validate.E_Field).(*validate.FieldRules)
-	return rules.GetRepeated().GetItems().GetString().GetIn()
 }
 
 // document is public JSON that may be kept for a few minutes.

@@ -12,6 +12,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, refuses a name that comes twice
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"cairn.care/services/chassis/auth"
 )
 
 const (
@@ -73,13 +75,14 @@ func CheckGrant(grantType, assertionType string) error {
 	return nil
 }
 
-// Scopes returns the scopes asked for, once each, if all of them are allowed.
+// Scopes returns the scopes asked for, once each, if all of them are allowed: registered, or less than what is registered
+// ("system/Task.r" under "system/*.rs").
 func Scopes(requested string, allowed []string) ([]string, error) {
 	var scopes []string
 	for _, s := range strings.Split(requested, " ") {
 		switch {
 		case s == "" || slices.Contains(scopes, s):
-		case !slices.Contains(allowed, s):
+		case !auth.Covers(allowed, s):
 			return nil, Refuse(InvalidScope, "the client may not ask for %q; registered for it: %s", clip(s), strings.Join(allowed, " "))
 		default:
 			scopes = append(scopes, s)

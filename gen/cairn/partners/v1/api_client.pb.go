@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The implementation guide by whose rules the client takes part in FHIR: which Task statuses it sees and may set, and which profiles resources name.
+type ApiClient_FhirProfile int32
+
+const (
+	// Not said, which means SDOHCC.
+	ApiClient_FHIR_PROFILE_UNSPECIFIED ApiClient_FhirProfile = 0
+	// Gravity SDOH Clinical Care 3.0.
+	ApiClient_SDOHCC ApiClient_FhirProfile = 1
+	// Bidirectional Services eReferral 2.0.
+	ApiClient_BSER ApiClient_FhirProfile = 2
+)
+
+// Enum value maps for ApiClient_FhirProfile.
+var (
+	ApiClient_FhirProfile_name = map[int32]string{
+		0: "FHIR_PROFILE_UNSPECIFIED",
+		1: "SDOHCC",
+		2: "BSER",
+	}
+	ApiClient_FhirProfile_value = map[string]int32{
+		"FHIR_PROFILE_UNSPECIFIED": 0,
+		"SDOHCC":                   1,
+		"BSER":                     2,
+	}
+)
+
+func (x ApiClient_FhirProfile) Enum() *ApiClient_FhirProfile {
+	p := new(ApiClient_FhirProfile)
+	*p = x
+	return p
+}
+
+func (x ApiClient_FhirProfile) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApiClient_FhirProfile) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_partners_v1_api_client_proto_enumTypes[0].Descriptor()
+}
+
+func (ApiClient_FhirProfile) Type() protoreflect.EnumType {
+	return &file_cairn_partners_v1_api_client_proto_enumTypes[0]
+}
+
+func (x ApiClient_FhirProfile) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApiClient_FhirProfile.Descriptor instead.
+func (ApiClient_FhirProfile) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_partners_v1_api_client_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // A system that calls Cairn for one organization. It authenticates with a key pair of its own (SMART Backend Services); Cairn keeps public keys only.
 type ApiClient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -41,9 +94,12 @@ type ApiClient struct {
 	//	*ApiClient_Jwks
 	//	*ApiClient_JwksUri
 	Keys isApiClient_Keys `protobuf_oneof:"keys"`
-	// The scopes that the client may ask for, e.g. "groups.read".
+	// The scopes that the client may ask for. Two sorts, which open two doors and never each other's:
+	// Cairn's own for gRPC and /v1, {groups|members|schedule|referrals|partners}.{read|write}, e.g. "referrals.read";
+	// and those of SMART App Launch 2 for FHIR, system/{type or *}.{some of cruds, in this order}, e.g. "system/Task.rus" or "system/*.rs". c is create, r read and
+	// versions, u update, d delete, s search. A token may be asked for with less than is registered: "system/Task.r" under "system/*.rs".
 	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// Whether the client is shut out. It gets no new token; the last one it got ends within five minutes.
+	// Whether the client is shut out. It gets no new token, and the tokens it has are refused by every service within a second; its open streams end.
 	Disabled bool `protobuf:"varint,7,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// When the client last got a token, to the minute; absent until then.
 	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
@@ -52,7 +108,9 @@ type ApiClient struct {
 	// When the client was last changed; being used is no change.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change; send it back to change only what you have read.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The implementation guide that the client speaks on the FHIR face. Tokens carry it as the claim "fhir_profile", so that a change is seen with the client's next token.
+	FhirProfile   ApiClient_FhirProfile `protobuf:"varint,12,opt,name=fhir_profile,json=fhirProfile,proto3,enum=cairn.partners.v1.ApiClient_FhirProfile" json:"fhir_profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +233,13 @@ func (x *ApiClient) GetEtag() string {
 	return ""
 }
 
+func (x *ApiClient) GetFhirProfile() ApiClient_FhirProfile {
+	if x != nil {
+		return x.FhirProfile
+	}
+	return ApiClient_FHIR_PROFILE_UNSPECIFIED
+}
+
 type isApiClient_Keys interface {
 	isApiClient_Keys()
 }
@@ -197,7 +262,8 @@ var File_cairn_partners_v1_api_client_proto protoreflect.FileDescriptor
 
 const file_cairn_partners_v1_api_client_proto_rawDesc = "" +
 	"\n" +
-	"\"cairn/partners/v1/api_client.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\a\n" +
+	"\"cairn/partners/v1/api_client.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\n" +
+	"\n" +
 	"\tApiClient\x12F\n" +
 	"\x04name\x18\x01 \x01(\tB2\xe0A\b\xbaH,\xd8\x01\x01r'2%^apiClients/[a-z0-9][a-z0-9_-]{1,62}$R\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -205,8 +271,9 @@ const file_cairn_partners_v1_api_client_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12-\n" +
 	"\x04jwks\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\x04jwks\x12'\n" +
 	"\bjwks_uri\x18\x05 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03H\x00R\ajwksUri\x12\xc2\x01\n" +
-	"\x06scopes\x18\x06 \x03(\tB\xa9\x01\xbaH\xa5\x01\x92\x01\xa1\x01\x102\x18\x01\"\x9a\x01r\x97\x01R\vgroups.readR\fgroups.writeR\fmembers.readR\rmembers.writeR\rschedule.readR\x0eschedule.writeR\x0ereferrals.readR\x0freferrals.writeR\rpartners.readR\x0epartners.writeR\x06scopes\x12\x1a\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03H\x00R\ajwksUri\x12\xf2\x03\n" +
+	"\x06scopes\x18\x06 \x03(\tB\xd9\x03\xbaH\xd5\x03\x92\x01\xd1\x03\x102\x18\x01\"\xca\x03\xba\x01\xc2\x03\n" +
+	"\x05scope\x12\xae\x01must be one of {groups|members|schedule|referrals|partners}.{read|write}, or system/{a FHIR type that Cairn serves, or *}.{some of cruds, in this order}, e.g. system/Task.rus\x1a\x87\x02this.matches('^((groups|members|schedule|referrals|partners)[.](read|write)|system/([*]|Appointment|AuditEvent|Consent|HealthcareService|Location|Organization|Patient|Provenance|Schedule|ServiceRequest|Slot|Subscription|Task)[.](cr?u?d?s?|ru?d?s?|ud?s?|ds?|s))$')r\x02\x18<R\x06scopes\x12\x1a\n" +
 	"\bdisabled\x18\a \x01(\bR\bdisabled\x12E\n" +
 	"\x0elast_used_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\flastUsedTime\x12@\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -214,7 +281,13 @@ const file_cairn_partners_v1_api_client_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\v \x01(\tB\a\xbaH\x04r\x02\x18(R\x04etag:I\xeaAF\n" +
+	"\x04etag\x18\v \x01(\tB\a\xbaH\x04r\x02\x18(R\x04etag\x12U\n" +
+	"\ffhir_profile\x18\f \x01(\x0e2(.cairn.partners.v1.ApiClient.FhirProfileB\b\xbaH\x05\x82\x01\x02\x10\x01R\vfhirProfile\"A\n" +
+	"\vFhirProfile\x12\x1c\n" +
+	"\x18FHIR_PROFILE_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06SDOHCC\x10\x01\x12\b\n" +
+	"\x04BSER\x10\x02:I\xeaAF\n" +
 	"\x14cairn.care/ApiClient\x12\x17apiClients/{api_client}*\n" +
 	"apiClients2\tapiClientB\x06\n" +
 	"\x04keysB-Z+cairn.care/gen/cairn/partners/v1;partnersv1b\x06proto3"
@@ -231,22 +304,25 @@ func file_cairn_partners_v1_api_client_proto_rawDescGZIP() []byte {
 	return file_cairn_partners_v1_api_client_proto_rawDescData
 }
 
+var file_cairn_partners_v1_api_client_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_cairn_partners_v1_api_client_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_cairn_partners_v1_api_client_proto_goTypes = []any{
-	(*ApiClient)(nil),             // 0: cairn.partners.v1.ApiClient
-	(*structpb.Struct)(nil),       // 1: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(ApiClient_FhirProfile)(0),    // 0: cairn.partners.v1.ApiClient.FhirProfile
+	(*ApiClient)(nil),             // 1: cairn.partners.v1.ApiClient
+	(*structpb.Struct)(nil),       // 2: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_cairn_partners_v1_api_client_proto_depIdxs = []int32{
-	1, // 0: cairn.partners.v1.ApiClient.jwks:type_name -> google.protobuf.Struct
-	2, // 1: cairn.partners.v1.ApiClient.last_used_time:type_name -> google.protobuf.Timestamp
-	2, // 2: cairn.partners.v1.ApiClient.create_time:type_name -> google.protobuf.Timestamp
-	2, // 3: cairn.partners.v1.ApiClient.update_time:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 0: cairn.partners.v1.ApiClient.jwks:type_name -> google.protobuf.Struct
+	3, // 1: cairn.partners.v1.ApiClient.last_used_time:type_name -> google.protobuf.Timestamp
+	3, // 2: cairn.partners.v1.ApiClient.create_time:type_name -> google.protobuf.Timestamp
+	3, // 3: cairn.partners.v1.ApiClient.update_time:type_name -> google.protobuf.Timestamp
+	0, // 4: cairn.partners.v1.ApiClient.fhir_profile:type_name -> cairn.partners.v1.ApiClient.FhirProfile
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_cairn_partners_v1_api_client_proto_init() }
@@ -263,13 +339,14 @@ func file_cairn_partners_v1_api_client_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_partners_v1_api_client_proto_rawDesc), len(file_cairn_partners_v1_api_client_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_cairn_partners_v1_api_client_proto_goTypes,
 		DependencyIndexes: file_cairn_partners_v1_api_client_proto_depIdxs,
+		EnumInfos:         file_cairn_partners_v1_api_client_proto_enumTypes,
 		MessageInfos:      file_cairn_partners_v1_api_client_proto_msgTypes,
 	}.Build()
 	File_cairn_partners_v1_api_client_proto = out.File

@@ -1,0 +1,97 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+)
+
+// internalScopes open Cairn's own API, gRPC and /v1.
+var internalScopes = []string{
+	"groups.read", "groups.write", "members.read", "members.write", "schedule.read", "schedule.write",
+	"referrals.read", "referrals.write", "partners.read", "partners.write",
+}
+
+// fhirTypes are the types that a SMART scope may name.
+var fhirTypes = []string{
+	"Appointment", "AuditEvent", "Consent", "HealthcareService", "Location", "Organization", "Patient",
+	"Provenance", "Schedule", "ServiceRequest", "Slot", "Subscription", "Task",
+}
+
+// FHIR interactions as SMART App Launch 2 abbreviates them, in the order in which a scope has them.
+const (
+	FHIRCreate = 'c' // create
+	FHIRRead   = 'r' // read, vread, history of one resource
+	FHIRUpdate = 'u' // update, patch
+	FHIRDelete = 'd' // delete
+	FHIRSearch = 's' // search, history of a type
+)
+
+const fhirInteractions = "cruds"
+
+const systemScope = "system/"
+
+// Scopes returns the scopes with which a client may be registered, of SMART's the widest of each type.
+func Scopes() []string {
+	all := append(slices.Clone(internalScopes), systemScope+"*."+fhirInteractions)
+	for _, t := range fhirTypes {
+		all = append(all, systemScope+t+"."+fhirInteractions)
+	}
+	return all
+}
+
+// ParseSystemScope reads a scope of SMART App Launch 2 for systems, such as "system/Task.ru" or "system/*.rs":
+// a FHIR type or "*", and some of "cruds" in this order. What opens no type that Cairn serves is none.
+func ParseSystemScope(scope string) (resource, interactions string, ok bool) {
+	rest, ok := strings.CutPrefix(scope, systemScope)
+	if !ok {
+		return "", "", false
+	}
+	resource, interactions, _ = strings.Cut(rest, ".")
+	if resource != "*" && !slices.Contains(fhirTypes, resource) || interactions == "" {
+		return "", "", false
+	}
+	left := fhirInteractions
+	for i := range len(interactions) {
+		_, after, found := strings.Cut(left, interactions[i:i+1])
+		if !found {
+			return "", "", false
+		}
+		left = after
+	}
+	return resource, interactions, true
+}
+
+// Covers tells whether whoever holds the scopes may have the one wanted: it is among them, or it is SMART's and each of its
+// interactions is in one of them for the same type or for all.
+func Covers(held []string, wanted string) bool {
+	if slices.Contains(held, wanted) {
+		return true
+	}
+	resource, interactions, ok := ParseSystemScope(wanted)
+	if !ok {
+		return false
+	}
+	for i := range len(interactions) {
+		if !fhirCovered(held, resource, interactions[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func fhirCovered(held []string, resource string, interaction byte) bool {
+	return slices.ContainsFunc(held, func(s string) bool {
+		r, letters, ok := ParseSystemScope(s)
+		return ok && (r == "*" || r == resource) && strings.IndexByte(letters, interaction) >= 0
+	})
+}
+
+// MayFHIR tells whether the caller, a client, holds a SMART scope for the interaction ([FHIRRead], …) with the type.
+func (p Principal) MayFHIR(resource string, interaction byte) bool {
+	return p.Kind == Client && fhirCovered(p.Scopes, resource, interaction)
+}
+
+// SpeaksFHIR tells whether the caller holds any SMART scope.
+func (p Principal) SpeaksFHIR() bool {
+	return p.Kind == Client && slices.ContainsFunc(p.Scopes, func(s string) bool { return strings.HasPrefix(s, systemScope) })
+}
