@@ -25,8 +25,9 @@ const (
 // Data of every event of a referral: names only, nothing of the person.
 //
 // Types are care.cairn.referral.referral.{created, sent, claimed, accepted, waitlisted, rejected, scheduled,
-// no_show_recorded, session_cancelled, engaged, cancel_requested, cancelled, completed, failed, overdue}.v1; the
-// subject is the referral's name.
+// no_show_recorded, session_cancelled, engaged, cancel_requested, cancelled, completed, failed, overdue, reminded, reassigned,
+// unassigned, unanswered, consent_renewed, consent_withdrawn, referred_again, contact_changed, reports_stopped}.v1; the subject is the
+// referral's name. care.cairn.referral.message.created.v1 has the same data; its subject is the message's name.
 type ReferralChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
@@ -48,7 +49,17 @@ type ReferralChanged struct {
 	// When that is due.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
 	// When it happened.
-	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	// The owner before, with reassigned and unassigned: it sees the referral no more.
+	PreviousOwnerOrganization string `protobuf:"bytes,11,opt,name=previous_owner_organization,json=previousOwnerOrganization,proto3" json:"previous_owner_organization,omitempty"`
+	// The message, with message.created.
+	Message string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
+	// The number of the consent's version.
+	ConsentVersion int32 `protobuf:"varint,13,opt,name=consent_version,json=consentVersion,proto3" json:"consent_version,omitempty"`
+	// The referral in whose place this one was sent, or that was sent in place of this one, with sent and referred_again.
+	OtherReferral string `protobuf:"bytes,14,opt,name=other_referral,json=otherReferral,proto3" json:"other_referral,omitempty"`
+	// Whether she must not be contacted, with contact_changed.
+	DoNotContact  bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,11 +164,46 @@ func (x *ReferralChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ReferralChanged) GetPreviousOwnerOrganization() string {
+	if x != nil {
+		return x.PreviousOwnerOrganization
+	}
+	return ""
+}
+
+func (x *ReferralChanged) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ReferralChanged) GetConsentVersion() int32 {
+	if x != nil {
+		return x.ConsentVersion
+	}
+	return 0
+}
+
+func (x *ReferralChanged) GetOtherReferral() string {
+	if x != nil {
+		return x.OtherReferral
+	}
+	return ""
+}
+
+func (x *ReferralChanged) GetDoNotContact() bool {
+	if x != nil {
+		return x.DoNotContact
+	}
+	return false
+}
+
 var File_cairn_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x03\n" +
+	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x05\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12@\n" +
 	"\n" +
@@ -173,7 +219,12 @@ const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\bdue_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12;\n" +
 	"\vchange_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"changeTimeB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"changeTime\x12>\n" +
+	"\x1bprevious_owner_organization\x18\v \x01(\tR\x19previousOwnerOrganization\x12\x18\n" +
+	"\amessage\x18\f \x01(\tR\amessage\x12'\n" +
+	"\x0fconsent_version\x18\r \x01(\x05R\x0econsentVersion\x12%\n" +
+	"\x0eother_referral\x18\x0e \x01(\tR\rotherReferral\x12$\n" +
+	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContactB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_events_proto_rawDescOnce sync.Once

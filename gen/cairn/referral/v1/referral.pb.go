@@ -626,6 +626,24 @@ const (
 	ReferralEvent_CORRECT_ATTENDANCE ReferralEvent_Action = 20
 	// Whoever had to act missed the due time.
 	ReferralEvent_MISS_DUE_TIME ReferralEvent_Action = 21
+	// Whoever has to act was reminded, before the due time.
+	ReferralEvent_REMIND ReferralEvent_Action = 30
+	// It went to another organization: nobody had answered, or the referrer wished so.
+	ReferralEvent_REASSIGN ReferralEvent_Action = 31
+	// It went to whoever claims it: nobody had answered, or the referrer wished so.
+	ReferralEvent_UNASSIGN ReferralEvent_Action = 32
+	// The referrer was told that nobody acts.
+	ReferralEvent_TELL_REFERRER ReferralEvent_Action = 33
+	// A new version of the consent was recorded.
+	ReferralEvent_RENEW_CONSENT ReferralEvent_Action = 34
+	// The consent was taken back, all of it or parts.
+	ReferralEvent_WITHDRAW_CONSENT ReferralEvent_Action = 35
+	// A new referral was made in its place.
+	ReferralEvent_REFER_AGAIN ReferralEvent_Action = 36
+	// How the person wants to be reached was changed.
+	ReferralEvent_CHANGE_CONTACT ReferralEvent_Action = 37
+	// The person asked the group not to tell the referrer any more.
+	ReferralEvent_STOP_REPORTS ReferralEvent_Action = 38
 )
 
 // Enum value maps for ReferralEvent_Action.
@@ -653,6 +671,15 @@ var (
 		19: "END_MEMBERSHIP",
 		20: "CORRECT_ATTENDANCE",
 		21: "MISS_DUE_TIME",
+		30: "REMIND",
+		31: "REASSIGN",
+		32: "UNASSIGN",
+		33: "TELL_REFERRER",
+		34: "RENEW_CONSENT",
+		35: "WITHDRAW_CONSENT",
+		36: "REFER_AGAIN",
+		37: "CHANGE_CONTACT",
+		38: "STOP_REPORTS",
 	}
 	ReferralEvent_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED":          0,
@@ -677,6 +704,15 @@ var (
 		"END_MEMBERSHIP":              19,
 		"CORRECT_ATTENDANCE":          20,
 		"MISS_DUE_TIME":               21,
+		"REMIND":                      30,
+		"REASSIGN":                    31,
+		"UNASSIGN":                    32,
+		"TELL_REFERRER":               33,
+		"RENEW_CONSENT":               34,
+		"WITHDRAW_CONSENT":            35,
+		"REFER_AGAIN":                 36,
+		"CHANGE_CONTACT":              37,
+		"STOP_REPORTS":                38,
 	}
 )
 
@@ -742,7 +778,8 @@ type Referral struct {
 	// The organization that is asked to help. With a requested group, that group's owner. Empty means that any
 	// nonprofit may claim the referral.
 	OwnerOrganization string `protobuf:"bytes,14,opt,name=owner_organization,json=ownerOrganization,proto3" json:"owner_organization,omitempty"`
-	// When the referrer needs an answer; a referral still SENT then fails. Absent means no such time.
+	// When the referrer needs an answer; a referral still SENT then fails. Absent means no such time. An owner who has not answered
+	// by its own due time, which may be earlier, is reminded, and the referral goes to the next.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Where the referral stands.
 	State Referral_State `protobuf:"varint,16,opt,name=state,proto3,enum=cairn.referral.v1.Referral_State" json:"state,omitempty"`
@@ -793,8 +830,29 @@ type Referral struct {
 	Parent string `protobuf:"bytes,38,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The safety concern that opened it, `safetyConcerns/{uuid}`; shown to the organization that refers only.
 	SafetyConcern string `protobuf:"bytes,39,opt,name=safety_concern,json=safetyConcern,proto3" json:"safety_concern,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Help at once, where distress is 8 or more or there is a risk of self-harm; shown to the organization that refers only.
+	CrisisResources []*CrisisResource `protobuf:"bytes,45,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
+	// What has to be done because of it, `referrals/{uuid}/concern`; shown to the organization that refers only, empty where there is
+	// nothing of that kind.
+	Concern string `protobuf:"bytes,46,opt,name=concern,proto3" json:"concern,omitempty"`
+	// The number of the consent's version, from 1 on.
+	ConsentVersion int32 `protobuf:"varint,47,opt,name=consent_version,json=consentVersion,proto3" json:"consent_version,omitempty"`
+	// The referral that was declined, cancelled or failed, and in whose place this one was sent; shown to the organization that refers
+	// only (FHIR ServiceRequest.replaces).
+	Previous string `protobuf:"bytes,49,opt,name=previous,proto3" json:"previous,omitempty"`
+	// The referral that was sent in place of this one; shown to the organization that refers only.
+	Next string `protobuf:"bytes,50,opt,name=next,proto3" json:"next,omitempty"`
+	// The organizations that had the referral before and did not answer, in that order; shown to the organization that refers only.
+	PastOwnerOrganizations []string `protobuf:"bytes,51,rep,name=past_owner_organizations,json=pastOwnerOrganizations,proto3" json:"past_owner_organizations,omitempty"`
+	// When the referral, still unanswered, goes to somebody else; absent where that is not to come.
+	ReassignTime *timestamppb.Timestamp `protobuf:"bytes,53,opt,name=reassign_time,json=reassignTime,proto3" json:"reassign_time,omitempty"`
+	// How many messages of the other side the caller's organization has not read.
+	UnreadMessages int32 `protobuf:"varint,54,opt,name=unread_messages,json=unreadMessages,proto3" json:"unread_messages,omitempty"`
+	// Whether the person has asked the group that took her not to tell the referrer any more: the referral is then closed without an
+	// outcome.
+	ReportsStopped bool `protobuf:"varint,55,opt,name=reports_stopped,json=reportsStopped,proto3" json:"reports_stopped,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Referral) Reset() {
@@ -1098,6 +1156,69 @@ func (x *Referral) GetSafetyConcern() string {
 		return x.SafetyConcern
 	}
 	return ""
+}
+
+func (x *Referral) GetCrisisResources() []*CrisisResource {
+	if x != nil {
+		return x.CrisisResources
+	}
+	return nil
+}
+
+func (x *Referral) GetConcern() string {
+	if x != nil {
+		return x.Concern
+	}
+	return ""
+}
+
+func (x *Referral) GetConsentVersion() int32 {
+	if x != nil {
+		return x.ConsentVersion
+	}
+	return 0
+}
+
+func (x *Referral) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Referral) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Referral) GetPastOwnerOrganizations() []string {
+	if x != nil {
+		return x.PastOwnerOrganizations
+	}
+	return nil
+}
+
+func (x *Referral) GetReassignTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReassignTime
+	}
+	return nil
+}
+
+func (x *Referral) GetUnreadMessages() int32 {
+	if x != nil {
+		return x.UnreadMessages
+	}
+	return 0
+}
+
+func (x *Referral) GetReportsStopped() bool {
+	if x != nil {
+		return x.ReportsStopped
+	}
+	return false
 }
 
 // What a person needs from a group. It names nobody.
@@ -1554,7 +1675,12 @@ type Referral_Consent struct {
 	// When it ends; absent means with the referral. From then on nothing of her is shown to the owner.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The referrer's own reference to the signed form; no personal data.
-	Document      string `protobuf:"bytes,4,opt,name=document,proto3" json:"document,omitempty"`
+	Document string `protobuf:"bytes,4,opt,name=document,proto3" json:"document,omitempty"`
+	// The organizations to which it may be shown, where she has named them; empty means whichever owns the referral. Any other owner
+	// sees her needs only.
+	Recipients []string `protobuf:"bytes,5,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// When she took back all of it; absent while she has not. From then on nothing of her is shown to the owner.
+	WithdrawTime  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=withdraw_time,json=withdrawTime,proto3" json:"withdraw_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1615,6 +1741,20 @@ func (x *Referral_Consent) GetDocument() string {
 		return x.Document
 	}
 	return ""
+}
+
+func (x *Referral_Consent) GetRecipients() []string {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *Referral_Consent) GetWithdrawTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WithdrawTime
+	}
+	return nil
 }
 
 // What came of it.
@@ -1776,7 +1916,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xe8$\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xdc*\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -1833,7 +1973,20 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x06parent\x18& \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
 	"\x13cairn.care/ReferralR\x06parent\x12G\n" +
 	"\x0esafety_concern\x18' \x01(\tB \xe0A\x03\xfaA\x1a\n" +
-	"\x18cairn.care/SafetyConcernR\rsafetyConcern\x1a\xbb\x05\n" +
+	"\x18cairn.care/SafetyConcernR\rsafetyConcern\x12Q\n" +
+	"\x10crisis_resources\x18- \x03(\v2!.cairn.referral.v1.CrisisResourceB\x03\xe0A\x03R\x0fcrisisResources\x12<\n" +
+	"\aconcern\x18. \x01(\tB\"\xe0A\x03\xfaA\x1c\n" +
+	"\x1acairn.care/ReferralConcernR\aconcern\x12,\n" +
+	"\x0fconsent_version\x18/ \x01(\x05B\x03\xe0A\x03R\x0econsentVersion\x127\n" +
+	"\bprevious\x181 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13cairn.care/ReferralR\bprevious\x12/\n" +
+	"\x04next\x182 \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13cairn.care/ReferralR\x04next\x12Y\n" +
+	"\x18past_owner_organizations\x183 \x03(\tB\x1f\xe0A\x03\xfaA\x19\n" +
+	"\x17cairn.care/OrganizationR\x16pastOwnerOrganizations\x12D\n" +
+	"\rreassign_time\x185 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\freassignTime\x12,\n" +
+	"\x0funread_messages\x186 \x01(\x05B\x03\xe0A\x03R\x0eunreadMessages\x12,\n" +
+	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x1a\xbb\x05\n" +
 	"\aSubject\x12Z\n" +
 	"\videntifiers\x18\x01 \x03(\v2..cairn.referral.v1.Referral.Subject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12&\n" +
@@ -1858,14 +2011,19 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04CALL\x10\x01\x12\x10\n" +
 	"\fTEXT_MESSAGE\x10\x02\x12\t\n" +
 	"\x05EMAIL\x10\x03\x12\b\n" +
-	"\x04POST\x10\x04\x1a\xe0\x02\n" +
+	"\x04POST\x10\x04\x1a\xae\x04\n" +
 	"\aConsent\x12S\n" +
 	"\x05share\x18\x01 \x03(\x0e2(.cairn.referral.v1.Referral.Consent.ItemB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x05share\x129\n" +
 	"\n" +
 	"grant_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantTime\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12$\n" +
-	"\bdocument\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\bdocument\"b\n" +
+	"\bdocument\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\bdocument\x12\x85\x01\n" +
+	"\n" +
+	"recipients\x18\x05 \x03(\tBe\xfaA\x19\n" +
+	"\x17cairn.care/Organization\xbaHF\x92\x01C\x10\x14\x18\x01\"=r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\n" +
+	"recipients\x12D\n" +
+	"\rwithdraw_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fwithdrawTime\"b\n" +
 	"\x04Item\x12\x14\n" +
 	"\x10ITEM_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NAME\x10\x01\x12\x0e\n" +
@@ -1970,7 +2128,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x10CHILD_OF_PATIENT\x10\x05\x12\f\n" +
 	"\bBEREAVED\x10\x06B\f\n" +
 	"\n" +
-	"_age_years\"\x83\b\n" +
+	"_age_years\"\x9e\t\n" +
 	"\rReferralEvent\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -1986,7 +2144,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04note\x18\t \x01(\tB\x03\xe0A\x03R\x04note\x124\n" +
 	"\asession\x18\n" +
 	" \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
-	"\x12cairn.care/SessionR\asession\"\xf6\x02\n" +
+	"\x12cairn.care/SessionR\asession\"\x91\x04\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -2016,7 +2174,17 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\fREFUSE_PLACE\x10\x12\x12\x12\n" +
 	"\x0eEND_MEMBERSHIP\x10\x13\x12\x16\n" +
 	"\x12CORRECT_ATTENDANCE\x10\x14\x12\x11\n" +
-	"\rMISS_DUE_TIME\x10\x15:a\xeaA^\n" +
+	"\rMISS_DUE_TIME\x10\x15\x12\n" +
+	"\n" +
+	"\x06REMIND\x10\x1e\x12\f\n" +
+	"\bREASSIGN\x10\x1f\x12\f\n" +
+	"\bUNASSIGN\x10 \x12\x11\n" +
+	"\rTELL_REFERRER\x10!\x12\x11\n" +
+	"\rRENEW_CONSENT\x10\"\x12\x14\n" +
+	"\x10WITHDRAW_CONSENT\x10#\x12\x0f\n" +
+	"\vREFER_AGAIN\x10$\x12\x12\n" +
+	"\x0eCHANGE_CONTACT\x10%\x12\x10\n" +
+	"\fSTOP_REPORTS\x10&:a\xeaA^\n" +
 	"\x18cairn.care/ReferralEvent\x12#referrals/{referral}/events/{event}*\x0ereferralEvents2\rreferralEventB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
@@ -2052,19 +2220,20 @@ var file_cairn_referral_v1_referral_proto_goTypes = []any{
 	(*Referral_Subject_Identifier)(nil),     // 15: cairn.referral.v1.Referral.Subject.Identifier
 	(*v1.Code)(nil),                         // 16: cairn.type.v1.Code
 	(*timestamppb.Timestamp)(nil),           // 17: google.protobuf.Timestamp
-	(v11.Group_Phase)(0),                    // 18: cairn.groups.v1.Group.Phase
-	(v11.Group_SideEffect)(0),               // 19: cairn.groups.v1.Group.SideEffect
-	(*latlng.LatLng)(nil),                   // 20: google.type.LatLng
-	(v11.Group_Format)(0),                   // 21: cairn.groups.v1.Group.Format
-	(v11.Group_Kind)(0),                     // 22: cairn.groups.v1.Group.Kind
-	(*v1.TimeOfWeek)(nil),                   // 23: cairn.type.v1.TimeOfWeek
-	(*money.Money)(nil),                     // 24: google.type.Money
-	(v11.Group_SizeClass)(0),                // 25: cairn.groups.v1.Group.SizeClass
-	(v11.Group_Demographic)(0),              // 26: cairn.groups.v1.Group.Demographic
-	(v11.Group_Accessibility)(0),            // 27: cairn.groups.v1.Group.Accessibility
-	(*date.Date)(nil),                       // 28: google.type.Date
-	(*v1.PostalAddress)(nil),                // 29: cairn.type.v1.PostalAddress
-	(*durationpb.Duration)(nil),             // 30: google.protobuf.Duration
+	(*CrisisResource)(nil),                  // 18: cairn.referral.v1.CrisisResource
+	(v11.Group_Phase)(0),                    // 19: cairn.groups.v1.Group.Phase
+	(v11.Group_SideEffect)(0),               // 20: cairn.groups.v1.Group.SideEffect
+	(*latlng.LatLng)(nil),                   // 21: google.type.LatLng
+	(v11.Group_Format)(0),                   // 22: cairn.groups.v1.Group.Format
+	(v11.Group_Kind)(0),                     // 23: cairn.groups.v1.Group.Kind
+	(*v1.TimeOfWeek)(nil),                   // 24: cairn.type.v1.TimeOfWeek
+	(*money.Money)(nil),                     // 25: google.type.Money
+	(v11.Group_SizeClass)(0),                // 26: cairn.groups.v1.Group.SizeClass
+	(v11.Group_Demographic)(0),              // 27: cairn.groups.v1.Group.Demographic
+	(v11.Group_Accessibility)(0),            // 28: cairn.groups.v1.Group.Accessibility
+	(*date.Date)(nil),                       // 29: google.type.Date
+	(*v1.PostalAddress)(nil),                // 30: cairn.type.v1.PostalAddress
+	(*durationpb.Duration)(nil),             // 31: google.protobuf.Duration
 }
 var file_cairn_referral_v1_referral_proto_depIdxs = []int32{
 	12, // 0: cairn.referral.v1.Referral.subject:type_name -> cairn.referral.v1.Referral.Subject
@@ -2085,37 +2254,40 @@ var file_cairn_referral_v1_referral_proto_depIdxs = []int32{
 	17, // 15: cairn.referral.v1.Referral.accept_time:type_name -> google.protobuf.Timestamp
 	17, // 16: cairn.referral.v1.Referral.create_time:type_name -> google.protobuf.Timestamp
 	17, // 17: cairn.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	18, // 18: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
-	19, // 19: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	7,  // 20: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
-	20, // 21: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
-	21, // 22: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
-	22, // 23: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
-	23, // 24: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
-	24, // 25: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
-	25, // 26: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
-	26, // 27: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	27, // 28: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	17, // 29: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 30: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
-	1,  // 31: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
-	0,  // 32: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
-	0,  // 33: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
-	15, // 34: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
-	28, // 35: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
-	29, // 36: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
-	4,  // 37: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
-	5,  // 38: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
-	17, // 39: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
-	17, // 40: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 41: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
-	30, // 42: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
-	30, // 43: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	18, // 18: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
+	17, // 19: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
+	19, // 20: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
+	20, // 21: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	7,  // 22: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
+	21, // 23: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
+	22, // 24: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
+	23, // 25: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
+	24, // 26: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
+	25, // 27: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
+	26, // 28: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
+	27, // 29: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	28, // 30: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	17, // 31: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 32: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
+	1,  // 33: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
+	0,  // 34: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
+	0,  // 35: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
+	15, // 36: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
+	29, // 37: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
+	30, // 38: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
+	4,  // 39: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
+	5,  // 40: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
+	17, // 41: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
+	17, // 42: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 43: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
+	6,  // 44: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
+	31, // 45: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
+	31, // 46: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_proto_init() }
@@ -2123,6 +2295,7 @@ func file_cairn_referral_v1_referral_proto_init() {
 	if File_cairn_referral_v1_referral_proto != nil {
 		return
 	}
+	file_cairn_referral_v1_recommendation_proto_init()
 	file_cairn_referral_v1_referral_proto_msgTypes[0].OneofWrappers = []any{}
 	file_cairn_referral_v1_referral_proto_msgTypes[1].OneofWrappers = []any{}
 	file_cairn_referral_v1_referral_proto_msgTypes[5].OneofWrappers = []any{}
