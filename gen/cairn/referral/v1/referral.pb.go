@@ -383,6 +383,67 @@ func (Referral_Subject_ContactPreference) EnumDescriptor() ([]byte, []int) {
 	return file_cairn_referral_v1_referral_proto_rawDescGZIP(), []int{0, 0, 0}
 }
 
+// Gender as administration knows it, as FHIR's administrative-gender.
+type Referral_Subject_Gender int32
+
+const (
+	// Not said.
+	Referral_Subject_GENDER_UNSPECIFIED Referral_Subject_Gender = 0
+	// Male.
+	Referral_Subject_MALE Referral_Subject_Gender = 1
+	// Female.
+	Referral_Subject_FEMALE Referral_Subject_Gender = 2
+	// Neither.
+	Referral_Subject_OTHER Referral_Subject_Gender = 3
+	// Asked, and not known.
+	Referral_Subject_UNKNOWN Referral_Subject_Gender = 4
+)
+
+// Enum value maps for Referral_Subject_Gender.
+var (
+	Referral_Subject_Gender_name = map[int32]string{
+		0: "GENDER_UNSPECIFIED",
+		1: "MALE",
+		2: "FEMALE",
+		3: "OTHER",
+		4: "UNKNOWN",
+	}
+	Referral_Subject_Gender_value = map[string]int32{
+		"GENDER_UNSPECIFIED": 0,
+		"MALE":               1,
+		"FEMALE":             2,
+		"OTHER":              3,
+		"UNKNOWN":            4,
+	}
+)
+
+func (x Referral_Subject_Gender) Enum() *Referral_Subject_Gender {
+	p := new(Referral_Subject_Gender)
+	*p = x
+	return p
+}
+
+func (x Referral_Subject_Gender) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Referral_Subject_Gender) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_referral_v1_referral_proto_enumTypes[5].Descriptor()
+}
+
+func (Referral_Subject_Gender) Type() protoreflect.EnumType {
+	return &file_cairn_referral_v1_referral_proto_enumTypes[5]
+}
+
+func (x Referral_Subject_Gender) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Referral_Subject_Gender.Descriptor instead.
+func (Referral_Subject_Gender) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_referral_v1_referral_proto_rawDescGZIP(), []int{0, 0, 1}
+}
+
 // A part of what the referral says of her.
 type Referral_Consent_Item int32
 
@@ -432,11 +493,11 @@ func (x Referral_Consent_Item) String() string {
 }
 
 func (Referral_Consent_Item) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_referral_v1_referral_proto_enumTypes[5].Descriptor()
+	return file_cairn_referral_v1_referral_proto_enumTypes[6].Descriptor()
 }
 
 func (Referral_Consent_Item) Type() protoreflect.EnumType {
-	return &file_cairn_referral_v1_referral_proto_enumTypes[5]
+	return &file_cairn_referral_v1_referral_proto_enumTypes[6]
 }
 
 func (x Referral_Consent_Item) Number() protoreflect.EnumNumber {
@@ -493,11 +554,11 @@ func (x Referral_Outcome_Helped) String() string {
 }
 
 func (Referral_Outcome_Helped) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_referral_v1_referral_proto_enumTypes[6].Descriptor()
+	return file_cairn_referral_v1_referral_proto_enumTypes[7].Descriptor()
 }
 
 func (Referral_Outcome_Helped) Type() protoreflect.EnumType {
-	return &file_cairn_referral_v1_referral_proto_enumTypes[6]
+	return &file_cairn_referral_v1_referral_proto_enumTypes[7]
 }
 
 func (x Referral_Outcome_Helped) Number() protoreflect.EnumNumber {
@@ -562,11 +623,11 @@ func (x Needs_Role) String() string {
 }
 
 func (Needs_Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_referral_v1_referral_proto_enumTypes[7].Descriptor()
+	return file_cairn_referral_v1_referral_proto_enumTypes[8].Descriptor()
 }
 
 func (Needs_Role) Type() protoreflect.EnumType {
-	return &file_cairn_referral_v1_referral_proto_enumTypes[7]
+	return &file_cairn_referral_v1_referral_proto_enumTypes[8]
 }
 
 func (x Needs_Role) Number() protoreflect.EnumNumber {
@@ -626,6 +687,8 @@ const (
 	ReferralEvent_CORRECT_ATTENDANCE ReferralEvent_Action = 20
 	// Whoever had to act missed the due time.
 	ReferralEvent_MISS_DUE_TIME ReferralEvent_Action = 21
+	// The referrer changed what it says of the person.
+	ReferralEvent_UPDATE_SUBJECT ReferralEvent_Action = 45
 	// Whoever has to act was reminded, before the due time.
 	ReferralEvent_REMIND ReferralEvent_Action = 30
 	// It went to another organization: nobody had answered, or the referrer wished so.
@@ -671,6 +734,7 @@ var (
 		19: "END_MEMBERSHIP",
 		20: "CORRECT_ATTENDANCE",
 		21: "MISS_DUE_TIME",
+		45: "UPDATE_SUBJECT",
 		30: "REMIND",
 		31: "REASSIGN",
 		32: "UNASSIGN",
@@ -704,6 +768,7 @@ var (
 		"END_MEMBERSHIP":              19,
 		"CORRECT_ATTENDANCE":          20,
 		"MISS_DUE_TIME":               21,
+		"UPDATE_SUBJECT":              45,
 		"REMIND":                      30,
 		"REASSIGN":                    31,
 		"UNASSIGN":                    32,
@@ -727,11 +792,11 @@ func (x ReferralEvent_Action) String() string {
 }
 
 func (ReferralEvent_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_cairn_referral_v1_referral_proto_enumTypes[8].Descriptor()
+	return file_cairn_referral_v1_referral_proto_enumTypes[9].Descriptor()
 }
 
 func (ReferralEvent_Action) Type() protoreflect.EnumType {
-	return &file_cairn_referral_v1_referral_proto_enumTypes[8]
+	return &file_cairn_referral_v1_referral_proto_enumTypes[9]
 }
 
 func (x ReferralEvent_Action) Number() protoreflect.EnumNumber {
@@ -759,7 +824,8 @@ type Referral struct {
 	PlacerNumber string `protobuf:"bytes,4,opt,name=placer_number,json=placerNumber,proto3" json:"placer_number,omitempty"`
 	// The owner's own order number (BSeR: filler), given with acceptance.
 	FillerNumber string `protobuf:"bytes,5,opt,name=filler_number,json=fillerNumber,proto3" json:"filler_number,omitempty"`
-	// The person. To the owner, what the consent covers; personal data.
+	// The person. To the owner, what the consent covers; personal data. With a patient it is taken from her record, and
+	// left out when the referral is written.
 	Subject *Referral_Subject `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Why she is referred: ICD-10-CM, SNOMED CT. Health data; consent item CLINICAL.
 	ReasonCodes []*v1.Code `protobuf:"bytes,7,rep,name=reason_codes,json=reasonCodes,proto3" json:"reason_codes,omitempty"`
@@ -1567,7 +1633,11 @@ type Referral_Subject struct {
 	// How she wants to be reached. Consent item CONTACT.
 	ContactPreference Referral_Subject_ContactPreference `protobuf:"varint,8,opt,name=contact_preference,json=contactPreference,proto3,enum=cairn.referral.v1.Referral_Subject_ContactPreference" json:"contact_preference,omitempty"`
 	// Whether she must not be contacted: her contact data is then shown to nobody but the referrer.
-	DoNotContact  bool `protobuf:"varint,9,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	DoNotContact bool `protobuf:"varint,9,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	// Her administrative gender. Personal data; consent item BIRTH_DATE.
+	Gender Referral_Subject_Gender `protobuf:"varint,10,opt,name=gender,proto3,enum=cairn.referral.v1.Referral_Subject_Gender" json:"gender,omitempty"`
+	// Languages that she can talk in, BCP 47, best first. Personal data; consent item CONTACT.
+	Languages     []string `protobuf:"bytes,11,rep,name=languages,proto3" json:"languages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1663,6 +1733,20 @@ func (x *Referral_Subject) GetDoNotContact() bool {
 		return x.DoNotContact
 	}
 	return false
+}
+
+func (x *Referral_Subject) GetGender() Referral_Subject_Gender {
+	if x != nil {
+		return x.Gender
+	}
+	return Referral_Subject_GENDER_UNSPECIFIED
+}
+
+func (x *Referral_Subject) GetLanguages() []string {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
 }
 
 // What the person allows to be shown to the owner, and until when.
@@ -1916,7 +2000,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xdc*\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd3,\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -1986,7 +2070,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x17cairn.care/OrganizationR\x16pastOwnerOrganizations\x12D\n" +
 	"\rreassign_time\x185 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\freassignTime\x12,\n" +
 	"\x0funread_messages\x186 \x01(\x05B\x03\xe0A\x03R\x0eunreadMessages\x12,\n" +
-	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x1a\xbb\x05\n" +
+	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x1a\xb2\a\n" +
 	"\aSubject\x12Z\n" +
 	"\videntifiers\x18\x01 \x03(\v2..cairn.referral.v1.Referral.Subject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12&\n" +
@@ -2001,7 +2085,11 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\xbaH\a\xd8\x01\x01r\x02`\x01R\x05email\x126\n" +
 	"\aaddress\x18\a \x01(\v2\x1c.cairn.type.v1.PostalAddressR\aaddress\x12n\n" +
 	"\x12contact_preference\x18\b \x01(\x0e25.cairn.referral.v1.Referral.Subject.ContactPreferenceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x11contactPreference\x12$\n" +
-	"\x0edo_not_contact\x18\t \x01(\bR\fdoNotContact\x1aW\n" +
+	"\x0edo_not_contact\x18\t \x01(\bR\fdoNotContact\x12L\n" +
+	"\x06gender\x18\n" +
+	" \x01(\x0e2*.cairn.referral.v1.Referral.Subject.GenderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06gender\x12W\n" +
+	"\tlanguages\x18\v \x03(\tB9\xbaH6\x92\x013\x10\n" +
+	"\x18\x01\"-r+\x18#2'^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,4}$R\tlanguages\x1aW\n" +
 	"\n" +
 	"Identifier\x12%\n" +
 	"\x06system\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06system\x12\"\n" +
@@ -2011,7 +2099,14 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04CALL\x10\x01\x12\x10\n" +
 	"\fTEXT_MESSAGE\x10\x02\x12\t\n" +
 	"\x05EMAIL\x10\x03\x12\b\n" +
-	"\x04POST\x10\x04\x1a\xae\x04\n" +
+	"\x04POST\x10\x04\"N\n" +
+	"\x06Gender\x12\x16\n" +
+	"\x12GENDER_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04MALE\x10\x01\x12\n" +
+	"\n" +
+	"\x06FEMALE\x10\x02\x12\t\n" +
+	"\x05OTHER\x10\x03\x12\v\n" +
+	"\aUNKNOWN\x10\x04\x1a\xae\x04\n" +
 	"\aConsent\x12S\n" +
 	"\x05share\x18\x01 \x03(\x0e2(.cairn.referral.v1.Referral.Consent.ItemB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x05share\x129\n" +
 	"\n" +
@@ -2128,7 +2223,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x10CHILD_OF_PATIENT\x10\x05\x12\f\n" +
 	"\bBEREAVED\x10\x06B\f\n" +
 	"\n" +
-	"_age_years\"\x9e\t\n" +
+	"_age_years\"\xb2\t\n" +
 	"\rReferralEvent\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -2144,7 +2239,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04note\x18\t \x01(\tB\x03\xe0A\x03R\x04note\x124\n" +
 	"\asession\x18\n" +
 	" \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
-	"\x12cairn.care/SessionR\asession\"\x91\x04\n" +
+	"\x12cairn.care/SessionR\asession\"\xa5\x04\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -2174,7 +2269,8 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\fREFUSE_PLACE\x10\x12\x12\x12\n" +
 	"\x0eEND_MEMBERSHIP\x10\x13\x12\x16\n" +
 	"\x12CORRECT_ATTENDANCE\x10\x14\x12\x11\n" +
-	"\rMISS_DUE_TIME\x10\x15\x12\n" +
+	"\rMISS_DUE_TIME\x10\x15\x12\x12\n" +
+	"\x0eUPDATE_SUBJECT\x10-\x12\n" +
 	"\n" +
 	"\x06REMIND\x10\x1e\x12\f\n" +
 	"\bREASSIGN\x10\x1f\x12\f\n" +
@@ -2199,7 +2295,7 @@ func file_cairn_referral_v1_referral_proto_rawDescGZIP() []byte {
 	return file_cairn_referral_v1_referral_proto_rawDescData
 }
 
-var file_cairn_referral_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_cairn_referral_v1_referral_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
 var file_cairn_referral_v1_referral_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_cairn_referral_v1_referral_proto_goTypes = []any{
 	(Referral_State)(0),                     // 0: cairn.referral.v1.Referral.State
@@ -2207,87 +2303,89 @@ var file_cairn_referral_v1_referral_proto_goTypes = []any{
 	(Referral_Urgency)(0),                   // 2: cairn.referral.v1.Referral.Urgency
 	(Referral_RejectReason)(0),              // 3: cairn.referral.v1.Referral.RejectReason
 	(Referral_Subject_ContactPreference)(0), // 4: cairn.referral.v1.Referral.Subject.ContactPreference
-	(Referral_Consent_Item)(0),              // 5: cairn.referral.v1.Referral.Consent.Item
-	(Referral_Outcome_Helped)(0),            // 6: cairn.referral.v1.Referral.Outcome.Helped
-	(Needs_Role)(0),                         // 7: cairn.referral.v1.Needs.Role
-	(ReferralEvent_Action)(0),               // 8: cairn.referral.v1.ReferralEvent.Action
-	(*Referral)(nil),                        // 9: cairn.referral.v1.Referral
-	(*Needs)(nil),                           // 10: cairn.referral.v1.Needs
-	(*ReferralEvent)(nil),                   // 11: cairn.referral.v1.ReferralEvent
-	(*Referral_Subject)(nil),                // 12: cairn.referral.v1.Referral.Subject
-	(*Referral_Consent)(nil),                // 13: cairn.referral.v1.Referral.Consent
-	(*Referral_Outcome)(nil),                // 14: cairn.referral.v1.Referral.Outcome
-	(*Referral_Subject_Identifier)(nil),     // 15: cairn.referral.v1.Referral.Subject.Identifier
-	(*v1.Code)(nil),                         // 16: cairn.type.v1.Code
-	(*timestamppb.Timestamp)(nil),           // 17: google.protobuf.Timestamp
-	(*CrisisResource)(nil),                  // 18: cairn.referral.v1.CrisisResource
-	(v11.Group_Phase)(0),                    // 19: cairn.groups.v1.Group.Phase
-	(v11.Group_SideEffect)(0),               // 20: cairn.groups.v1.Group.SideEffect
-	(*latlng.LatLng)(nil),                   // 21: google.type.LatLng
-	(v11.Group_Format)(0),                   // 22: cairn.groups.v1.Group.Format
-	(v11.Group_Kind)(0),                     // 23: cairn.groups.v1.Group.Kind
-	(*v1.TimeOfWeek)(nil),                   // 24: cairn.type.v1.TimeOfWeek
-	(*money.Money)(nil),                     // 25: google.type.Money
-	(v11.Group_SizeClass)(0),                // 26: cairn.groups.v1.Group.SizeClass
-	(v11.Group_Demographic)(0),              // 27: cairn.groups.v1.Group.Demographic
-	(v11.Group_Accessibility)(0),            // 28: cairn.groups.v1.Group.Accessibility
-	(*date.Date)(nil),                       // 29: google.type.Date
-	(*v1.PostalAddress)(nil),                // 30: cairn.type.v1.PostalAddress
-	(*durationpb.Duration)(nil),             // 31: google.protobuf.Duration
+	(Referral_Subject_Gender)(0),            // 5: cairn.referral.v1.Referral.Subject.Gender
+	(Referral_Consent_Item)(0),              // 6: cairn.referral.v1.Referral.Consent.Item
+	(Referral_Outcome_Helped)(0),            // 7: cairn.referral.v1.Referral.Outcome.Helped
+	(Needs_Role)(0),                         // 8: cairn.referral.v1.Needs.Role
+	(ReferralEvent_Action)(0),               // 9: cairn.referral.v1.ReferralEvent.Action
+	(*Referral)(nil),                        // 10: cairn.referral.v1.Referral
+	(*Needs)(nil),                           // 11: cairn.referral.v1.Needs
+	(*ReferralEvent)(nil),                   // 12: cairn.referral.v1.ReferralEvent
+	(*Referral_Subject)(nil),                // 13: cairn.referral.v1.Referral.Subject
+	(*Referral_Consent)(nil),                // 14: cairn.referral.v1.Referral.Consent
+	(*Referral_Outcome)(nil),                // 15: cairn.referral.v1.Referral.Outcome
+	(*Referral_Subject_Identifier)(nil),     // 16: cairn.referral.v1.Referral.Subject.Identifier
+	(*v1.Code)(nil),                         // 17: cairn.type.v1.Code
+	(*timestamppb.Timestamp)(nil),           // 18: google.protobuf.Timestamp
+	(*CrisisResource)(nil),                  // 19: cairn.referral.v1.CrisisResource
+	(v11.Group_Phase)(0),                    // 20: cairn.groups.v1.Group.Phase
+	(v11.Group_SideEffect)(0),               // 21: cairn.groups.v1.Group.SideEffect
+	(*latlng.LatLng)(nil),                   // 22: google.type.LatLng
+	(v11.Group_Format)(0),                   // 23: cairn.groups.v1.Group.Format
+	(v11.Group_Kind)(0),                     // 24: cairn.groups.v1.Group.Kind
+	(*v1.TimeOfWeek)(nil),                   // 25: cairn.type.v1.TimeOfWeek
+	(*money.Money)(nil),                     // 26: google.type.Money
+	(v11.Group_SizeClass)(0),                // 27: cairn.groups.v1.Group.SizeClass
+	(v11.Group_Demographic)(0),              // 28: cairn.groups.v1.Group.Demographic
+	(v11.Group_Accessibility)(0),            // 29: cairn.groups.v1.Group.Accessibility
+	(*date.Date)(nil),                       // 30: google.type.Date
+	(*v1.PostalAddress)(nil),                // 31: cairn.type.v1.PostalAddress
+	(*durationpb.Duration)(nil),             // 32: google.protobuf.Duration
 }
 var file_cairn_referral_v1_referral_proto_depIdxs = []int32{
-	12, // 0: cairn.referral.v1.Referral.subject:type_name -> cairn.referral.v1.Referral.Subject
-	16, // 1: cairn.referral.v1.Referral.reason_codes:type_name -> cairn.type.v1.Code
-	10, // 2: cairn.referral.v1.Referral.needs:type_name -> cairn.referral.v1.Needs
+	13, // 0: cairn.referral.v1.Referral.subject:type_name -> cairn.referral.v1.Referral.Subject
+	17, // 1: cairn.referral.v1.Referral.reason_codes:type_name -> cairn.type.v1.Code
+	11, // 2: cairn.referral.v1.Referral.needs:type_name -> cairn.referral.v1.Needs
 	2,  // 3: cairn.referral.v1.Referral.urgency:type_name -> cairn.referral.v1.Referral.Urgency
-	13, // 4: cairn.referral.v1.Referral.consent:type_name -> cairn.referral.v1.Referral.Consent
-	17, // 5: cairn.referral.v1.Referral.deadline:type_name -> google.protobuf.Timestamp
+	14, // 4: cairn.referral.v1.Referral.consent:type_name -> cairn.referral.v1.Referral.Consent
+	18, // 5: cairn.referral.v1.Referral.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: cairn.referral.v1.Referral.state:type_name -> cairn.referral.v1.Referral.State
 	3,  // 7: cairn.referral.v1.Referral.reject_reason:type_name -> cairn.referral.v1.Referral.RejectReason
 	1,  // 8: cairn.referral.v1.Referral.awaiting:type_name -> cairn.referral.v1.Referral.Party
-	17, // 9: cairn.referral.v1.Referral.due_time:type_name -> google.protobuf.Timestamp
-	17, // 10: cairn.referral.v1.Referral.overdue_time:type_name -> google.protobuf.Timestamp
-	17, // 11: cairn.referral.v1.Referral.first_session_time:type_name -> google.protobuf.Timestamp
-	17, // 12: cairn.referral.v1.Referral.first_attended_time:type_name -> google.protobuf.Timestamp
-	14, // 13: cairn.referral.v1.Referral.outcome:type_name -> cairn.referral.v1.Referral.Outcome
-	17, // 14: cairn.referral.v1.Referral.send_time:type_name -> google.protobuf.Timestamp
-	17, // 15: cairn.referral.v1.Referral.accept_time:type_name -> google.protobuf.Timestamp
-	17, // 16: cairn.referral.v1.Referral.create_time:type_name -> google.protobuf.Timestamp
-	17, // 17: cairn.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	18, // 18: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
-	17, // 19: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
-	19, // 20: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
-	20, // 21: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	7,  // 22: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
-	21, // 23: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
-	22, // 24: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
-	23, // 25: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
-	24, // 26: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
-	25, // 27: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
-	26, // 28: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
-	27, // 29: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	28, // 30: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	17, // 31: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 32: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
+	18, // 9: cairn.referral.v1.Referral.due_time:type_name -> google.protobuf.Timestamp
+	18, // 10: cairn.referral.v1.Referral.overdue_time:type_name -> google.protobuf.Timestamp
+	18, // 11: cairn.referral.v1.Referral.first_session_time:type_name -> google.protobuf.Timestamp
+	18, // 12: cairn.referral.v1.Referral.first_attended_time:type_name -> google.protobuf.Timestamp
+	15, // 13: cairn.referral.v1.Referral.outcome:type_name -> cairn.referral.v1.Referral.Outcome
+	18, // 14: cairn.referral.v1.Referral.send_time:type_name -> google.protobuf.Timestamp
+	18, // 15: cairn.referral.v1.Referral.accept_time:type_name -> google.protobuf.Timestamp
+	18, // 16: cairn.referral.v1.Referral.create_time:type_name -> google.protobuf.Timestamp
+	18, // 17: cairn.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
+	19, // 18: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
+	18, // 19: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
+	20, // 20: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
+	21, // 21: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	8,  // 22: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
+	22, // 23: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
+	23, // 24: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
+	24, // 25: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
+	25, // 26: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
+	26, // 27: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
+	27, // 28: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
+	28, // 29: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	29, // 30: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	18, // 31: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 32: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
 	1,  // 33: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
 	0,  // 34: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
 	0,  // 35: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
-	15, // 36: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
-	29, // 37: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
-	30, // 38: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
+	16, // 36: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
+	30, // 37: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
+	31, // 38: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
 	4,  // 39: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
-	5,  // 40: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
-	17, // 41: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
-	17, // 42: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 43: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
-	6,  // 44: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
-	31, // 45: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
-	31, // 46: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	5,  // 40: cairn.referral.v1.Referral.Subject.gender:type_name -> cairn.referral.v1.Referral.Subject.Gender
+	6,  // 41: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
+	18, // 42: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
+	18, // 43: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 44: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
+	7,  // 45: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
+	32, // 46: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
+	32, // 47: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_proto_init() }
@@ -2304,7 +2402,7 @@ func file_cairn_referral_v1_referral_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_referral_v1_referral_proto_rawDesc), len(file_cairn_referral_v1_referral_proto_rawDesc)),
-			NumEnums:      9,
+			NumEnums:      10,
 			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
