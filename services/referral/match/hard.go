@@ -2,12 +2,9 @@ package match
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
-	"golang.org/x/text/language"
-	"golang.org/x/text/language/display"
 	"google.golang.org/genproto/googleapis/type/money"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -23,9 +20,10 @@ const (
 
 // finding is what one criterion found; nil means that it does not apply.
 type finding struct {
-	code  string
-	value float64 // 0 unmet to 1 met
-	words string
+	code   string
+	value  float64 // 0 unmet to 1 met
+	said   sentence
+	weight float64 // share of the score; 0 for hard criteria
 }
 
 func (f *finding) verdict() referralv1.Criterion_Verdict {
@@ -45,8 +43,8 @@ const (
 	no    = 0.0
 )
 
-func found(code string, value float64, format string, a ...any) *finding {
-	return &finding{code: code, value: value, words: fmt.Sprintf(format, a...)}
+func found(code string, value float64, x text, args ...arg) *finding {
+	return &finding{code: code, value: value, said: sentence{x, args}}
 }
 
 func hardFindings(q Query, c Candidate) []*finding {
@@ -62,33 +60,24 @@ func intake(q Query, g *groupsv1.Group) *finding {
 	start := g.GetStructure().GetStartDate()
 	switch {
 	case !g.GetAcceptsIntake() && g.GetPauseReason() == groupsv1.Group_LICENCE_LAPSED:
-		return found(codeIntake, no, "Takes nobody new: no facilitator holds a valid licence at present.")
+		return found(codeIntake, no, intakeLapsed)
 	case !g.GetAcceptsIntake():
-		return found(codeIntake, no, "Takes nobody new at present.")
+		return found(codeIntake, no, intakeNone)
 	case full && !g.GetCapacity().GetWaitlist():
-		return found(codeIntake, no, "All seats are taken and there is no waitlist.")
+		return found(codeIntake, no, intakeFull)
 	case full:
-		return found(codeIntake, maybe, "All seats are taken; %s.", waiting(g))
+		return found(codeIntake, maybe, intakeWaitlist, waiting(g))
 	case g.GetStructure().GetType() == groupsv1.Group_Structure_CLOSED && start != nil && dayNumber(start.GetYear(), start.GetMonth(), start.GetDay()) < dayNumber(int32(q.Now.Year()), int32(q.Now.Month()), int32(q.Now.Day())):
-		return found(codeIntake, maybe, "A closed cohort that began on %04d-%02d-%02d; ask whether it still takes somebody.", start.GetYear(), start.GetMonth(), start.GetDay())
+		return found(codeIntake, maybe, intakeBegun, literal(fmt.Sprintf("%04d-%02d-%02d", start.GetYear(), start.GetMonth(), start.GetDay())))
 	case g.GetIntake() == groupsv1.Group_SCREENING:
-		return found(codeIntake, yes, "Takes new people after an intake talk.")
+		return found(codeIntake, yes, intakeScreening)
 	}
-	return found(codeIntake, yes, "Takes new people.")
+	return found(codeIntake, yes, intakeOpen)
 }
 
 func dayNumber(y, m, d int32) int32 { return y*10000 + m*100 + d }
 
-func waiting(g *groupsv1.Group) string {
-	switch w := g.GetAvailability().GetWaitlistLength(); w {
-	case 0:
-		return "she would be first on the waitlist"
-	case 1:
-		return "one person waits already"
-	default:
-		return fmt.Sprintf("%d people wait already", w)
-	}
-}
+func waiting(g *groupsv1.Group) arg { return waitOf(g.GetAvailability().GetWaitlistLength()) }
 
 // crisisLead is hard only in a crisis; at the threshold, professional leadership orders instead.
 func crisisLead(q Query, g *groupsv1.Group) *finding {
@@ -97,11 +86,11 @@ func crisisLead(q Query, g *groupsv1.Group) *finding {
 	}
 	switch professional(g) {
 	case 1:
-		return found(codeProfessional, yes, "Led by a professional, as high distress calls for.")
+		return found(codeProfessional, yes, crisisLed)
 	case 0.5:
-		return found(codeProfessional, maybe, "Led by a peer and a professional together.")
+		return found(codeProfessional, maybe, crisisCoLed)
 	}
-	return found(codeProfessional, no, "Not led by a professional, which high distress or a risk of self-harm calls for.")
+	return found(codeProfessional, no, crisisNotLed)
 }
 
 func kind(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -109,25 +98,9 @@ func kind(n *referralv1.Needs, g *groupsv1.Group) *finding {
 		return nil
 	}
 	if slices.Contains(n.GetKinds(), g.GetKind()) {
-		return found(codeKind, yes, "Is %s, as wanted.", kindWords(g.GetKind()))
+		return found(codeKind, yes, kindWanted, kindOf(g.GetKind()))
 	}
-	return found(codeKind, no, "Is %s, which is not among the kinds wanted.", kindWords(g.GetKind()))
-}
-
-func kindWords(k groupsv1.Group_Kind) string {
-	switch k {
-	case groupsv1.Group_PEER_SUPPORT:
-		return "a peer support group"
-	case groupsv1.Group_GROUP_THERAPY:
-		return "group therapy"
-	case groupsv1.Group_PEER_MATCHING:
-		return "one-to-one peer support"
-	case groupsv1.Group_ONLINE_COMMUNITY:
-		return "an online community"
-	case groupsv1.Group_EDUCATION:
-		return "a class or workshop"
-	}
-	return "of no stated kind"
+	return found(codeKind, no, kindOther, kindOf(g.GetKind()))
 }
 
 var roleAudience = map[referralv1.Needs_Role]groupsv1.Group_Audience{
@@ -144,9 +117,9 @@ func audience(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	men, women := slices.Contains(g.GetDemographics(), groupsv1.Group_MEN), slices.Contains(g.GetDemographics(), groupsv1.Group_WOMEN)
 	switch {
 	case men && !women && slices.Contains(d, groupsv1.Group_WOMEN) && !slices.Contains(d, groupsv1.Group_MEN):
-		return found(codeAudience, no, "For men.")
+		return found(codeAudience, no, forMen)
 	case women && !men && slices.Contains(d, groupsv1.Group_MEN) && !slices.Contains(d, groupsv1.Group_WOMEN):
-		return found(codeAudience, no, "For women.")
+		return found(codeAudience, no, forWomen)
 	}
 	wanted, ok := roleAudience[n.GetRole()]
 	if !ok {
@@ -156,22 +129,14 @@ func audience(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	family := groupsv1.Group_FAMILY
 	switch {
 	case len(all) == 0:
-		return found(codeAudience, yes, "For everybody.")
+		return found(codeAudience, yes, forEverybody)
 	case slices.Contains(all, wanted):
-		return found(codeAudience, yes, "For %s.", words(wanted.String()))
+		return found(codeAudience, yes, forPeople, peopleOf{wanted})
 	case wanted == groupsv1.Group_CAREGIVERS && slices.Contains(all, family), wanted == family && slices.Contains(all, groupsv1.Group_CAREGIVERS),
 		wanted == groupsv1.Group_CHILDREN_OF_PATIENTS && slices.Contains(all, family):
-		return found(codeAudience, maybe, "For %s; ask whether %s are welcome.", audienceWords(all), words(wanted.String()))
+		return found(codeAudience, maybe, forPeopleAsk, peopleOf(all), peopleOf{wanted})
 	}
-	return found(codeAudience, no, "For %s.", audienceWords(all))
-}
-
-func audienceWords(all []groupsv1.Group_Audience) string {
-	names := make([]string, len(all))
-	for i, a := range all {
-		names[i] = words(a.String())
-	}
-	return list(names)
+	return found(codeAudience, no, forPeople, peopleOf(all))
 }
 
 // ageLimit is hard for strict limits; flexible ones are a soft criterion.
@@ -182,21 +147,11 @@ func ageLimit(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	}
 	switch {
 	case n.AgeYears == nil:
-		return found(codeAgeLimit, maybe, "Takes ages %s only; her age is not stated.", ageWords(l))
+		return found(codeAgeLimit, maybe, ageNotStated, agesOf{l})
 	case yearsOutside(l, n.GetAgeYears()) == 0:
-		return found(codeAgeLimit, yes, "Takes ages %s; she is %d.", ageWords(l), n.GetAgeYears())
+		return found(codeAgeLimit, yes, ageWithin, agesOf{l}, number(n.GetAgeYears()))
 	}
-	return found(codeAgeLimit, no, "Takes ages %s only; she is %d.", ageWords(l), n.GetAgeYears())
-}
-
-func ageWords(l *groupsv1.Group_AgeLimits) string {
-	switch {
-	case l.GetMaxYears() == 0:
-		return fmt.Sprintf("%d and over", l.GetMinYears())
-	case l.GetMinYears() == 0:
-		return fmt.Sprintf("up to %d", l.GetMaxYears())
-	}
-	return fmt.Sprintf("%d to %d", l.GetMinYears(), l.GetMaxYears())
+	return found(codeAgeLimit, no, ageOutside, agesOf{l}, number(n.GetAgeYears()))
 }
 
 // yearsOutside returns by how many years an age lies outside the limits; 0 inside.
@@ -244,29 +199,18 @@ func nearest(n *referralv1.Needs, g *groupsv1.Group) (float64, string) {
 	return best, which
 }
 
-func cancerWords(codes []string) string {
-	names := make([]string, len(codes))
-	for i, c := range codes {
-		names[i] = c
-		if t, ok := cancertype.Lookup(c); ok {
-			names[i] = lowerFirst(t.Display)
-		}
-	}
-	return list(names)
-}
-
 // cancer is hard: a group about another cancer is no help. How near it is counts as the diagnosis.
 func cancer(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if len(n.GetCancerTypes()) == 0 {
 		return nil
 	}
 	if len(g.GetCancerTypes()) == 0 {
-		return found(codeCancer, no, "Does not say which cancer it is for.")
+		return found(codeCancer, no, cancerUnsaid)
 	}
 	if v, _ := nearest(n, g); v > nearNot {
-		return found(codeCancer, yes, "Open to people with %s.", cancerWords(n.GetCancerTypes()))
+		return found(codeCancer, yes, cancerOpen, cancersOf(n.GetCancerTypes()))
 	}
-	return found(codeCancer, no, "About %s, not %s.", cancerWords(g.GetCancerTypes()), cancerWords(n.GetCancerTypes()))
+	return found(codeCancer, no, cancerOther, cancersOf(g.GetCancerTypes()), cancersOf(n.GetCancerTypes()))
 }
 
 // spoken compares base languages: who reads "es-MX" is at home in a group in "es".
@@ -275,46 +219,24 @@ func spoken(n *referralv1.Needs, g *groupsv1.Group) *finding {
 		return nil
 	}
 	if len(g.GetLanguages()) == 0 {
-		return found(codeLanguage, maybe, "Does not say in which language it meets.")
+		return found(codeLanguage, maybe, languageUnsaid)
 	}
 	for _, hers := range n.GetLanguages() {
 		for _, theirs := range g.GetLanguages() {
 			if baseLanguage(hers) == baseLanguage(theirs) {
-				return found(codeLanguage, yes, "Meets in %s.", languageWords(hers))
+				return found(codeLanguage, yes, languageSpoken, tonguesOf{hers})
 			}
 		}
 	}
 	if slices.Contains(g.GetAccessibility(), groupsv1.Group_INTERPRETER) {
-		return found(codeLanguage, maybe, "Meets in %s, with an interpreter on request.", languagesWords(g.GetLanguages()))
+		return found(codeLanguage, maybe, languageInterpreter, tonguesOf(g.GetLanguages()))
 	}
-	return found(codeLanguage, no, "Meets in %s, not in %s.", languagesWords(g.GetLanguages()), languagesWords(n.GetLanguages()))
+	return found(codeLanguage, no, languageOther, tonguesOf(g.GetLanguages()), tonguesOf(n.GetLanguages()))
 }
 
 func baseLanguage(tag string) string {
 	base, _, _ := strings.Cut(strings.ToLower(tag), "-")
 	return base
-}
-
-func languageWords(tag string) string {
-	t, err := language.Parse(tag)
-	if err != nil {
-		return tag
-	}
-	base, _ := t.Base()
-	if name := display.English.Languages().Name(base); name != "" {
-		return name
-	}
-	return tag
-}
-
-func languagesWords(tags []string) string {
-	var names []string
-	for _, t := range tags {
-		if name := languageWords(t); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return list(names)
 }
 
 // attended tells in which of her ways she can take part in the group.
@@ -331,25 +253,9 @@ func format(n *referralv1.Needs, g *groupsv1.Group) *finding {
 		return nil
 	}
 	if attended(n, g.GetFormat()) {
-		return found(codeFormat, yes, "Meets %s.", formatWords(g.GetFormat()))
+		return found(codeFormat, yes, formatWanted, formatOf(g.GetFormat()))
 	}
-	return found(codeFormat, no, "Meets %s only.", formatWords(g.GetFormat()))
-}
-
-func formatWords(f groupsv1.Group_Format) string {
-	switch f {
-	case groupsv1.Group_IN_PERSON:
-		return "in person"
-	case groupsv1.Group_ONLINE:
-		return "online"
-	case groupsv1.Group_HYBRID:
-		return "in person, with others joining online"
-	case groupsv1.Group_PHONE:
-		return "by telephone"
-	case groupsv1.Group_ASYNCHRONOUS:
-		return "in writing, at any time"
-	}
-	return "in no stated way"
+	return found(codeFormat, no, formatOther, formatOf(g.GetFormat()))
 }
 
 // mustTravel tells whether she has to go there.
@@ -370,27 +276,16 @@ func travel(q Query, c Candidate) *finding {
 	limit := q.TravelKM()
 	switch {
 	case !mustTravel(q.Needs, c.Group):
-		return found(codeTravel, yes, "No travel needed.")
+		return found(codeTravel, yes, travelNone)
 	case c.DistanceKM == nil:
-		return found(codeTravel, maybe, "Does not say where it meets.")
+		return found(codeTravel, maybe, travelUnsaid)
 	case *c.DistanceKM <= limit:
-		return found(codeTravel, yes, "%s away, within %s.", km(*c.DistanceKM), km(limit))
+		return found(codeTravel, yes, travelWithin, kmOf(*c.DistanceKM), kmOf(limit))
 	}
-	return found(codeTravel, no, "%s away; she can travel %s.", km(*c.DistanceKM), km(limit))
-}
-
-func km(d float64) string {
-	if d < 10 && d != math.Trunc(d) {
-		return fmt.Sprintf("%.1f km", d)
-	}
-	return fmt.Sprintf("%.0f km", d)
+	return found(codeTravel, no, travelBeyond, kmOf(*c.DistanceKM), kmOf(limit))
 }
 
 func amount(m *money.Money) float64 { return float64(m.GetUnits()) + float64(m.GetNanos())/1e9 }
-
-func price(m *money.Money) string {
-	return strings.TrimSpace(fmt.Sprintf("%.2f %s", amount(m), m.GetCurrencyCode()))
-}
 
 func insurerPays(n *referralv1.Needs, c *groupsv1.Group_Cost) bool {
 	return n.GetPayer() != "" && c.GetInsuranceAccepted() &&
@@ -404,23 +299,23 @@ func cost(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	}
 	switch {
 	case c.GetType() == groupsv1.Group_Cost_FREE:
-		return found(codeCost, yes, "Costs nothing.")
+		return found(codeCost, yes, costFree)
 	case c.GetType() == groupsv1.Group_Cost_DONATION:
-		return found(codeCost, yes, "Costs what one wants to give.")
+		return found(codeCost, yes, costDonation)
 	case c.GetType() == groupsv1.Group_Cost_TYPE_UNSPECIFIED:
-		return found(codeCost, maybe, "Does not say what it costs.")
+		return found(codeCost, maybe, costUnsaid)
 	case insurerPays(n, c):
-		return found(codeCost, yes, "Costs %s a session, which %s pays.", price(c.GetAmount()), n.GetPayer())
+		return found(codeCost, yes, costPaid, priceOf{c.GetAmount()}, literal(n.GetPayer()))
 	case c.GetAmount() == nil:
-		return found(codeCost, maybe, "Costs a fee, but does not say how much.")
+		return found(codeCost, maybe, costFeeUnsaid)
 	case amount(limit) > 0 && limit.GetCurrencyCode() != c.GetAmount().GetCurrencyCode():
-		return found(codeCost, maybe, "Costs %s a session; her limit is %s.", price(c.GetAmount()), price(limit))
+		return found(codeCost, maybe, costBeyond, priceOf{c.GetAmount()}, priceOf{limit})
 	case amount(c.GetAmount()) <= amount(limit):
-		return found(codeCost, yes, "Costs %s a session, within %s.", price(c.GetAmount()), price(limit))
+		return found(codeCost, yes, costWithin, priceOf{c.GetAmount()}, priceOf{limit})
 	case c.GetSlidingScale():
-		return found(codeCost, maybe, "Costs %s a session, less for low incomes; her limit is %s.", price(c.GetAmount()), price(limit))
+		return found(codeCost, maybe, costSliding, priceOf{c.GetAmount()}, priceOf{limit})
 	}
-	return found(codeCost, no, "Costs %s a session; her limit is %s.", price(c.GetAmount()), price(limit))
+	return found(codeCost, no, costBeyond, priceOf{c.GetAmount()}, priceOf{limit})
 }
 
 func payer(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -430,11 +325,11 @@ func payer(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	}
 	switch {
 	case insurerPays(n, c):
-		return found(codePayer, yes, "%s pays.", n.GetPayer())
+		return found(codePayer, yes, payerPays, literal(n.GetPayer()))
 	case c.GetInsuranceAccepted() && len(c.GetPayers()) == 0:
-		return found(codePayer, maybe, "Takes insurance; ask whether %s pays.", n.GetPayer())
+		return found(codePayer, maybe, payerAsk, literal(n.GetPayer()))
 	case n.GetCostLimit() != nil && cost(n, g).verdict() != unmet:
-		return found(codePayer, maybe, "%s does not pay, but the fee may be within what she can pay herself.", n.GetPayer())
+		return found(codePayer, maybe, payerNotNeeded, literal(n.GetPayer()))
 	}
-	return found(codePayer, no, "%s does not pay.", n.GetPayer())
+	return found(codePayer, no, payerDoesNot, literal(n.GetPayer()))
 }

@@ -8,7 +8,6 @@ package match
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -33,6 +32,7 @@ type Query struct {
 	Distress  *int32            // NCCN thermometer, 0 to 10; nil when not known
 	SelfHarm  bool              // a clinician sees a risk of self-harm
 	Threshold int               // the referring organization's; 0 means DefaultThreshold
+	Language  string            // one of Languages; another, or none, means English
 	Now       time.Time
 }
 
@@ -79,9 +79,11 @@ func (q Query) threshold() int {
 // judged is a candidate with its findings.
 type judged struct {
 	rec    *referralv1.Recommendation
-	unsaid int // 1: does not say that it is about cancer
-	tier   int // 0 professionally led, 1 co-led, 2 others; 0 for all below the threshold
-	failed int // hard criteria unmet
+	hard   []*finding
+	soft   []*finding // by weight
+	unsaid int        // 1: does not say that it is about cancer
+	tier   int        // 0 professionally led, 1 co-led, 2 others; 0 for all below the threshold
+	failed int        // hard criteria unmet
 }
 
 // Rank returns at most limit recommendations out of the candidates, and near misses where there are too few.
@@ -95,18 +97,22 @@ func Rank(q Query, candidates []Candidate, w Weights, limit int) Result {
 		all = append(all, judge(q, c, w))
 	}
 	slices.SortFunc(all, func(a, b judged) int { return order(q, a, b) })
+	t := speak(q.Language)
 	for _, j := range all {
 		switch {
 		case j.failed == 0 && len(res.Recommendations) < limit:
 			res.Recommendations = append(res.Recommendations, j.rec)
 		case j.failed > 0 && len(res.Recommendations) < Enough && len(res.NearMisses) < limit-len(res.Recommendations):
 			res.NearMisses = append(res.NearMisses, j.rec)
+		default:
+			continue
 		}
+		j.explain(t) // words only for what is shown
 	}
 	if q.InCrisis() {
-		res.Crisis = CrisisLines(q.Needs.GetCountry())
+		res.Crisis = CrisisLines(q.Needs.GetCountry(), q.Language)
 	}
-	res.Notes = notes(q, res)
+	res.Notes = notes(q, res, t)
 	return res
 }
 
@@ -145,30 +151,21 @@ func judge(q Query, c Candidate, w Weights) judged {
 		if f.verdict() == unmet {
 			j.failed++
 		}
-		j.rec.Criteria = append(j.rec.Criteria, &referralv1.Criterion{
-			Code: f.code, Strength: referralv1.Criterion_HARD, Verdict: f.verdict(), Explanation: f.words,
-		})
+		j.hard = append(j.hard, f)
 	}
-	soft, sum := softFindings(q, c), 0.0
-	for _, f := range soft {
-		if f != nil {
+	sum := 0.0
+	for _, f := range softFindings(q, c) {
+		if f != nil && w.of(f.code) > 0 {
 			sum += w.of(f.code)
+			j.soft = append(j.soft, f)
 		}
 	}
-	var criteria []*referralv1.Criterion
-	for _, f := range soft {
-		if f == nil || sum == 0 {
-			continue
-		}
-		share := w.of(f.code) / sum
-		criteria = append(criteria, &referralv1.Criterion{
-			Code: f.code, Strength: referralv1.Criterion_SOFT, Verdict: f.verdict(), Weight: share, Points: share * f.value, Explanation: f.words,
-		})
-		j.rec.Score += share * f.value
+	for _, f := range j.soft {
+		f.weight = w.of(f.code) / sum
+		j.rec.Score += f.weight * f.value
 	}
 	j.rec.Score = min(j.rec.GetScore(), 1) // the shares' sum may pass 1 by a rounding
-	slices.SortStableFunc(criteria, func(a, b *referralv1.Criterion) int { return cmp.Compare(b.GetWeight(), a.GetWeight()) })
-	j.rec.Criteria = append(j.rec.Criteria, criteria...)
+	slices.SortStableFunc(j.soft, func(a, b *finding) int { return cmp.Compare(b.weight, a.weight) })
 	if len(c.Group.GetCancerTypes()) == 0 {
 		j.unsaid = 1
 	}
@@ -189,29 +186,29 @@ func professional(g *groupsv1.Group) float64 {
 	return 0
 }
 
-func notes(q Query, res Result) []string {
+func notes(q Query, res Result, t *tongue) []string {
 	var n []string
 	if q.InCrisis() {
-		n = append(n, "Talk with her today: the crisis lines below are open to her and to you. A group is not enough by itself.")
+		n = append(n, t.say(noteCrisis))
 	}
 	if q.DistressAtThreshold() {
 		switch {
 		case q.SelfHarm:
-			n = append(n, "With a risk of self-harm, groups led by professionals come first.")
+			n = append(n, t.say(noteSelfHarm))
 		default:
-			n = append(n, fmt.Sprintf("Distress %d is at or above the threshold of %d: groups led by professionals come first.", *q.Distress, q.threshold()))
+			n = append(n, t.say(noteDistress, number(*q.Distress), number(q.threshold())))
 		}
 		if !slices.ContainsFunc(res.Recommendations, func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) == 1 }) {
-			n = append(n, "No group led by a professional meets every need: consider individual care as well.")
+			n = append(n, t.say(noteNoProfessional))
 		}
 	}
 	switch {
 	case len(res.Recommendations) == 0 && len(res.NearMisses) == 0:
-		n = append(n, "The directory has no group that takes new people near these needs yet: widen the travel limit, the formats or the languages, or send the referral without a group, so that any nonprofit can claim it.")
+		n = append(n, t.say(noteNothing))
 	case len(res.Recommendations) == 0:
-		n = append(n, "No group meets every need. The nearest misses say what they fail; a referral without a group can be claimed by any nonprofit.")
+		n = append(n, t.say(noteNoneSuits))
 	case len(res.NearMisses) > 0:
-		n = append(n, "Few groups meet every need. The nearest misses say what they fail.")
+		n = append(n, t.say(noteFew))
 	}
 	return n
 }

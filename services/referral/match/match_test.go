@@ -301,7 +301,7 @@ func TestNothingSuitableStillHelps(t *testing.T) {
 func TestCrisisLinesAreWhole(t *testing.T) {
 	t.Parallel()
 	for _, l := range crisisLines() {
-		if l.title == "" || !strings.HasPrefix(l.uri, "https://") || len(l.languages) == 0 || l.hours == "" || len(l.country) != 2 && l.country != "" {
+		if l.name(english()) == "" || !strings.HasPrefix(l.uri, "https://") || len(l.languages) == 0 || english().say(l.hours) == "" || len(l.country) != 2 && l.country != "" {
 			t.Errorf("incomplete: %+v", l)
 		}
 		if l.country != "" && l.phone == "" && l.text == "" {
@@ -309,7 +309,7 @@ func TestCrisisLinesAreWhole(t *testing.T) {
 		}
 	}
 	for _, country := range []string{"", "ZZ", "US"} {
-		if len(CrisisLines(country)) == 0 {
+		if len(CrisisLines(country, "es")) == 0 {
 			t.Errorf("nothing for %q", country)
 		}
 	}

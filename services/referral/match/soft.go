@@ -1,10 +1,8 @@
 package match
 
 import (
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/type/dayofweek"
@@ -25,23 +23,23 @@ func softFindings(q Query, c Candidate) []*finding {
 func diagnosis(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	switch {
 	case len(g.GetCancerTypes()) == 0:
-		return found(codeDiagnosis, nearNot, "Does not say that it is about cancer.")
+		return found(codeDiagnosis, nearNot, diagnosisUnsaid)
 	case len(n.GetCancerTypes()) == 0:
 		return nil
 	}
 	v, which := nearest(n, g)
-	name := cancerWords([]string{which})
+	name := cancersOf{which}
 	switch {
 	case v == nearExact:
-		return found(codeDiagnosis, v, "About %s itself.", name)
+		return found(codeDiagnosis, v, diagnosisExact, name)
 	case v == nearAncestor:
-		return found(codeDiagnosis, v, "About %s, which takes in %s.", name, cancerWords(n.GetCancerTypes()))
+		return found(codeDiagnosis, v, diagnosisWider, name, cancersOf(n.GetCancerTypes()))
 	case v == nearAny && which == cancertype.Any:
-		return found(codeDiagnosis, v, "For people with any cancer.")
+		return found(codeDiagnosis, v, diagnosisAny)
 	case v > nearNot:
-		return found(codeDiagnosis, v, "About %s only, which may be closer than her diagnosis says.", name)
+		return found(codeDiagnosis, v, diagnosisNarrower, name)
 	}
-	return found(codeDiagnosis, v, "About another cancer.")
+	return found(codeDiagnosis, v, diagnosisOther)
 }
 
 func sideEffects(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -49,22 +47,22 @@ func sideEffects(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if len(hers) == 0 {
 		return nil
 	}
-	var there, missing []string
+	var there, missing effectsOf
 	for _, e := range hers {
 		if slices.Contains(g.GetSideEffects(), e) {
-			there = append(there, words(e.String()))
+			there = append(there, e)
 		} else {
-			missing = append(missing, words(e.String()))
+			missing = append(missing, e)
 		}
 	}
 	v := float64(len(there)) / float64(len(hers))
 	switch {
 	case len(missing) == 0:
-		return found(codeSideEffects, v, "Works on %s.", list(there))
+		return found(codeSideEffects, v, effectsAll, there)
 	case len(there) == 0:
-		return found(codeSideEffects, v, "Does not say that it works on %s.", list(missing))
+		return found(codeSideEffects, v, effectsNone, missing)
 	}
-	return found(codeSideEffects, v, "Works on %s, but does not mention %s.", list(there), list(missing))
+	return found(codeSideEffects, v, effectsSome, there, missing)
 }
 
 // professionalLead orders from the threshold on; in a crisis it is hard as well, and said there.
@@ -72,33 +70,28 @@ func professionalLead(q Query, g *groupsv1.Group) *finding {
 	if !q.DistressAtThreshold() || q.InCrisis() {
 		return nil
 	}
-	why := fmt.Sprintf("distress %d, threshold %d", *q.Distress, q.threshold())
+	distress, threshold := number(*q.Distress), number(q.threshold())
 	v := professional(g)
 	switch v {
 	case 1:
-		return found(codeProfessional, v, "Led by a professional, which comes first at this distress (%s).", why)
+		return found(codeProfessional, v, professionalFirst, distress, threshold)
 	case 0.5:
-		return found(codeProfessional, v, "Led by a peer and a professional together (%s).", why)
+		return found(codeProfessional, v, professionalTogether, distress, threshold)
 	}
-	return found(codeProfessional, v, "Not led by a professional, so it comes after those that are (%s).", why)
+	return found(codeProfessional, v, professionalAfter, distress, threshold)
 }
 
 func phase(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if n.GetPhase() == groupsv1.Group_PHASE_UNSPECIFIED {
 		return nil
 	}
-	hers := words(n.GetPhase().String())
 	switch {
 	case slices.Contains(g.GetPhases(), n.GetPhase()):
-		return found(codePhase, 1, "For people in her phase: %s.", hers)
+		return found(codePhase, 1, phaseHers, phasesOf{n.GetPhase()})
 	case len(g.GetPhases()) == 0:
-		return found(codePhase, 0.6, "For every phase.")
+		return found(codePhase, 0.6, phaseEvery)
 	}
-	names := make([]string, len(g.GetPhases()))
-	for i, p := range g.GetPhases() {
-		names[i] = words(p.String())
-	}
-	return found(codePhase, 0, "For other phases: %s.", list(names))
+	return found(codePhase, 0, phaseOther, phasesOf(g.GetPhases()))
 }
 
 func demographics(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -106,25 +99,21 @@ func demographics(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if len(hers) == 0 && len(theirs) == 0 {
 		return nil
 	}
-	var shared []string
+	var shared amongOf
 	for _, d := range theirs {
 		if slices.Contains(hers, d) {
-			shared = append(shared, words(d.String()))
+			shared = append(shared, d)
 		}
-	}
-	names := make([]string, len(theirs))
-	for i, d := range theirs {
-		names[i] = words(d.String())
 	}
 	switch {
 	case len(shared) > 0:
-		return found(codeDemographics, float64(len(shared))/float64(min(len(hers), len(theirs))), "Made for %s.", list(shared))
+		return found(codeDemographics, float64(len(shared))/float64(min(len(hers), len(theirs))), amongShared, shared)
 	case len(theirs) == 0:
-		return found(codeDemographics, 0.4, "For everybody, not for the people she would like to be among in particular.")
+		return found(codeDemographics, 0.4, amongEverybody)
 	case len(hers) == 0:
-		return found(codeDemographics, 0.3, "Made for %s; ask whether that fits her.", list(names))
+		return found(codeDemographics, 0.3, amongAsk, amongOf(theirs))
 	}
-	return found(codeDemographics, 0, "Made for %s, which is not what she asked for.", list(names))
+	return found(codeDemographics, 0, amongOther, amongOf(theirs))
 }
 
 func age(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -135,11 +124,11 @@ func age(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	out := yearsOutside(l, n.GetAgeYears())
 	switch {
 	case out == 0:
-		return found(codeAge, 1, "Meant for ages %s; she is %d.", ageWords(l), n.GetAgeYears())
+		return found(codeAge, 1, ageMeant, agesOf{l}, number(n.GetAgeYears()))
 	case out <= 10:
-		return found(codeAge, 1-float64(out)/11, "Meant for ages %s, but flexible; she is %d.", ageWords(l), n.GetAgeYears())
+		return found(codeAge, 1-float64(out)/11, ageFlexible, agesOf{l}, number(n.GetAgeYears()))
 	}
-	return found(codeAge, 0, "Meant for ages %s; she is %d.", ageWords(l), n.GetAgeYears())
+	return found(codeAge, 0, ageFar, agesOf{l}, number(n.GetAgeYears()))
 }
 
 func size(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -149,13 +138,13 @@ func size(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	}
 	switch {
 	case hers == theirs:
-		return found(codeSize, 1, "A %s group, as she would like.", words(theirs.String()))
+		return found(codeSize, 1, sizeWanted, sizeOf(theirs))
 	case theirs == groupsv1.Group_SIZE_CLASS_UNSPECIFIED:
-		return found(codeSize, map[bool]float64{true: 1, false: 0.3}[hers == groupsv1.Group_LARGE], "As many people as want to come.")
+		return found(codeSize, map[bool]float64{true: 1, false: 0.3}[hers == groupsv1.Group_LARGE], sizeUnlimited)
 	case hers-theirs == 1 || theirs-hers == 1:
-		return found(codeSize, 0.5, "A %s group; she would like a %s one.", words(theirs.String()), words(hers.String()))
+		return found(codeSize, 0.5, sizeOther, sizeOf(theirs), sizeOf(hers))
 	}
-	return found(codeSize, 0, "A %s group; she would like a %s one.", words(theirs.String()), words(hers.String()))
+	return found(codeSize, 0, sizeOther, sizeOf(theirs), sizeOf(hers))
 }
 
 func accessibility(n *referralv1.Needs, g *groupsv1.Group) *finding {
@@ -163,17 +152,17 @@ func accessibility(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if len(hers) == 0 {
 		return nil
 	}
-	var missing []string
+	var missing accessOf
 	for _, a := range hers {
 		if !slices.Contains(g.GetAccessibility(), a) {
-			missing = append(missing, words(a.String()))
+			missing = append(missing, a)
 		}
 	}
 	v := 1 - float64(len(missing))/float64(len(hers))
 	if len(missing) == 0 {
-		return found(codeAccessibility, 1, "Has everything she needs to take part.")
+		return found(codeAccessibility, 1, accessAll)
 	}
-	return found(codeAccessibility, v, "Does not mention %s; ask.", list(missing))
+	return found(codeAccessibility, v, accessMissing, missing)
 }
 
 // seat counts a free seat now against a place on the waitlist.
@@ -181,17 +170,17 @@ func seat(g *groupsv1.Group) *finding {
 	a := g.GetAvailability()
 	switch {
 	case g.GetCapacity().GetSeats() == 0:
-		return found(codeSeat, 1, "Seats are not limited.")
+		return found(codeSeat, 1, seatUnlimited)
 	case a == nil || a.OpenSeats == nil:
-		return found(codeSeat, 0.5, "Does not say whether a seat is free.")
+		return found(codeSeat, 0.5, seatUnsaid)
 	case a.GetOpenSeats() == 1:
-		return found(codeSeat, 1, "One seat is free.")
+		return found(codeSeat, 1, seatOne)
 	case a.GetOpenSeats() > 0:
-		return found(codeSeat, 1, "%d seats are free.", a.GetOpenSeats())
+		return found(codeSeat, 1, seatSome, number(a.GetOpenSeats()))
 	case g.GetCapacity().GetWaitlist():
-		return found(codeSeat, 0.3/(1+float64(a.GetWaitlistLength())/10), "No seat is free; %s.", waiting(g))
+		return found(codeSeat, 0.3/(1+float64(a.GetWaitlistLength())/10), seatWaitlist, waiting(g))
 	}
-	return found(codeSeat, 0, "No seat is free.")
+	return found(codeSeat, 0, seatNone)
 }
 
 func proximity(q Query, c Candidate) *finding {
@@ -200,28 +189,27 @@ func proximity(q Query, c Candidate) *finding {
 	}
 	switch {
 	case !mustTravel(q.Needs, c.Group):
-		return found(codeProximity, 0.7, "Can be joined from home.")
+		return found(codeProximity, 0.7, proximityHome)
 	case c.DistanceKM == nil:
 		return nil
 	}
 	v := math.Max(0, 1-*c.DistanceKM/(q.TravelKM()*1.25)) // at the limit, near is still better than nothing
-	return found(codeProximity, v, "%s away.", km(*c.DistanceKM))
+	return found(codeProximity, v, proximityAway, kmOf(*c.DistanceKM))
 }
 
 func soonest(q Query, g *groupsv1.Group) *finding {
 	if g.GetFormat() == groupsv1.Group_ASYNCHRONOUS {
-		return found(codeSoonest, 1, "Open at any time.")
+		return found(codeSoonest, 1, sessionAnytime)
 	}
 	s := nextSession(q, g)
 	if s == nil {
-		return found(codeSoonest, 0, "No session is planned yet.")
+		return found(codeSoonest, 0, sessionNone)
 	}
 	days := s.Sub(q.Now).Hours() / 24
-	when := "in " + plural(int(math.Ceil(days)), "day")
 	if days < 1 {
-		when = "within a day"
+		return found(codeSoonest, 1/(1+days/14), sessionToday)
 	}
-	return found(codeSoonest, 1/(1+days/14), "Next session %s.", when)
+	return found(codeSoonest, 1/(1+days/14), sessionIn, daysOf(math.Ceil(days)))
 }
 
 func times(q Query, g *groupsv1.Group) *finding {
@@ -230,7 +218,7 @@ func times(q Query, g *groupsv1.Group) *finding {
 		return nil
 	}
 	if g.GetFormat() == groupsv1.Group_ASYNCHRONOUS {
-		return found(codeTimes, 1, "Open at any time.")
+		return found(codeTimes, 1, timesAnytime)
 	}
 	zone, err := time.LoadLocation(cmpZone(q.Needs.GetTimeZone(), g))
 	if err != nil {
@@ -254,13 +242,13 @@ func times(q Query, g *groupsv1.Group) *finding {
 	}
 	switch {
 	case sessions == 0:
-		return found(codeTimes, 0.3, "Its times are not known.")
+		return found(codeTimes, 0.3, timesUnsaid)
 	case fit == sessions:
-		return found(codeTimes, 1, "Meets at times that suit her.")
+		return found(codeTimes, 1, timesAll)
 	case fit > 0:
-		return found(codeTimes, 0.2+0.7*float64(fit)/float64(sessions), "%d of its next %s are at times that suit her.", fit, plural(sessions, "session"))
+		return found(codeTimes, 0.2+0.7*float64(fit)/float64(sessions), timesSome, number(fit), sessionOf(sessions))
 	}
-	return found(codeTimes, 0, "Meets at other times than those that suit her.")
+	return found(codeTimes, 0, timesNone)
 }
 
 func cmpZone(hers string, g *groupsv1.Group) string {
@@ -270,43 +258,4 @@ func cmpZone(hers string, g *groupsv1.Group) string {
 		}
 	}
 	return "UTC"
-}
-
-// words turns an enum value's name into words.
-func words(enum string) string {
-	switch enum {
-	case "LGBTQ":
-		return "LGBTQ+ people"
-	case "METASTATIC":
-		return "metastatic disease"
-	case "SIGN_LANGUAGE":
-		return "sign language"
-	}
-	return strings.ToLower(strings.ReplaceAll(enum, "_", " "))
-}
-
-// lowerFirst writes a name of the tree as it stands within a sentence: abbreviations and people's names stay.
-func lowerFirst(s string) string {
-	first, _, _ := strings.Cut(s, " ")
-	if strings.ToUpper(first[1:]) == first[1:] || strings.Contains(first, "-cell") || slices.Contains([]string{"Hodgkin", "Kaposi", "Merkel", "Waldenström"}, first) {
-		return s
-	}
-	return strings.ToLower(s[:1]) + s[1:]
-}
-
-func list(names []string) string {
-	switch len(names) {
-	case 0:
-		return "nothing in particular"
-	case 1:
-		return names[0]
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
