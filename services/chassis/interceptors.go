@@ -248,6 +248,7 @@ type authenticator struct {
 	service    string
 	identities *auth.Identities
 	tokens     TokenVerifier
+	disabled   *disabledClients
 	plaintext  bool
 }
 
@@ -259,6 +260,9 @@ func (a *authenticator) authenticate(ctx context.Context, _ string) (context.Con
 		p, err := a.identities.Verify(id[0], a.service)
 		if err != nil {
 			return nil, &fault.Error{Code: codes.Unauthenticated, Reason: "BAD_IDENTITY", Message: "the calling service's identity is not valid", Cause: err}
+		}
+		if err := a.disabled.check(p); err != nil { // the gateway, which passed the call on, may not have heard of it
+			return nil, err
 		}
 		return auth.WithPrincipal(ctx, p), nil
 	}

@@ -44,6 +44,7 @@ type Process struct {
 	identities *auth.Identities
 	crypt      *crypt.Keyset
 	tokens     TokenVerifier
+	disabled   *disabledClients
 	reads      map[string]bool
 	clientTLS  *tls.Config
 	serverTLS  *tls.Config
@@ -78,7 +79,7 @@ type Options struct {
 
 // Start brings the components up and returns once they serve. The caller stops the process.
 func Start(ctx context.Context, config *Config, o Options, components ...Component) (_ *Process, err error) {
-	p := &Process{config: config, clock: o.Clock, mux: http.NewServeMux(), conns: map[string]*grpc.ClientConn{}, failed: make(chan error, 1)}
+	p := &Process{config: config, clock: o.Clock, mux: http.NewServeMux(), conns: map[string]*grpc.ClientConn{}, failed: make(chan error, 1), disabled: newDisabledClients()}
 	if p.clock == nil {
 		p.clock = clock.System{}
 	}
@@ -178,6 +179,7 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 		}
 	}
 	p.newGRPCServer(byService)
+	p.followDisabled(ctx)
 	for _, h := range p.hosts {
 		if h.DB == nil {
 			continue

@@ -46,7 +46,7 @@ func (p *Process) trustIssuers() {
 			MemberClaim: i.MemberClaim, FacilitatorClaim: i.FacilitatorClaim,
 		})
 	}
-	p.tokens = auth.NewVerifier(issuers, p.clock)
+	p.tokens = enabledTokens{auth.NewVerifier(issuers, p.clock), p.disabled}
 }
 
 // interceptors is what a component's requests and streams pass.
@@ -65,7 +65,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 	if err != nil {
 		return interceptors{}, err
 	}
-	authn := &authenticator{service: h.Name, identities: p.identities, tokens: p.tokens, plaintext: p.serverTLS == nil}
+	authn := &authenticator{service: h.Name, identities: p.identities, tokens: p.tokens, disabled: p.disabled, plaintext: p.serverTLS == nil}
 	unary := []grpc.UnaryServerInterceptor{
 		recoverPanics(h.Log),
 		observe(observer),
@@ -81,6 +81,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 		mapStreamErrors(h.Log), // outside the bounds: they say why a stream ended
 		boundStreams(p.stopping, streamIdle, uploadLimit),
 		withContext(authn.authenticate),
+		endDisabledStreams(p.disabled),
 		authorizeStreams(h.rules),
 		admitStreams(&p.streams, p.clock),
 		validateStreams(validator),
@@ -198,6 +199,9 @@ func (p *Process) readyz(w http.ResponseWriter, r *http.Request) {
 		check("nats", errors.New("not connected"))
 	} else if p.nats != nil {
 		check("nats", nil)
+	}
+	if p.nats != nil {
+		check("disabled clients", p.disabled.ready())
 	}
 	for _, h := range p.hosts {
 		var err error
