@@ -25,7 +25,7 @@ var resources = []string{
 // extensionValues are the values of extensions that Go code can read and write. Documents may hold any.
 var extensionValues = []string{
 	"boolean", "code", "dateTime", "decimal", "instant", "integer", "string", "uri", "url", "canonical", "CodeableConcept", "Coding",
-	"Identifier", "Period", "Quantity", "Reference",
+	"Distance", "Identifier", "Period", "Quantity", "Reference",
 }
 
 func main() {
@@ -160,6 +160,9 @@ func (m *model) goSchema() []byte {
 			}
 			if e.modifier {
 				b.WriteString(", modifier: true")
+			}
+			if e.summary && t.resource {
+				b.WriteString(", summary: true")
 			}
 			if e.codes != "" {
 				fmt.Fprintf(&b, ", codes: %q", e.codes)

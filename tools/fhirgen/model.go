@@ -20,6 +20,7 @@ type structure struct {
 			Min              int    `json:"min"`
 			Max              string `json:"max"`
 			IsModifier       bool   `json:"isModifier"`
+			IsSummary        bool   `json:"isSummary"`
 			ContentReference string `json:"contentReference"`
 			Type             []struct {
 				Code      string `json:"code"`
@@ -105,6 +106,7 @@ type element struct {
 	choice   bool
 	min, max int // max -1: any number
 	modifier bool
+	summary  bool   // is shown where a summary is asked for
 	codes    string // value set of a required binding whose codes are known
 }
 
@@ -177,6 +179,9 @@ func (m *model) want(name string) {
 	}
 }
 
+// foreign are elements of Meta that the publisher of the definitions has added for its own server.
+var foreign = []string{"project", "author", "onBehalfOf", "account", "accounts", "compartment"}
+
 // split returns a structure's type and the types of its parts.
 func (d *definitions) split(s *structure) []*fhirType {
 	top := &fhirType{name: s.Name, resource: s.Kind == "resource", primitive: s.Kind == "primitive-type"}
@@ -195,11 +200,11 @@ func (d *definitions) split(s *structure) []*fhirType {
 			}
 			continue
 		}
-		el := element{name: strings.TrimSuffix(name, "[x]"), choice: strings.HasSuffix(name, "[x]"), min: e.Min, max: -1, modifier: e.IsModifier}
+		el := element{name: strings.TrimSuffix(name, "[x]"), choice: strings.HasSuffix(name, "[x]"), min: e.Min, max: -1, modifier: e.IsModifier, summary: e.IsSummary}
 		if e.Max == "1" {
 			el.max = 1
 		}
-		if e.Max == "0" {
+		if e.Max == "0" || s.Name == "Meta" && slices.Contains(foreign, name) {
 			continue
 		}
 		for _, t := range e.Type {

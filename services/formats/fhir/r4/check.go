@@ -23,6 +23,7 @@ type element struct {
 	choice   bool     // the property's name ends in the type
 	min, max int      // max -1: any number
 	modifier bool
+	summary  bool   // of a resource: is shown where a summary is asked for
 	codes    string // key in codeSets; empty: any code
 }
 
@@ -72,6 +73,34 @@ func Types() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Element is what is known of an element of a resource.
+type Element struct {
+	Name       string   // "value" of value[x]
+	Properties []string // as JSON has it: "valueString", "valueCoding"
+	Required   bool
+	Modifier   bool // changes what the resource means
+	Summary    bool // belongs to what is shown where a summary is asked for
+}
+
+// Elements returns the elements of a resource in the order of the definition, none for a type that is not known.
+func Elements(kind string) []Element {
+	d := schema[kind]
+	if d == nil || !d.resource {
+		return nil
+	}
+	out := make([]Element, len(d.elements))
+	for i, e := range d.elements {
+		out[i] = Element{Name: e.name, Properties: []string{e.name}, Required: e.min > 0, Modifier: e.modifier, Summary: e.summary}
+		if e.choice {
+			out[i].Properties = nil
+			for _, kind := range e.types {
+				out[i].Properties = append(out[i].Properties, e.name+strings.ToUpper(kind[:1])+kind[1:])
+			}
+		}
+	}
+	return out
 }
 
 type checker struct {

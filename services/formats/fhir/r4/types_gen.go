@@ -714,6 +714,7 @@ type Extension struct {
 	ValueUrl             string           `json:"valueUrl,omitempty"`
 	ValueCodeableConcept *CodeableConcept `json:"valueCodeableConcept,omitempty"`
 	ValueCoding          *Coding          `json:"valueCoding,omitempty"`
+	ValueDistance        *Distance        `json:"valueDistance,omitempty"`
 	ValueIdentifier      *Identifier      `json:"valueIdentifier,omitempty"`
 	ValuePeriod          *Period          `json:"valuePeriod,omitempty"`
 	ValueQuantity        *Quantity        `json:"valueQuantity,omitempty"`
@@ -872,12 +873,6 @@ type Meta struct {
 	Profile     []string    `json:"profile,omitempty"`
 	Security    []Coding    `json:"security,omitempty"`
 	Tag         []Coding    `json:"tag,omitempty"`
-	Project     string      `json:"project,omitempty"`
-	Author      *Reference  `json:"author,omitempty"`
-	OnBehalfOf  *Reference  `json:"onBehalfOf,omitempty"`
-	Account     *Reference  `json:"account,omitempty"`
-	Accounts    []Reference `json:"accounts,omitempty"`
-	Compartment []Reference `json:"compartment,omitempty"`
 }
 
 // Money is the FHIR type Money.
