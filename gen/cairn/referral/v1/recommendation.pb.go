@@ -228,7 +228,7 @@ type Criterion struct {
 	Weight float64 `protobuf:"fixed64,4,opt,name=weight,proto3" json:"weight,omitempty"`
 	// The share of the score that it gave, 0 to weight.
 	Points float64 `protobuf:"fixed64,5,opt,name=points,proto3" json:"points,omitempty"`
-	// The finding in words, English, e.g. "Meets in Spanish."
+	// The finding in words, in the language of the answer, e.g. "Meets in Spanish."
 	Explanation   string `protobuf:"bytes,6,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1420,7 +1420,7 @@ func (x *ListReferralEventsResponse) GetNextPageToken() string {
 // Request of RecommendGroups. Either needs or referral is set.
 type RecommendGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stored referral whose needs count. Then the other fields but max_results stay empty.
+	// The stored referral whose needs count. Then needs, distress and self_harm_risk stay empty.
 	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// The needs of somebody whom it does not name.
 	Needs *Needs `protobuf:"bytes,2,opt,name=needs,proto3" json:"needs,omitempty"`
@@ -1429,7 +1429,10 @@ type RecommendGroupsRequest struct {
 	// Whether there is a risk of self-harm. Health data.
 	SelfHarmRisk bool `protobuf:"varint,4,opt,name=self_harm_risk,json=selfHarmRisk,proto3" json:"self_harm_risk,omitempty"`
 	// How many recommendations at most, up to 50; 0 means 10.
-	MaxResults    int32 `protobuf:"varint,5,opt,name=max_results,json=maxResults,proto3" json:"max_results,omitempty"`
+	MaxResults int32 `protobuf:"varint,5,opt,name=max_results,json=maxResults,proto3" json:"max_results,omitempty"`
+	// The language to explain in, BCP 47, e.g. "es-MX": English, Spanish, German and French are spoken, any other is answered in
+	// English. Over REST, empty means what the header Accept-Language asks for.
+	LanguageCode  string `protobuf:"bytes,6,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1499,6 +1502,13 @@ func (x *RecommendGroupsRequest) GetMaxResults() int32 {
 	return 0
 }
 
+func (x *RecommendGroupsRequest) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
+}
+
 // Answer of RecommendGroups.
 type RecommendGroupsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1512,11 +1522,13 @@ type RecommendGroupsResponse struct {
 	CrisisResources []*CrisisResource `protobuf:"bytes,4,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
 	// The distress from which professional help comes first.
 	DistressThreshold int32 `protobuf:"varint,5,opt,name=distress_threshold,json=distressThreshold,proto3" json:"distress_threshold,omitempty"`
-	// The version of the weights that made the scores.
+	// The version of the weights that made the scores: GetWeighting shows "weightings/" and this.
 	WeightsVersion string `protobuf:"bytes,6,opt,name=weights_version,json=weightsVersion,proto3" json:"weights_version,omitempty"`
 	// Where fewer than three groups meet every hard criterion: vetted books, exercises and other things to offer meanwhile, best
 	// first; at most 10.
-	Resources     []*v1.Resource `protobuf:"bytes,7,rep,name=resources,proto3" json:"resources,omitempty"`
+	Resources []*v1.Resource `protobuf:"bytes,7,rep,name=resources,proto3" json:"resources,omitempty"`
+	// The language of the explanations and notes, a base tag of BCP 47.
+	LanguageCode  string `protobuf:"bytes,8,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1598,6 +1610,13 @@ func (x *RecommendGroupsResponse) GetResources() []*v1.Resource {
 		return x.Resources
 	}
 	return nil
+}
+
+func (x *RecommendGroupsResponse) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
 }
 
 var File_cairn_referral_v1_referral_service_proto protoreflect.FileDescriptor
@@ -1732,7 +1751,7 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x8f\x01\n" +
 	"\x1aListReferralEventsResponse\x12I\n" +
 	"\x0freferral_events\x18\x01 \x03(\v2 .cairn.referral.v1.ReferralEventR\x0ereferralEvents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc8\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x03\n" +
 	"\x16RecommendGroupsRequest\x12s\n" +
 	"\breferral\x18\x01 \x01(\tBW\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH<\xd8\x01\x01r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12.\n" +
@@ -1741,8 +1760,9 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"(\x00H\x00R\bdistress\x88\x01\x01\x12$\n" +
 	"\x0eself_harm_risk\x18\x04 \x01(\bR\fselfHarmRisk\x12*\n" +
 	"\vmax_results\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\n" +
-	"maxResultsB\v\n" +
-	"\t_distress\"\x9f\x03\n" +
+	"maxResults\x12V\n" +
+	"\rlanguage_code\x18\x06 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}$R\flanguageCodeB\v\n" +
+	"\t_distress\"\xc4\x03\n" +
 	"\x17RecommendGroupsResponse\x12K\n" +
 	"\x0frecommendations\x18\x01 \x03(\v2!.cairn.referral.v1.RecommendationR\x0frecommendations\x12B\n" +
 	"\vnear_misses\x18\x02 \x03(\v2!.cairn.referral.v1.RecommendationR\n" +
@@ -1751,7 +1771,8 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x10crisis_resources\x18\x04 \x03(\v2!.cairn.referral.v1.CrisisResourceR\x0fcrisisResources\x12-\n" +
 	"\x12distress_threshold\x18\x05 \x01(\x05R\x11distressThreshold\x12'\n" +
 	"\x0fweights_version\x18\x06 \x01(\tR\x0eweightsVersion\x127\n" +
-	"\tresources\x18\a \x03(\v2\x19.cairn.groups.v1.ResourceR\tresources2\x84\x19\n" +
+	"\tresources\x18\a \x03(\v2\x19.cairn.groups.v1.ResourceR\tresources\x12#\n" +
+	"\rlanguage_code\x18\b \x01(\tR\flanguageCode2\x84\x19\n" +
 	"\x0fReferralService\x12\x9f\x01\n" +
 	"\x0eCreateReferral\x12(.cairn.referral.v1.CreateReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"F\xdaA\breferral\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02\x19:\breferral\"\r/v1/referrals\x12\xa4\x01\n" +
 	"\vGetReferral\x12%.cairn.referral.v1.GetReferralRequest\x1a\x1b.cairn.referral.v1.Referral\"Q\xdaA\x04name\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=referrals/*}\x12\xa5\x01\n" +
