@@ -57,7 +57,7 @@ func (a *answer) Write(body []byte) (int, error) {
 		return a.line(body)
 	}
 	if !a.begun {
-		if a.call.route != nil {
+		if a.call.route != nil && !a.call.route.whole {
 			a.conditional(body)
 		}
 		a.begun = true

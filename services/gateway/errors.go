@@ -72,6 +72,10 @@ func streamError(_ context.Context, err error) *status.Status { return fault.Fro
 
 // fail answers with an error, as google.rpc.Status in JSON.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if isFHIR(r) {
+		g.fhir.Fail(w, r, err)
+		return
+	}
 	c := callFrom(r.Context())
 	st, code := c.status(err)
 	if st.GetCode() == int32(codes.Internal) && !c.invoked {

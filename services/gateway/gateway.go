@@ -21,12 +21,17 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
+	"cairn.care/services/gateway/fhir"
 )
 
 // Options are what a Gateway needs.
 type Options struct {
 	Peer         func(service string) grpc.ClientConnInterface // connection to a service
+	Verify       func(ctx context.Context, bearer string) (auth.Principal, error)
+	Seal         func(purpose string, plain []byte) (string, error)
+	Open         func(purpose, sealed string) ([]byte, error)
 	PublicURL    string                                        // under which callers reach the gateway; the token issuer's name
 	MaxBodyBytes int64                                         // largest request body
 	CORSOrigins  []string                                      // origins whose browser apps may call; "*" is all
@@ -43,6 +48,7 @@ type Gateway struct {
 	muxes    map[string]*runtime.ServeMux // by collection: a mux tries its patterns one after another
 	guests   map[string][]guest           // by collection: routes below it that another component serves
 	none     *runtime.ServeMux            // of other paths
+	fhir     *fhir.Face
 	handler  http.Handler
 	duration metric.Float64Histogram
 }
@@ -82,9 +88,11 @@ func services() []service {
 		{"scheduling", clientOf(schedulingv1.RegisterPrivacyServiceHandlerClient, schedulingv1.NewPrivacyServiceClient), schedulingv1.PrivacyService_ServiceDesc.ServiceName},
 		{"scheduling", clientOf(schedulingv1.RegisterCalendarsServiceHandlerClient, schedulingv1.NewCalendarsServiceClient), schedulingv1.CalendarsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterBookingsServiceHandlerClient, referralv1.NewBookingsServiceClient), referralv1.BookingsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterPrivacyServiceHandlerClient, referralv1.NewPrivacyServiceClient), referralv1.PrivacyService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterPartnersServiceHandlerClient, partnersv1.NewPartnersServiceClient), partnersv1.PartnersService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterTokenServiceHandlerClient, partnersv1.NewTokenServiceClient), partnersv1.TokenService_ServiceDesc.ServiceName},
+		{"partners", clientOf(partnersv1.RegisterEventsServiceHandlerClient, partnersv1.NewEventsServiceClient), partnersv1.EventsService_ServiceDesc.ServiceName},
 	}
 }
 
@@ -107,6 +115,9 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	if err := g.register(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.openFHIR(); err != nil {
 		return nil, err
 	}
 	static, err := g.static()
@@ -148,11 +159,11 @@ func (g *Gateway) register(ctx context.Context) error {
 			mux = newMux()
 			byPeer[s.peer] = mux
 		}
-		if err := s.register(ctx, mux, conn{g.options.Peer(s.peer)}); err != nil {
+		if err := s.register(ctx, mux, conn{rated{g.options.Peer(s.peer)}}); err != nil {
 			return fmt.Errorf("register %s: %w", s.name, err)
 		}
 	}
-	feeds := groupsv1.NewFeedsServiceClient(conn{g.options.Peer("groups")})
+	feeds := groupsv1.NewFeedsServiceClient(conn{rated{g.options.Peer("groups")}})
 	if err := byPeer["groups"].HandlePath(http.MethodPost, "/v1/{name=feeds/*}:push", g.pushFeed(feeds)); err != nil {
 		return fmt.Errorf("register pushes: %w", err)
 	}

@@ -48,7 +48,7 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 		c := &call{id: requestID(r, span), spelling: g.routes.spelling}
 		w.Header().Set("X-Request-Id", c.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		r = headAsGet(r.WithContext(context.WithValue(ctx, callKey{}, c)))
+		r = headAsGet(r.WithContext(withRate(context.WithValue(ctx, callKey{}, c), w.Header())))
 		r.Header.Del("Te") // the generated handlers would write trailers, badly
 		a := &answer{ResponseWriter: w, request: r, call: c}
 		next.ServeHTTP(a, r)
@@ -111,6 +111,8 @@ func (g *Gateway) shared(static *http.ServeMux) http.Handler {
 			g.allows(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v1/"):
 			g.muxOf(r.URL.Path).ServeHTTP(w, r)
+		case isFHIR(r):
+			g.serveFHIR(w, r)
 		default:
 			static.ServeHTTP(w, r)
 		}
@@ -146,11 +148,11 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		h.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Traceparent, Retry-After, WWW-Authenticate, Allow")
+		h.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Traceparent, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, Allow")
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, Traceparent, Tracestate")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, Prefer, X-Request-Id, Traceparent, Tracestate")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

@@ -29,6 +29,7 @@ type route struct {
 	rule  *policyv1.Rule
 
 	streams bool // the answer is a stream
+	whole   bool // the handler sets the headers of caches itself
 	upload  bool // the body is a stream, of any kind
 
 	peer       string   // component that serves it

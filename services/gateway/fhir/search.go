@@ -1,0 +1,359 @@
+package fhir
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn.care/services/formats/fhir/r4"
+)
+
+const (
+	defaultCount = 50
+	maxCount     = 100 // resources of a page, not counting included ones
+)
+
+// search is what a caller looks for.
+type search struct {
+	clauses []clause
+	sort    []sortKey
+	count   int    // how many resources the page may have, 1 to 100
+	cursor  string // page.next of the page before; empty on the first
+	total   bool   // the caller wants to know how many there are
+	only    bool   // and nothing else: items may be left out
+
+	query    []pair // as it was asked for, with what narrows or orders
+	include  []include
+	reverse  []reverse
+	view     view
+	ignored  []r4.Issue // parameters that were left out, as the caller prefers
+	personal bool       // a value may tell who somebody is
+}
+
+// clause is a parameter with its values: one of them must hold.
+type clause struct {
+	param    *param
+	modifier string
+	values   []value
+}
+
+// sortKey is a parameter to sort by.
+type sortKey struct {
+	param      string
+	descending bool
+}
+
+// reverse is a _revinclude: resources of a type that refer to what was found.
+type reverse struct {
+	r *resource
+	i include
+}
+
+// clausesOf returns what a parameter was asked for: each clause must hold.
+func (s *search) clausesOf(name string) []clause {
+	var out []clause
+	for _, cl := range s.clauses {
+		if cl.param.name == name {
+			out = append(out, cl)
+		}
+	}
+	return out
+}
+
+// values returns the values of a parameter that can be there once: any of them must hold. Nil if it is not there.
+func (s *search) values(name string) []value {
+	for _, cl := range s.clauses {
+		if cl.param.name == name {
+			return cl.values
+		}
+	}
+	return nil
+}
+
+// ids returns the ids of _id, or of a reference; false if it was not asked for. One that cannot be an id of ours is left out.
+func (s *search) ids(name string) ([]string, bool) {
+	values := s.values(name)
+	var out []string
+	for _, v := range values {
+		id := v.id
+		if id == "" {
+			id = v.code
+		}
+		if isUUID(id) {
+			out = append(out, id)
+		}
+	}
+	return out, values != nil
+}
+
+// truth reads a token that is true or false; nil if it was not asked for.
+func (s *search) truth(name string) (*bool, error) {
+	values := s.values(name)
+	if values == nil {
+		return nil, nil
+	}
+	b, err := strconv.ParseBool(values[0].code)
+	if err != nil || len(values) > 1 || len(values[0].code) < 4 {
+		return nil, malformed("value", "", "%s is true or false", name)
+	}
+	return &b, nil
+}
+
+// span is a stretch of time from an instant on and before another; the zero time leaves an end open.
+type span struct{ from, before time.Time }
+
+// holds tells whether an instant lies within.
+func (sp span) holds(t time.Time) bool {
+	return (sp.from.IsZero() || !t.Before(sp.from)) && (sp.before.IsZero() || t.Before(sp.before))
+}
+
+// span returns when a parameter says that an instant must lie. What it cannot say (ne, ap, several values) is refused.
+func (s *search) span(name string) (span, error) {
+	var out span
+	for _, cl := range s.clausesOf(name) {
+		if len(cl.values) > 1 {
+			return span{}, malformed("not-supported", "", "%s takes one value; give it twice for a beginning and an end", name)
+		}
+		v := cl.values[0]
+		from, before := time.Time{}, time.Time{}
+		switch v.prefix {
+		case "eq":
+			from, before = v.from, v.to
+		case "gt", "sa":
+			from = v.to
+		case "ge":
+			from = v.from
+		case "lt", "eb":
+			before = v.from
+		case "le":
+			before = v.to
+		default:
+			return span{}, malformed("not-supported", "", "%s does not take %s; it takes eq, gt, ge, lt, le, sa and eb", name, v.prefix)
+		}
+		if from.After(out.from) {
+			out.from = from
+		}
+		if !before.IsZero() && (out.before.IsZero() || before.Before(out.before)) {
+			out.before = before
+		}
+	}
+	return out, nil
+}
+
+// readSearch reads the parameters of a search.
+func (f *Face) readSearch(c *call, query []pair) (*search, error) {
+	s := &search{count: defaultCount}
+	if page := valueOf(query, "_page"); page != "" {
+		return f.readPage(c, query, page)
+	}
+	for _, p := range query {
+		if err := f.readPair(c, s, p); err != nil {
+			return nil, err
+		}
+	}
+	if s.only {
+		s.total = true
+	}
+	return s, nil
+}
+
+func valueOf(query []pair, name string) string {
+	for _, p := range query {
+		if p.name == name {
+			return p.value
+		}
+	}
+	return ""
+}
+
+func (f *Face) readPair(c *call, s *search, p pair) error {
+	var err error
+	switch p.name {
+	case "_format", "_pretty":
+		return nil
+	case "_count":
+		err = s.readCount(p.value)
+	case "_sort":
+		err = s.readSort(c, p.value)
+	case "_total":
+		if !contains([]string{"none", "estimate", "accurate"}, p.value) {
+			return malformed("value", "", "_total is none, estimate or accurate")
+		}
+		s.total = p.value != "none"
+	case "_summary", "_elements":
+		err = s.view.read(p)
+		s.only = s.only || p.name == "_summary" && p.value == "count"
+	case "_include", "_revinclude", "_include:iterate", "_revinclude:iterate", "_include:recurse", "_revinclude:recurse":
+		err = f.readInclude(c, s, p)
+	default:
+		return f.readClause(c, s, p)
+	}
+	s.query = append(s.query, p)
+	return err
+}
+
+func (s *search) readCount(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return malformed("value", "", "_count is a whole number, at most %d; 0 asks for the total alone", maxCount)
+	}
+	if n == 0 {
+		s.only = true
+		return nil
+	}
+	s.count = min(n, maxCount)
+	return nil
+}
+
+func (s *search) readSort(c *call, text string) error {
+	for key := range strings.SplitSeq(text, ",") {
+		name, descending := strings.CutPrefix(key, "-")
+		if !contains(c.resource.sorts, name) {
+			if len(c.resource.sorts) == 0 {
+				return malformed("not-supported", "", "%s is not sorted here: leave _sort out", c.resource.kind)
+			}
+			return malformed("not-supported", "", "_sort of %s takes %s, not %q", c.resource.kind, strings.Join(c.resource.sorts, ", "), clip(name))
+		}
+		s.sort = append(s.sort, sortKey{name, descending})
+	}
+	if len(s.sort) > 1 {
+		return malformed("not-supported", "", "_sort takes one parameter")
+	}
+	return nil
+}
+
+// readClause reads a parameter that narrows the result.
+func (f *Face) readClause(c *call, s *search, p pair) error {
+	found, modifier := c.resource.named(p.name)
+	if found == nil {
+		return s.leaveOut(c, p.name, "%q is no search parameter of %s here; there are %s", clip(p.name), c.resource.kind, c.resource.names())
+	}
+	if modifier != "" && !contains(found.modifiers, modifier) && !(found.kind == referenceParam && contains(found.targets, modifier)) {
+		return malformed("not-supported", "", "%s does not take the modifier :%s", found.name, clip(modifier)) // never ignored: it may turn the meaning
+	}
+	if p.value == "" {
+		return s.leaveOut(c, p.name, "%s is empty: leave it out", found.name)
+	}
+	if !found.and && len(s.clausesOf(found.name)) > 0 {
+		return malformed("not-supported", "", "%s is there twice; it can be there once", found.name)
+	}
+	cl := clause{param: found, modifier: modifier}
+	parts := []string{p.value}
+	if found.kind != specialParam {
+		parts = split(p.value, ',')
+	}
+	switch {
+	case len(parts) > 1 && !found.or:
+		return malformed("not-supported", "", "%s takes one value (a comma in it is written \\,)", found.name)
+	case len(parts) > maxChoices:
+		return malformed("too-costly", "", "%s has more than %d values", found.name, maxChoices)
+	}
+	for _, part := range parts {
+		if part == "" {
+			return malformed("value", "", "%s has an empty value", found.name)
+		}
+		v, err := f.readValue(found, modifier, part)
+		if err != nil {
+			return err
+		}
+		cl.values = append(cl.values, v)
+	}
+	s.clauses = append(s.clauses, cl)
+	s.personal = s.personal || found.personal
+	s.query = append(s.query, p)
+	return nil
+}
+
+// leaveOut leaves a parameter out, if the caller prefers that to be told no.
+func (s *search) leaveOut(c *call, name, format string, a ...any) error {
+	if !c.lenient {
+		return malformed("not-supported", "", format, a...)
+	}
+	s.ignored = append(s.ignored, r4.Issue{Code: "not-supported", Diagnostics: "ignored: " + clip(name)})
+	return nil
+}
+
+// named finds the parameter of a name as it is written: "owner", "owner:Organization", "focus:ServiceRequest.subject.identifier".
+func (r *resource) named(written string) (*param, string) {
+	parts := strings.Split(written, ".")
+	plain := make([]string, len(parts))
+	modifier := ""
+	for i, part := range parts {
+		name, mod, _ := strings.Cut(part, ":")
+		plain[i] = name
+		if i == len(parts)-1 {
+			modifier = mod
+		} else if mod != "" {
+			if p := r.param(strings.Join(plain[:i+1], ".")); p != nil && !contains(p.targets, mod) {
+				return nil, ""
+			}
+		}
+	}
+	return r.param(strings.Join(plain, ".")), modifier
+}
+
+// names lists the parameters of a type for people.
+func (r *resource) names() string {
+	var out []string
+	for _, p := range r.params {
+		out = append(out, p.name)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// search answers a search; posted tells that the parameters may also be in the body.
+func (f *Face) search(w http.ResponseWriter, r *http.Request, c *call, posted bool) error {
+	ctx, err := c.begin(r.Context(), c.resource, searches)
+	if err != nil {
+		return err
+	}
+	query, err := queryOf(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	if posted {
+		more, err := f.form(w, r)
+		if err != nil {
+			return err
+		}
+		query = append(query, more...)
+	}
+	b, err := f.find(ctx, c, query)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", cacheControl(c, posted))
+	f.write(w, r, http.StatusOK, b)
+	return nil
+}
+
+// find runs a search and returns its bundle.
+func (f *Face) find(ctx context.Context, c *call, query []pair) (*r4.Bundle, error) {
+	s, err := f.readSearch(c, query)
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.resource.search(ctx, c, s)
+	if err != nil {
+		return nil, err
+	}
+	return f.searchset(ctx, c, s, found)
+}
+
+// form reads the parameters of POST _search.
+func (f *Face) form(w http.ResponseWriter, r *http.Request) ([]pair, error) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if kind = strings.TrimSpace(kind); kind != "" && !strings.EqualFold(kind, "application/x-www-form-urlencoded") {
+		return nil, &refusal{http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", []r4.Issue{{Code: "not-supported",
+			Diagnostics: "the parameters of _search are application/x-www-form-urlencoded"}}}
+	}
+	raw, err := f.text(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return queryOf(string(raw))
+}

@@ -1,0 +1,117 @@
+package fhir
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"cairn.care/services/formats/fhir/r4"
+)
+
+// view is which part of resources the caller wants to see.
+type view struct {
+	summary  string   // "true", "text", "data"; empty: all
+	elements []string // names of top-level elements; nil: all
+}
+
+// readView reads _summary and _elements of a query.
+func readView(q url.Values) (view, error) {
+	var v view
+	for _, name := range []string{"_summary", "_elements"} {
+		if q.Get(name) != "" {
+			if err := v.read(pair{name, q.Get(name)}); err != nil {
+				return v, err
+			}
+		}
+	}
+	return v, nil
+}
+
+func (v *view) read(p pair) error {
+	if p.name == "_elements" {
+		for e := range strings.SplitSeq(p.value, ",") {
+			_, e, _ = cutLast(e, ".", e) // "Task.status"
+			v.elements = append(v.elements, e)
+		}
+		return nil
+	}
+	switch p.value {
+	case "true", "text", "data":
+		v.summary = p.value
+	case "false", "count":
+	default:
+		return malformed("value", "", "_summary is true, text, data, count or false")
+	}
+	return nil
+}
+
+// subsetted marks a resource that is not shown whole.
+var subsetted = json.RawMessage(`{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}`)
+
+// of returns the part of a resource that the view shows. Elements that must be there always are.
+func (v view) of(kind string, body any) (any, error) {
+	if v.summary == "" && v.elements == nil {
+		return body, nil
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return nil, fmt.Errorf("read %s: %w", kind, err)
+	}
+	kept := map[string]bool{"resourceType": true, "id": true, "meta": true}
+	for _, e := range r4.Elements(kind) {
+		keep := e.Required || e.Modifier
+		switch v.summary {
+		case "true":
+			keep = keep || e.Summary
+		case "text":
+			keep = keep || e.Name == "text"
+		case "data":
+			keep = keep || e.Name != "text"
+		}
+		keep = keep || v.elements != nil && contains(v.elements, e.Name)
+		for _, p := range e.Properties {
+			kept[p], kept["_"+p] = keep || kept[p], keep || kept["_"+p]
+		}
+	}
+	for name := range members {
+		if !kept[name] {
+			delete(members, name)
+		}
+	}
+	if members["meta"], err = tagged(members["meta"]); err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// tagged adds the mark of what is not whole to a meta.
+func tagged(raw json.RawMessage) (json.RawMessage, error) {
+	members := map[string]json.RawMessage{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &members); err != nil {
+			return nil, fmt.Errorf("read meta: %w", err)
+		}
+	}
+	var tags []json.RawMessage
+	if len(members["tag"]) > 0 {
+		if err := json.Unmarshal(members["tag"], &tags); err != nil {
+			return nil, fmt.Errorf("read meta.tag: %w", err)
+		}
+	}
+	var b bytes.Buffer
+	b.WriteByte('[')
+	for _, t := range tags {
+		b.Write(t)
+		b.WriteByte(',')
+	}
+	b.Write(subsetted)
+	b.WriteByte(']')
+	members["tag"] = b.Bytes()
+	return json.Marshal(members)
+}
