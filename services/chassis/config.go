@@ -63,6 +63,7 @@ type Config struct {
 
 	CORSOrigins     []string      `yaml:"cors_origins" help:"origins whose browser apps may call the REST API"`
 	MaxBodyBytes    int64         `yaml:"max_body_bytes" help:"largest request body, in bytes"`
+	RateLimit       int64         `yaml:"rate_limit" help:"requests that a client, or a person, may make in a minute at one process; a client of the platform ten times as many; 0: no limit"`
 	RequestTimeout  time.Duration `yaml:"request_timeout" help:"longest time one request may take"`
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" help:"longest time a stop waits for requests under way"`
 
@@ -87,7 +88,7 @@ type Issuer struct {
 func DefaultConfig() *Config {
 	return &Config{
 		DataDir: "data", HTTP: "127.0.0.1:8080", GRPC: "127.0.0.1:9090",
-		MaxBodyBytes: 1 << 20, RequestTimeout: 30 * time.Second, ShutdownTimeout: 15 * time.Second,
+		MaxBodyBytes: 1 << 20, RateLimit: 6000, RequestTimeout: 30 * time.Second, ShutdownTimeout: 15 * time.Second,
 		LogLevel: "info", LogFormat: "text", TraceRatio: 0.01, SMTPTLS: "starttls",
 	}
 }
@@ -293,6 +294,9 @@ func (c *Config) check() error {
 	}
 	if c.MaxBodyBytes <= 0 || c.MaxBodyBytes > 1<<30 {
 		refuse("max_body_bytes: %d is not between 1 and 1 GiB", c.MaxBodyBytes)
+	}
+	if c.RateLimit < 0 || c.RateLimit > 10_000_000 {
+		refuse("rate_limit: %d is not between 0 and 10,000,000", c.RateLimit)
 	}
 	if c.TraceRatio < 0 || c.TraceRatio > 1 {
 		refuse("trace_ratio: %v is not between 0 and 1", c.TraceRatio)

@@ -114,7 +114,14 @@ func (h *Host) Peer(name string) grpc.ClientConnInterface {
 }
 
 // Verify tells who a bearer token is, as the interceptors do: for a face that speaks another protocol than gRPC and decides
-// itself what its callers may do.
+// itself what its callers may do. It counts as a call: how many are left is told to [WithRateLimit]'s function.
 func (h *Host) Verify(ctx context.Context, bearer string) (auth.Principal, error) {
-	return h.process.tokens.Verify(ctx, bearer)
+	p, err := h.process.tokens.Verify(ctx, bearer)
+	if err != nil {
+		return p, err
+	}
+	if err := h.process.limits.take(p).admit(ctx); err != nil {
+		return auth.Principal{}, err
+	}
+	return p, nil
 }

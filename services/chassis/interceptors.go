@@ -249,9 +249,11 @@ type authenticator struct {
 	identities *auth.Identities
 	tokens     TokenVerifier
 	disabled   *disabledClients
+	limits     callLimits
 	plaintext  bool
 }
 
+// authenticate returns a context with the caller. Calls by bearer token are counted, those of peers are part of one that was.
 func (a *authenticator) authenticate(ctx context.Context, _ string) (context.Context, error) {
 	if id := metadata.ValueFromIncomingContext(ctx, auth.IdentityHeader); len(id) > 0 {
 		if len(id) > 1 || !trustedPeer(ctx, a.plaintext) {
@@ -276,6 +278,9 @@ func (a *authenticator) authenticate(ctx context.Context, _ string) (context.Con
 	}
 	p, err := a.tokens.Verify(ctx, strings.TrimSpace(token))
 	if err != nil {
+		return nil, err
+	}
+	if err := a.limits.take(p).admit(ctx); err != nil {
 		return nil, err
 	}
 	return auth.WithPrincipal(ctx, p), nil

@@ -45,6 +45,7 @@ type Process struct {
 	crypt      *crypt.Keyset
 	tokens     TokenVerifier
 	disabled   *disabledClients
+	limits     callLimits
 	reads      map[string]bool
 	clientTLS  *tls.Config
 	serverTLS  *tls.Config
@@ -83,6 +84,7 @@ func Start(ctx context.Context, config *Config, o Options, components ...Compone
 	if p.clock == nil {
 		p.clock = clock.System{}
 	}
+	p.limits = newCallLimits(config.RateLimit, p.clock)
 	p.stopping, p.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {

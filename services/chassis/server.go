@@ -65,7 +65,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 	if err != nil {
 		return interceptors{}, err
 	}
-	authn := &authenticator{service: h.Name, identities: p.identities, tokens: p.tokens, disabled: p.disabled, plaintext: p.serverTLS == nil}
+	authn := &authenticator{service: h.Name, identities: p.identities, tokens: p.tokens, disabled: p.disabled, limits: p.limits, plaintext: p.serverTLS == nil}
 	unary := []grpc.UnaryServerInterceptor{
 		recoverPanics(h.Log),
 		observe(observer),

@@ -42,7 +42,7 @@ func (g *Gateway) static() (*http.ServeMux, error) {
 		}
 		only(http.MethodGet, page.path, document(page.contentType, body))
 	}
-	tokens, err := oauth.Handler(partnersv1.NewTokenServiceClient(g.options.Peer("partners")), g.options.PublicURL, g.options.Log)
+	tokens, err := oauth.Handler(partnersv1.NewTokenServiceClient(rated{g.options.Peer("partners")}), g.options.PublicURL, g.options.Log)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}

@@ -54,6 +54,7 @@ func (s *peeked) Header() (metadata.MD, error) {
 	if err != nil {
 		return nil, err
 	}
+	tellRate(s.Context(), header)
 	first := kind.New().Interface()
 	switch err := s.RecvMsg(first); {
 	case errors.Is(err, io.EOF):

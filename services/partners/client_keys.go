@@ -2,7 +2,6 @@ package partners
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/jwks"
 	"cairn.care/services/chassis/outbound"
-	"cairn.care/services/partners/smart"
 )
 
 const (
@@ -59,17 +57,4 @@ func (k *clientKeys) at(url string) *jwks.Cache {
 	c := jwks.NewCache(jwks.Remote(k.http, url, keySetAge), k.clock, jwks.Limits{MinInterval: refetch})
 	k.byURL[url] = c
 	return c
-}
-
-// keyRefusal says why there is no key, without what a stranger could learn of our network.
-func keyRefusal(err error) error {
-	switch {
-	case errors.Is(err, jwks.ErrNoKey):
-		return smart.Refuse(smart.InvalidClient, "the client has no key with the kid and for the algorithm of client_assertion's header")
-	case errors.Is(err, jwks.ErrAmbiguous):
-		return smart.Refuse(smart.InvalidClient, "the client has more than one key with the kid of client_assertion's header")
-	case errors.Is(err, outbound.ErrRefused):
-		return smart.Refuse(smart.InvalidClient, "the client's jwks_uri leads to an address that is not allowed")
-	}
-	return smart.Refuse(smart.InvalidClient, "the client's key set could not be fetched from its jwks_uri: try again in a moment")
 }

@@ -2,15 +2,23 @@ package partners
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
@@ -65,6 +73,9 @@ func (s *tokenServer) issueToken(ctx context.Context, req *partnersv1.IssueToken
 	if err != nil {
 		return nil, err
 	}
+	if err := s.countToken(ctx, client.ID); err != nil {
+		return nil, err
+	}
 	scopes, err := smart.Scopes(req.GetScope(), client.Scopes)
 	if err != nil {
 		return nil, err
@@ -90,18 +101,63 @@ func (s *tokenServer) issueToken(ctx context.Context, req *partnersv1.IssueToken
 	return &partnersv1.IssueTokenResponse{AccessToken: token, TokenType: "bearer", ExpiresIn: int32(tokenLife.Seconds()), Scope: scope}, nil
 }
 
-// authenticateClient finds the client that the assertion names and checks the assertion
-// against its keys.
+// countToken refuses a token to a client that asks for too many; it is known by then, so that nobody else can use up what is its own.
+func (s *tokenServer) countToken(ctx context.Context, client string) error {
+	left := s.issued.Take(client)
+	if md := left.Metadata(); md != nil {
+		if err := grpc.SetHeader(ctx, md); err != nil {
+			return fmt.Errorf("say how many tokens are left: %w", err)
+		}
+	}
+	return left.Err()
+}
+
+// authenticateClient finds the client that the assertion names and checks the assertion against its keys. Whoever has no key of
+// a client's gets one answer, whether the client is there or not, after about the same work; the log says why.
 func (s *tokenServer) authenticateClient(ctx context.Context, a *smart.Assertion) (*tokenClientRow, error) {
+	if err := a.CheckClaims(s.url+TokenPath, s.clock.Now()); err != nil { // says nothing of who is registered
+		return nil, err
+	}
+	client, err := s.tokenClient(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	key, why := s.keyOf(ctx, client, a)
+	if why == nil {
+		if why = a.Verify(key); why == nil {
+			return client, nil
+		}
+	} else if a.Verify(s.decoy.of(a.Algorithm)) == nil {
+		return nil, errors.New("an assertion verifies under a key that nobody has")
+	}
+	s.log.InfoContext(ctx, "assertion proves no client", "client", clip(a.ClientID), "why", why, "request_id", chassis.RequestID(ctx))
+	return nil, smart.Refuse(smart.InvalidClient, "client_assertion does not prove that it comes from a registered client. Its iss must be the client id, "+
+		"its kid that of one key which is registered or stands at the registered jwks_uri, its signature must verify under that key, jku may only be the registered jwks_uri, "+
+		"and the client must not be disabled. Which of these fails is in the log, under the id of this request")
+}
+
+// tokenClient finds the client that the assertion names, nil if there is none.
+func (s *tokenServer) tokenClient(ctx context.Context, a *smart.Assertion) (*tokenClientRow, error) {
 	if strings.ContainsRune(a.ClientID, 0) { // PostgreSQL cannot even look for it
-		return nil, unknownClient()
+		return nil, nil
 	}
 	client, err := selectTokenClient(ctx, s.db, a.ClientID)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
 		return nil, fmt.Errorf("get client: %w", err)
 	}
-	if err != nil || client.Disabled {
-		return nil, unknownClient()
+	return client, nil
+}
+
+// keyOf returns the key of the client by which the assertion says that it is signed, or why there is none.
+func (s *tokenServer) keyOf(ctx context.Context, client *tokenClientRow, a *smart.Assertion) (*jose.JSONWebKey, error) {
+	switch {
+	case client == nil:
+		return nil, errors.New("no such client")
+	case client.Disabled:
+		return nil, errors.New("it is disabled")
 	}
 	uri := ""
 	if client.JWKSURI != nil {
@@ -110,17 +166,36 @@ func (s *tokenServer) authenticateClient(ctx context.Context, a *smart.Assertion
 	if err := a.CheckKeySetURL(uri); err != nil {
 		return nil, err
 	}
-	key, err := s.clientKeys.pick(ctx, client, a.KeyID, a.Algorithm)
-	if err != nil {
-		s.log.InfoContext(ctx, "no key for client", "client", client.ID, "err", err)
-		return nil, keyRefusal(err)
-	}
-	if err := a.Verify(key); err != nil {
-		return nil, err
-	}
-	return client, a.CheckClaims(s.url+TokenPath, s.clock.Now())
+	return s.clientKeys.pick(ctx, client, a.KeyID, a.Algorithm)
 }
 
-func unknownClient() error {
-	return smart.Refuse(smart.InvalidClient, "iss of client_assertion is no registered client, or one that is disabled")
+// decoy are keys that nobody has, under which an assertion is checked when there is no key of a client's: so that the time does not tell.
+type decoy struct {
+	ec  *ecdsa.PublicKey
+	rsa *rsa.PublicKey
+}
+
+func newDecoy() (*decoy, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make decoy: %w", err)
+	}
+	modulus := make([]byte, 256)
+	rand.Read(modulus) // never fails (Go 1.24)
+	modulus[0], modulus[255] = modulus[0]|0x80, modulus[255]|1
+	return &decoy{ec: &key.PublicKey, rsa: &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537}}, nil
+}
+
+func (d *decoy) of(alg jose.SignatureAlgorithm) *jose.JSONWebKey {
+	if alg == jose.RS384 {
+		return &jose.JSONWebKey{Key: d.rsa}
+	}
+	return &jose.JSONWebKey{Key: d.ec}
+}
+
+func clip(s string) string {
+	if len(s) > 63 { // no client id is longer
+		s = s[:63]
+	}
+	return strings.ToValidUTF8(s, "?")
 }

@@ -11,15 +11,18 @@ import (
 
 	"github.com/riverqueue/river"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/jwks"
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/chassis/ratelimit"
 )
 
 // Name is the service's name.
@@ -27,6 +30,9 @@ const Name = "partners"
 
 // TokenPath is where the token endpoint is under the public URL.
 const TokenPath = "/oauth2/token" //nolint:gosec // a path, no credential
+
+// tokensPerMinute is how many tokens a client may get in a minute: each is good for five.
+const tokensPerMinute = 600
 
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -45,8 +51,16 @@ func component(roots *x509.CertPool) chassis.Component {
 				clientKeys: newClientKeys(outbound.New(outbound.Options{
 					AllowPrivate: h.Config.AllowPrivateOutbound, RootCAs: roots, MaxBytes: jwks.MaxBytes,
 				}), h.Clock),
+				issued: ratelimit.New("tokens", min(h.Config.RateLimit, tokensPerMinute), h.Clock),
+			}
+			var err error
+			if s.decoy, err = newDecoy(); err != nil {
+				return err
 			}
 			ctx = auth.System(ctx, Name)
+			if err := s.openEvents(ctx, h); err != nil {
+				return err
+			}
 			if err := s.ensureSigningKeys(ctx); err != nil {
 				return err
 			}
@@ -61,6 +75,7 @@ func component(roots *x509.CertPool) chassis.Component {
 			}
 			partnersv1.RegisterPartnersServiceServer(h, &partnersServer{service: s})
 			partnersv1.RegisterTokenServiceServer(h, &tokenServer{service: s})
+			partnersv1.RegisterEventsServiceServer(h, &eventsServer{service: s})
 			river.AddWorker(h.Workers, &rotateWorker{service: s})
 			river.AddWorker(h.Workers, &sweepWorker{service: s})
 			h.Periodic = append(h.Periodic, periodicJobs()...)
@@ -78,7 +93,11 @@ type service struct {
 	crypt      *crypt.Keyset
 	url        string // public URL: iss and aud of access tokens
 	clientKeys *clientKeys
+	issued     *ratelimit.Limiter // tokens
+	decoy      *decoy
 	signer     signer
+	groups     groupsv1.GroupsServiceClient
+	pulse      *changefeed.Pulse // of the event log
 }
 
 type partnersServer struct {
@@ -88,5 +107,10 @@ type partnersServer struct {
 
 type tokenServer struct {
 	partnersv1.UnimplementedTokenServiceServer
+	*service
+}
+
+type eventsServer struct {
+	partnersv1.UnimplementedEventsServiceServer
 	*service
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -29,10 +30,7 @@ const (
 	JWKSPath  = "/.well-known/jwks.json"
 )
 
-const (
-	maxForm    = 32 << 10 // bytes
-	retryAfter = 1        // seconds
-)
+const maxForm = 32 << 10 // bytes
 
 type handler struct {
 	tokens partnersv1.TokenServiceClient
@@ -148,10 +146,22 @@ func refusal(err error) (int, tokenError) {
 	switch st.Code() {
 	case codes.InvalidArgument:
 		return http.StatusBadRequest, tokenError{"invalid_request", describe(st.Message())}
-	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Canceled:
+	case codes.ResourceExhausted:
+		return http.StatusTooManyRequests, tokenError{"temporarily_unavailable", describe(st.Message())}
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		return http.StatusServiceUnavailable, tokenError{"temporarily_unavailable", "no token can be issued for the moment: try again"}
 	}
 	return http.StatusInternalServerError, tokenError{"server_error", "no token can be issued because of an internal error"}
+}
+
+// retryAfter is in how many seconds a call that failed may be made again.
+func retryAfter(err error) int {
+	for _, d := range status.Convert(err).Details() {
+		if retry, ok := d.(*errdetails.RetryInfo); ok {
+			return max(1, int(math.Ceil(retry.GetRetryDelay().AsDuration().Seconds())))
+		}
+	}
+	return 1
 }
 
 // describe returns a text with the characters that error_description may have: printable
@@ -171,8 +181,8 @@ func describe(s string) string {
 // refuse answers with what a failed call means to the client.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code, body := refusal(err)
-	if code == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	h.answer(w, r, code, body)
 }
