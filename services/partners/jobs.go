@@ -55,7 +55,7 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	if _, err := w.db.Exec(ctx, `DELETE FROM signing_keys WHERE expire_time <= $1`, now); err != nil {
 		return fmt.Errorf("sweep signing keys: %w", err)
 	}
-	return nil
+	return w.sweepEvents(ctx)
 }
 
 func periodicJobs() []*river.PeriodicJob {

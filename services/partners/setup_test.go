@@ -40,7 +40,18 @@ type suite struct {
 // setup starts the service, which trusts roots where clients publish their keys.
 func setup(t *testing.T, roots *x509.CertPool, options ...suitetest.Option) *suite {
 	t.Helper()
-	s := suitetest.Start(t, []chassis.Component{component(roots)}, options...)
+	return start(t, []chassis.Component{component(roots)}, options...)
+}
+
+// setupWith starts the service beside others.
+func setupWith(t testing.TB, others ...chassis.Component) *suite {
+	t.Helper()
+	return start(t, append(others, component(nil)))
+}
+
+func start(t testing.TB, components []chassis.Component, options ...suitetest.Option) *suite {
+	t.Helper()
+	s := suitetest.Start(t, components, options...)
 	conn := s.Conn(Name)
 	return &suite{Suite: s, PartnersServiceClient: partnersv1.NewPartnersServiceClient(conn), tokens: partnersv1.NewTokenServiceClient(conn)}
 }

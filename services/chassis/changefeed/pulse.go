@@ -13,8 +13,11 @@ import (
 	"cairn.care/services/chassis/pg"
 )
 
-// pulseRate is the time between looks at a feed.
-const pulseRate = 25 * time.Millisecond
+const (
+	pulseRate = 25 * time.Millisecond // between looks at a feed
+	pokedRate = 3 * time.Millisecond  // the same, after somebody has said that it moves
+	pokedFor  = 8                     // looks; a transaction elsewhere may hold the feed back for a while
+)
 
 // Pulse tells watchers that a feed has moved. One look at the database serves all of them, and there is none while nobody
 // watches.
@@ -23,6 +26,7 @@ type Pulse struct {
 	log     *slog.Logger
 	service string
 	last    string
+	poked   chan struct{}
 
 	mu       sync.Mutex
 	watchers int
@@ -36,7 +40,7 @@ func NewPulse(db *pg.DB, service string, log *slog.Logger, tables ...string) *Pu
 	for _, table := range tables {
 		last += `, (SELECT changed_xid FROM ` + table + ` WHERE changed_xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY changed_xid DESC LIMIT 1)`
 	}
-	return &Pulse{db: db, service: service, log: log, last: `SELECT greatest(` + last + `)`, moved: make(chan struct{})}
+	return &Pulse{db: db, service: service, log: log, last: `SELECT greatest(` + last + `)`, poked: make(chan struct{}, 1), moved: make(chan struct{})}
 }
 
 // Next returns a channel that is closed when the feed moves. Take it before a look, so that nothing falls between the two.
@@ -44,6 +48,14 @@ func (p *Pulse) Next() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.moved
+}
+
+// Poke says that the feed has moved, so that watchers need not wait for the next look.
+func (p *Pulse) Poke() {
+	select {
+	case p.poked <- struct{}{}:
+	default: // said already
+	}
 }
 
 // Join has the feed looked at until the returned function is called.
@@ -68,7 +80,7 @@ func (p *Pulse) run(ctx context.Context) {
 	ticker := time.NewTicker(pulseRate)
 	defer ticker.Stop()
 	var last uint64
-	for {
+	for eager := 0; ; {
 		now, err := p.look(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -82,10 +94,20 @@ func (p *Pulse) run(ctx context.Context) {
 			p.moved = make(chan struct{})
 			p.mu.Unlock()
 		}
+		if eager--; eager == 0 {
+			ticker.Reset(pulseRate)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-p.poked:
+			if eager > 0 { // it is looked at all the time already
+				<-ticker.C
+			} else {
+				ticker.Reset(pokedRate)
+			}
+			eager = pokedFor
 		}
 	}
 }

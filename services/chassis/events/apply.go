@@ -94,7 +94,7 @@ func (l *lanes) attempt(d *delivery) (err error) {
 			return err
 		}
 	}
-	write, err := l.sub.Handlers[e.Type](ctx, e)
+	write, err := l.sub.handler(e.Type)(ctx, e)
 	if err != nil || write == nil {
 		return err
 	}
@@ -112,6 +112,9 @@ func (l *lanes) attempt(d *delivery) (err error) {
 		return nil
 	}
 	committed()
+	if err == nil && l.sub.Applied != nil {
+		l.sub.Applied()
+	}
 	return err
 }
 

@@ -79,7 +79,7 @@ func (l *lanes) add(d *delivery) bool {
 	}
 	l.newest.Sequence, l.newest.StoredAt = d.sequence, d.stored.UnixNano()
 	l.order = append(l.order, d)
-	if d.bad == nil && l.sub.Handlers[d.event.Type] == nil {
+	if d.bad == nil && l.sub.handler(d.event.Type) == nil {
 		l.finish(d)
 		return true
 	}

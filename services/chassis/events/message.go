@@ -90,6 +90,9 @@ func (r *Received) Decode(m proto.Message) error {
 	return nil
 }
 
+// JSON returns the event's data as it was published.
+func (r *Received) JSON() []byte { return r.data }
+
 // Received returns the event as a consumer would get it, with an id of its own: for tests that
 // give handlers events twice, late or in another order.
 func (e Event) Received() (*Received, error) {

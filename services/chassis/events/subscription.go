@@ -31,11 +31,21 @@ type Handler func(ctx context.Context, e *Received) (Write, error)
 type Subscription struct {
 	Name     string             // unique in the consuming service and kept for ever: "referral-membership"
 	Source   string             // the publishing service: "membership"
-	Handlers map[string]Handler // by event type; others are skipped
+	Handlers map[string]Handler // by event type
+	Others   Handler            // of every other type; nil: those are skipped
+	Applied  func()             // called in this process after an event was applied; may be nil
+}
+
+// handler returns who handles events of the type, nil if nobody does.
+func (s Subscription) handler(kind string) Handler {
+	if h := s.Handlers[kind]; h != nil {
+		return h
+	}
+	return s.Others
 }
 
 func (s Subscription) check() error {
-	if s.Name == "" || s.Source == "" || len(s.Handlers) == 0 {
+	if s.Name == "" || s.Source == "" || len(s.Handlers) == 0 && s.Others == nil {
 		return fmt.Errorf("subscription %q of %q needs a name, a source and handlers", s.Name, s.Source)
 	}
 	return nil

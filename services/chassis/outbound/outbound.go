@@ -1,4 +1,4 @@
-// Package outbound gets documents from addresses that others have named: key sets, feeds.
+// Package outbound gets documents from addresses that others have named, key sets and feeds, and posts to such: webhooks.
 // It speaks https only and refuses addresses inside the network that Cairn stands in,
 // after DNS and on every redirect; size and time are bounded, and nothing is decompressed.
 package outbound
@@ -24,6 +24,8 @@ const (
 	DefaultTimeout  = 5 * time.Second
 	maxRedirects    = 3
 	maxHeaderBytes  = 32 << 10
+	maxIdle         = 16
+	maxIdlePerHost  = 8
 )
 
 // ErrRefused is why a get did not take place: the URL or an address behind it is not allowed.
@@ -35,11 +37,13 @@ type Options struct {
 	MaxBytes     int64          // of a body; DefaultMaxBytes if zero
 	Timeout      time.Duration  // of a whole get; DefaultTimeout if zero
 	RootCAs      *x509.CertPool // whom to trust; the system's authorities if nil
+	MaxIdle      int            // connections kept open; 16 if zero
 }
 
-// Client gets documents. It is safe for concurrent use.
+// Client gets documents and posts. It is safe for concurrent use.
 type Client struct {
 	http     *http.Client
+	posts    *http.Client // the same, but follows no redirect
 	maxBytes int64
 }
 
@@ -61,18 +65,27 @@ func New(o Options) *Client {
 	if !o.AllowPrivate {
 		dialer.Control = refusePrivate
 	}
-	return &Client{maxBytes: o.MaxBytes, http: &http.Client{
-		Timeout: o.Timeout,
-		Transport: &http.Transport{ // no Proxy: it would resolve names for us, past the check
-			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-			TLSHandshakeTimeout:    o.Timeout,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxHeaderBytes,
-			MaxIdleConns:           16,
-			IdleConnTimeout:        30 * time.Second,
-		},
+	if o.MaxIdle == 0 {
+		o.MaxIdle = maxIdle
+	}
+	transport := &http.Transport{ // no Proxy: it would resolve names for us, past the check
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		TLSHandshakeTimeout:    o.Timeout,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConns:           o.MaxIdle,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        30 * time.Second,
+	}
+	posts := &http.Client{
+		Timeout: o.Timeout, Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &Client{maxBytes: o.MaxBytes, posts: posts, http: &http.Client{
+		Timeout:   o.Timeout,
+		Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
 				return fmt.Errorf("%w: more than %d redirects", ErrRefused, maxRedirects)

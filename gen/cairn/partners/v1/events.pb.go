@@ -231,11 +231,93 @@ func (x *ApiClientChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Data of the events care.cairn.partners.webhook_subscription.{created, updated, failing, recovered, paused, resumed, deleted, secret_rotated, tested}.v1.
+type WebhookSubscriptionChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription, "webhookSubscriptions/{uuid}".
+	WebhookSubscription string `protobuf:"bytes,1,opt,name=webhook_subscription,json=webhookSubscription,proto3" json:"webhook_subscription,omitempty"`
+	// The organization that is told.
+	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
+	// How it stands now.
+	State WebhookSubscription_State `protobuf:"varint,3,opt,name=state,proto3,enum=cairn.partners.v1.WebhookSubscription_State" json:"state,omitempty"`
+	// Why it is paused, if it is.
+	PauseReason WebhookSubscription_PauseReason `protobuf:"varint,4,opt,name=pause_reason,json=pauseReason,proto3,enum=cairn.partners.v1.WebhookSubscription_PauseReason" json:"pause_reason,omitempty"`
+	// When it changed.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookSubscriptionChanged) Reset() {
+	*x = WebhookSubscriptionChanged{}
+	mi := &file_cairn_partners_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookSubscriptionChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookSubscriptionChanged) ProtoMessage() {}
+
+func (x *WebhookSubscriptionChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_partners_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookSubscriptionChanged.ProtoReflect.Descriptor instead.
+func (*WebhookSubscriptionChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_partners_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WebhookSubscriptionChanged) GetWebhookSubscription() string {
+	if x != nil {
+		return x.WebhookSubscription
+	}
+	return ""
+}
+
+func (x *WebhookSubscriptionChanged) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *WebhookSubscriptionChanged) GetState() WebhookSubscription_State {
+	if x != nil {
+		return x.State
+	}
+	return WebhookSubscription_STATE_UNSPECIFIED
+}
+
+func (x *WebhookSubscriptionChanged) GetPauseReason() WebhookSubscription_PauseReason {
+	if x != nil {
+		return x.PauseReason
+	}
+	return WebhookSubscription_PAUSE_REASON_UNSPECIFIED
+}
+
+func (x *WebhookSubscriptionChanged) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 var File_cairn_partners_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_partners_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/partners/v1/events.proto\x12\x11cairn.partners.v1\x1a$cairn/partners/v1/organization.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
+	"\x1ecairn/partners/v1/events.proto\x12\x11cairn.partners.v1\x1a$cairn/partners/v1/organization.proto\x1a\x1fcairn/partners/v1/webhook.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
 	"\x13OrganizationChanged\x12\"\n" +
 	"\forganization\x18\x01 \x01(\tR\forganization\x128\n" +
 	"\x04kind\x18\x02 \x01(\x0e2$.cairn.partners.v1.Organization.KindR\x04kind\x12!\n" +
@@ -255,6 +337,13 @@ const file_cairn_partners_v1_events_proto_rawDesc = "" +
 	"\bdisabled\x18\x04 \x01(\bR\bdisabled\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x03R\brevision\x12;\n" +
 	"\vchange_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"\xcb\x02\n" +
+	"\x1aWebhookSubscriptionChanged\x121\n" +
+	"\x14webhook_subscription\x18\x01 \x01(\tR\x13webhookSubscription\x12\"\n" +
+	"\forganization\x18\x02 \x01(\tR\forganization\x12B\n" +
+	"\x05state\x18\x03 \x01(\x0e2,.cairn.partners.v1.WebhookSubscription.StateR\x05state\x12U\n" +
+	"\fpause_reason\x18\x04 \x01(\x0e22.cairn.partners.v1.WebhookSubscription.PauseReasonR\vpauseReason\x12;\n" +
+	"\vchange_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTimeB-Z+cairn.care/gen/cairn/partners/v1;partnersv1b\x06proto3"
 
 var (
@@ -269,22 +358,28 @@ func file_cairn_partners_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_partners_v1_events_proto_rawDescData
 }
 
-var file_cairn_partners_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cairn_partners_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cairn_partners_v1_events_proto_goTypes = []any{
-	(*OrganizationChanged)(nil),   // 0: cairn.partners.v1.OrganizationChanged
-	(*ApiClientChanged)(nil),      // 1: cairn.partners.v1.ApiClientChanged
-	(Organization_Kind)(0),        // 2: cairn.partners.v1.Organization.Kind
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*OrganizationChanged)(nil),          // 0: cairn.partners.v1.OrganizationChanged
+	(*ApiClientChanged)(nil),             // 1: cairn.partners.v1.ApiClientChanged
+	(*WebhookSubscriptionChanged)(nil),   // 2: cairn.partners.v1.WebhookSubscriptionChanged
+	(Organization_Kind)(0),               // 3: cairn.partners.v1.Organization.Kind
+	(*timestamppb.Timestamp)(nil),        // 4: google.protobuf.Timestamp
+	(WebhookSubscription_State)(0),       // 5: cairn.partners.v1.WebhookSubscription.State
+	(WebhookSubscription_PauseReason)(0), // 6: cairn.partners.v1.WebhookSubscription.PauseReason
 }
 var file_cairn_partners_v1_events_proto_depIdxs = []int32{
-	2, // 0: cairn.partners.v1.OrganizationChanged.kind:type_name -> cairn.partners.v1.Organization.Kind
-	3, // 1: cairn.partners.v1.OrganizationChanged.change_time:type_name -> google.protobuf.Timestamp
-	3, // 2: cairn.partners.v1.ApiClientChanged.change_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 0: cairn.partners.v1.OrganizationChanged.kind:type_name -> cairn.partners.v1.Organization.Kind
+	4, // 1: cairn.partners.v1.OrganizationChanged.change_time:type_name -> google.protobuf.Timestamp
+	4, // 2: cairn.partners.v1.ApiClientChanged.change_time:type_name -> google.protobuf.Timestamp
+	5, // 3: cairn.partners.v1.WebhookSubscriptionChanged.state:type_name -> cairn.partners.v1.WebhookSubscription.State
+	6, // 4: cairn.partners.v1.WebhookSubscriptionChanged.pause_reason:type_name -> cairn.partners.v1.WebhookSubscription.PauseReason
+	4, // 5: cairn.partners.v1.WebhookSubscriptionChanged.change_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_cairn_partners_v1_events_proto_init() }
@@ -293,13 +388,14 @@ func file_cairn_partners_v1_events_proto_init() {
 		return
 	}
 	file_cairn_partners_v1_organization_proto_init()
+	file_cairn_partners_v1_webhook_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_partners_v1_events_proto_rawDesc), len(file_cairn_partners_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

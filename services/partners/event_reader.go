@@ -1,0 +1,250 @@
+package partners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/page"
+)
+
+const (
+	eventPage = 100 // events of a page, if the caller does not say
+
+	// lateBy is by how much the time at which an event was logged may differ from that of others of the feed near it.
+	lateBy = 2 * time.Minute
+)
+
+// readScopes are what a client needs one of to see a service's events.
+func readScopes(service string) []string {
+	prefix := map[string]string{"groups": "groups", "membership": "members", "partners": "partners", "referral": "referrals", "scheduling": "schedule"}[service]
+	return []string{prefix + ".read", prefix + ".write"}
+}
+
+// readable returns the services whose events the caller may see.
+func readable(ctx context.Context) []string {
+	p := auth.PrincipalFrom(ctx)
+	var list []string
+	for _, service := range followed() {
+		switch p.Kind {
+		case auth.Client:
+			if !slices.ContainsFunc(readScopes(service), p.HasScope) {
+				continue
+			}
+		case auth.User:
+			operators := service == "groups" || service == "partners"
+			if !slices.Contains(p.Roles, "COORDINATOR") && !operators {
+				continue
+			}
+		}
+		list = append(list, service)
+	}
+	return list
+}
+
+// copyOf returns under whose id the copies of events are that the caller sees.
+func copyOf(ctx context.Context) uuid.UUID {
+	if t := auth.TenantFrom(ctx); !t.All {
+		return t.Org
+	}
+	return platformCopy
+}
+
+// eventCursor is where a reader of the log stands: behind this event of this transaction.
+type eventCursor struct {
+	Generation int64  `json:"g"`
+	XID        uint64 `json:"x"`
+	Position   int64  `json:"p"`
+}
+
+// loggedRow is an event of the log.
+type loggedRow struct {
+	Position int64
+	XID      uint64
+	EventID  uuid.UUID
+	Service  string
+	Type     string
+	Subject  string
+	Revision int64
+	Time     time.Time
+	Data     string
+}
+
+const loggedColumns = `e.position, e.changed_xid, e.event_id, e.service, e.type, e.subject, e.revision, e.time, e.data::text`
+
+// reader reads the log for one caller, page by page.
+type reader struct {
+	*service
+	cursor eventCursor
+	args   pgx.NamedArgs
+	size   int
+}
+
+// openLog goes to where the caller says; types and subject choose among the events that she may see.
+func (s *service) openLog(ctx context.Context, cursor string, start *timestamppb.Timestamp, types []string, subject string, size int) (*reader, error) {
+	if size == 0 {
+		size = eventPage
+	}
+	services := readable(ctx)
+	if len(types) == 0 {
+		types = []string{"care.cairn.*"}
+	}
+	patterns, err := coveredBy(types, services)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{service: s, size: size, args: pgx.NamedArgs{
+		"org": copyOf(ctx), "services": services, "patterns": patterns, "subject": subject, "limit": size + 1,
+	}}
+	r.cursor, err = s.placeInLog(ctx, "cursor", cursor, start)
+	return r, err
+}
+
+// placeInLog returns the cursor that a caller means, if what follows it is still kept.
+func (s *service) placeInLog(ctx context.Context, field, token string, start *timestamppb.Timestamp) (c eventCursor, err error) {
+	if token != "" && start != nil {
+		return c, fault.Invalid(fault.Field("start_time", "is given in place of %s, not beside it", field))
+	}
+	given := false
+	if token != "" {
+		if c, given, err = page.Decode[eventCursor](token, "events"); err != nil {
+			return c, fault.Invalid(fault.Field(field, "is no cursor of this server: pass next_cursor of an answer, or the cursor of an event, unchanged"))
+		}
+	}
+	var now eventCursor
+	var ahead, purged uint64
+	var kept *time.Time
+	b := s.db.Batch(ctx)
+	b.Queue(`
+		SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot()), purged_xid, log_time
+		FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&now.Generation, &now.XID, &ahead, &purged, &kept)
+	})
+	var first *uint64
+	if start != nil {
+		b.Queue(`SELECT changed_xid FROM event_log WHERE org_id = @org AND log_time >= @start::timestamptz ORDER BY log_time, changed_xid LIMIT 1`,
+			pgx.NamedArgs{"org": copyOf(ctx), "start": start.AsTime().Add(-lateBy)}).QueryRow(func(row pgx.Row) error {
+			if err := row.Scan(&first); !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := s.db.Send(ctx, b); err != nil {
+		return c, fmt.Errorf("read event log: %w", err)
+	}
+	switch {
+	case given && (c.Generation != now.Generation || c.XID > ahead || c.XID < purged):
+		return c, cursorExpired()
+	case given:
+		return c, nil
+	case start == nil:
+		return eventCursor{Generation: now.Generation, XID: purged, Position: math.MaxInt64}, nil
+	case kept != nil && !start.AsTime().After(*kept):
+		return c, cursorExpired()
+	case first == nil: // nothing since
+		return eventCursor{Generation: now.Generation, XID: now.XID - 1, Position: math.MaxInt64}, nil
+	}
+	return eventCursor{Generation: now.Generation, XID: *first - 1, Position: math.MaxInt64}, nil
+}
+
+func cursorExpired() error {
+	return &fault.Error{
+		Code: codes.OutOfRange, Reason: "CURSOR_EXPIRED",
+		Message: "events after this point are no longer kept, or the log has been restored from a backup: read what you follow anew, and go on without a cursor",
+	}
+}
+
+// next returns the next page, and whether there is more already. It stays below the oldest transaction that still runs: an
+// event that is committed late is behind no reader's cursor. When there is no more, the cursor moves to where it has looked, so
+// that a reader of rare events does not fall behind what is kept.
+func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
+	r.args["xid"], r.args["position"] = r.cursor.XID, r.cursor.Position
+	var rows []loggedRow
+	var generation int64
+	var horizon, purged uint64
+	b := r.db.Batch(ctx)
+	b.Queue(`SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), purged_xid FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&generation, &horizon, &purged)
+	})
+	b.Queue(`
+		SELECT `+loggedColumns+`
+		FROM event_log e
+		WHERE e.org_id = @org AND (e.changed_xid, e.position) > (@xid::xid8, @position::bigint)
+		  AND e.changed_xid < pg_snapshot_xmin(pg_current_snapshot())
+		  AND e.service = ANY (@services) AND e.type LIKE ANY (@patterns) AND (@subject = '' OR e.subject = @subject)
+		ORDER BY e.changed_xid, e.position LIMIT @limit`, r.args).Query(func(found pgx.Rows) (err error) {
+		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[loggedRow])
+		return err
+	})
+	if err := r.db.Send(ctx, b); err != nil {
+		return nil, false, fmt.Errorf("read event log: %w", err)
+	}
+	if generation != r.cursor.Generation || r.cursor.XID < purged { // restored or dropped since the watch began
+		return nil, false, cursorExpired()
+	}
+	more := len(rows) > r.size
+	if more {
+		rows = rows[:r.size]
+	}
+	list := make([]*partnersv1.Event, len(rows))
+	for i := range rows {
+		r.cursor.XID, r.cursor.Position = rows[i].XID, rows[i].Position
+		var err error
+		if list[i], err = rows[i].toProto(); err != nil {
+			return nil, false, err
+		}
+		if list[i].Cursor, err = r.token(); err != nil {
+			return nil, false, err
+		}
+	}
+	if !more && horizon > r.cursor.XID+1 {
+		r.cursor.XID, r.cursor.Position = horizon-1, math.MaxInt64
+	}
+	return list, more, nil
+}
+
+func (r *reader) token() (string, error) { return page.Encode(r.cursor, "events") }
+
+func (r *loggedRow) toProto() (*partnersv1.Event, error) {
+	data := new(structpb.Struct)
+	if err := protojson.Unmarshal([]byte(r.Data), data); err != nil {
+		return nil, fmt.Errorf("decode event %s: %w", r.EventID, err)
+	}
+	return &partnersv1.Event{
+		Id: r.EventID.String(), Type: r.Type, Source: events.Source(r.Service), Subject: r.Subject, Revision: r.Revision,
+		Time: timestamppb.New(r.Time), Data: data,
+	}, nil
+}
+
+// coveredBy returns the types as patterns for LIKE, if the caller may see every service that they name.
+func coveredBy(types, services []string) ([]string, error) {
+	patterns := make([]string, len(types))
+	for i, t := range types {
+		if parts := strings.Split(t, "."); parts[2] != "*" && !slices.Contains(services, parts[2]) {
+			return nil, fault.Denied("MISSING_SCOPE", "%s are events of the %s service: to see them a client needs the scope %s, a person the role COORDINATOR",
+				t, parts[2], strings.Join(readScopes(parts[2]), " or "))
+		}
+		literal := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.TrimSuffix(t, "*"))
+		if strings.HasSuffix(t, "*") {
+			literal += "%"
+		}
+		patterns[i] = literal
+	}
+	return patterns, nil
+}
