@@ -183,7 +183,7 @@ func (s *server) schedule(ctx context.Context, id uuid.UUID) error {
 	}); err != nil || r == nil || !r.awaitsSession() || r.GroupID == nil {
 		return err
 	}
-	next, err := s.nextSession(ctx, *r.GroupID)
+	next, err := s.sessionToExpect(ctx, r)
 	if err != nil || next == nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (s *server) forget(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM session_changes WHERE start_time < $1`, now.Add(-sessionKept)); err != nil {
 			return fmt.Errorf("forget sessions: %w", err)
 		}
-		return nil
+		return forgetBookings(ctx, tx, now)
 	})
 }
 

@@ -46,6 +46,7 @@ func newServer(h *chassis.Host) *server {
 		membership: membershipv1.NewMembershipServiceClient(h.Peer("membership")),
 		safety:     membershipv1.NewSafetyServiceClient(h.Peer("membership")),
 		scheduling: schedulingv1.NewSchedulingServiceClient(h.Peer("scheduling")),
+		rsvps:      schedulingv1.NewRsvpServiceClient(h.Peer("scheduling")),
 		partners:   partnersv1.NewPartnersServiceClient(h.Peer("partners")),
 	}
 }
@@ -53,6 +54,7 @@ func newServer(h *chassis.Host) *server {
 func (s *server) register(h *chassis.Host) {
 	referralv1.RegisterReferralServiceServer(h, s)
 	referralv1.RegisterPrivacyServiceServer(h, s)
+	referralv1.RegisterBookingsServiceServer(h, s)
 	h.Subscribe(s.membershipEvents())
 	h.Subscribe(s.escalationEvents())
 	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseReferrals))
@@ -64,6 +66,7 @@ func (s *server) register(h *chassis.Host) {
 type server struct {
 	referralv1.UnimplementedReferralServiceServer
 	referralv1.UnimplementedPrivacyServiceServer
+	referralv1.UnimplementedBookingsServiceServer
 
 	db    *pg.DB
 	clock clock.Clock
@@ -77,5 +80,6 @@ type server struct {
 	membership membershipv1.MembershipServiceClient
 	safety     membershipv1.SafetyServiceClient
 	scheduling schedulingv1.SchedulingServiceClient
+	rsvps      schedulingv1.RsvpServiceClient
 	partners   partnersv1.PartnersServiceClient
 }

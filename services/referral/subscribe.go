@@ -31,6 +31,10 @@ func (s *server) schedulingEvents() events.Subscription {
 		"care.cairn.scheduling.session.cancelled.v1":   s.sessionChanged,
 		"care.cairn.scheduling.session.moved.v1":       s.sessionChanged,
 		"care.cairn.scheduling.calendar.changed.v1":    s.calendarChanged,
+		"care.cairn.scheduling.rsvp.answered.v1":       s.rsvpChanged,
+		"care.cairn.scheduling.rsvp.promoted.v1":       s.rsvpChanged,
+		"care.cairn.scheduling.rsvp.waitlisted.v1":     s.rsvpChanged,
+		"care.cairn.scheduling.rsvp.released.v1":       s.rsvpChanged,
 	}}
 }
 
@@ -144,7 +148,10 @@ func (s *server) takeAttendance(ctx context.Context, tx pgx.Tx, m *schedulingv1.
 	if err := s.follow(ctx, tx, c); err != nil {
 		return err
 	}
-	return c.save(ctx, tx)
+	if err := c.save(ctx, tx); err != nil {
+		return err
+	}
+	return s.bookingAttended(ctx, tx, r.ID, session, m.GetStatus())
 }
 
 func (s *server) sessionChanged(_ context.Context, e *events.Received) (events.Write, error) {
@@ -192,7 +199,7 @@ func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.Ses
 			return err
 		}
 	}
-	return nil
+	return s.bookingsMoved(ctx, tx, session, m, revision)
 }
 
 // sessionOff tells a referral that its session is cancelled or moved.

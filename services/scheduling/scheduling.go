@@ -61,6 +61,7 @@ func start(_ context.Context, h *chassis.Host) error {
 	}
 	schedulingv1.RegisterSchedulingServiceServer(h, s)
 	schedulingv1.RegisterRsvpServiceServer(h, s)
+	schedulingv1.RegisterSlotsServiceServer(h, s)
 	schedulingv1.RegisterRoomsServiceServer(h, s)
 	schedulingv1.RegisterSeriesServiceServer(h, s)
 	schedulingv1.RegisterCalendarsServiceServer(h, s)
@@ -80,6 +81,7 @@ type server struct {
 	schedulingv1.UnimplementedSeriesServiceServer
 	schedulingv1.UnimplementedCalendarsServiceServer
 	schedulingv1.UnimplementedRsvpServiceServer
+	schedulingv1.UnimplementedSlotsServiceServer
 	schedulingv1.UnimplementedRoomsServiceServer
 	schedulingv1.UnimplementedPrivacyServiceServer
 

@@ -392,9 +392,9 @@ const file_cairn_scheduling_v1_rsvp_service_proto_rawDesc = "" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\n" +
 	"membership\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xc6\x05\n" +
-	"\vRsvpService\x12\xac\x01\n" +
-	"\aSetRsvp\x12#.cairn.scheduling.v1.SetRsvpRequest\x1a\x19.cairn.scheduling.v1.Rsvp\"a\xdaA\x19session,membership,answer\x82\xce\x18\x19\x12\x0eschedule.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{session=sessions/*}:rsvp\x12\xa3\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xd0\x05\n" +
+	"\vRsvpService\x12\xb6\x01\n" +
+	"\aSetRsvp\x12#.cairn.scheduling.v1.SetRsvpRequest\x1a\x19.cairn.scheduling.v1.Rsvp\"k\xdaA\x19session,membership,answer\x82\xce\x18#\x12\x0eschedule.write\x1a\x03\x01\x03\x04\"\breferral(\x010\x02\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{session=sessions/*}:rsvp\x12\xa3\x01\n" +
 	"\aGetRsvp\x12#.cairn.scheduling.v1.GetRsvpRequest\x1a\x19.cairn.scheduling.v1.Rsvp\"X\xdaA\x04name\x82\xce\x18(\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04(\x010\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=sessions/*/rsvps/*}\x12\xb6\x01\n" +
 	"\tListRsvps\x12%.cairn.scheduling.v1.ListRsvpsRequest\x1a&.cairn.scheduling.v1.ListRsvpsResponse\"Z\xdaA\x06parent\x82\xce\x18(\x12\rschedule.read\x12\x0eschedule.write\x1a\x03\x01\x03\x04(\x010\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=sessions/*}/rsvps\x12\xa8\x01\n" +
 	"\aCheckIn\x12#.cairn.scheduling.v1.CheckInRequest\x1a\x19.cairn.scheduling.v1.Rsvp\"]\xdaA\x12session,membership\x82\xce\x18\x19\x12\x0eschedule.write\x1a\x03\x01\x03\x04(\x010\x02\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{session=sessions/*}:checkInB1Z/cairn.care/gen/cairn/scheduling/v1;schedulingv1b\x06proto3"

@@ -1,0 +1,72 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/page"
+)
+
+func bookingFields() aip.Fields {
+	return aip.Fields{
+		"referral":           aip.Ref("b.referral_id", "referrals"),
+		"session":            aip.Ref("b.session_id", "sessions"),
+		"group":              aip.Ref("b.group_id", "groups"),
+		"organization":       aip.Ref("r.org_id", "organizations"),
+		"owner_organization": aip.Ref("r.owner_org_id", "organizations"),
+		"state":              aip.Enum("b.state", referralv1.Booking_State_value),
+		"start_time":         aip.Instant("b.start_time"),
+		"create_time":        aip.Instant("b.create_time"),
+		"update_time":        aip.Instant("b.update_time"),
+	}
+}
+
+// bookingCursor is the last booking of a page.
+type bookingCursor struct {
+	Start time.Time `json:"s"`
+	ID    uuid.UUID `json:"i"`
+}
+
+// ListBookings implements BookingsService.
+func (s *server) ListBookings(ctx context.Context, req *referralv1.ListBookingsRequest) (*referralv1.ListBookingsResponse, error) {
+	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
+	query := []any{"ListBookings", tenant, req.GetFilter()}
+	after, more, err := page.Decode[bookingCursor](req.GetPageToken(), query...)
+	if err != nil {
+		return nil, err
+	}
+	args := pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "n": size + 1}
+	where, err := aip.Filter(req.GetFilter(), bookingFields(), args)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		where += ` AND (b.start_time, b.id) > (@after, @after_id)`
+		args["after"], args["after_id"] = after.Start, after.ID
+	}
+	var found []*bookingRow
+	b := s.db.Batch(ctx)
+	b.Queue(`SELECT `+bookingColumns+fromBookings+`WHERE b.answer_revision > 0 AND `+visible+` AND `+where+` ORDER BY b.start_time, b.id LIMIT @n`, args).
+		Query(collect(&found))
+	audit.Queue(ctx, b, "bookings/-")
+	if err := s.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("list bookings: %w", err)
+	}
+	found, next, err := page.Cut(found, size, func(b *bookingRow) bookingCursor { return bookingCursor{b.StartTime, b.ID} }, query...)
+	if err != nil {
+		return nil, err
+	}
+	resp := &referralv1.ListBookingsResponse{NextPageToken: next}
+	for _, b := range found {
+		resp.Bookings = append(resp.Bookings, b.toProto())
+	}
+	return resp, nil
+}
