@@ -32,10 +32,10 @@ type Options struct {
 	Verify       func(ctx context.Context, bearer string) (auth.Principal, error)
 	Seal         func(purpose string, plain []byte) (string, error)
 	Open         func(purpose, sealed string) ([]byte, error)
-	PublicURL    string                                        // under which callers reach the gateway; the token issuer's name
-	MaxBodyBytes int64                                         // largest request body
-	CORSOrigins  []string                                      // origins whose browser apps may call; "*" is all
-	Clock        clock.Clock                                   // the system's if nil
+	PublicURL    string      // under which callers reach the gateway; the token issuer's name
+	MaxBodyBytes int64       // largest request body
+	CORSOrigins  []string    // origins whose browser apps may call; "*" is all
+	Clock        clock.Clock // the system's if nil
 	Log          *slog.Logger
 	Tracer       trace.Tracer
 	Meter        metric.Meter
@@ -90,6 +90,8 @@ func services() []service {
 		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterBookingsServiceHandlerClient, referralv1.NewBookingsServiceClient), referralv1.BookingsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterPrivacyServiceHandlerClient, referralv1.NewPrivacyServiceClient), referralv1.PrivacyService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterWeightingsServiceHandlerClient, referralv1.NewWeightingsServiceClient), referralv1.WeightingsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterReportsServiceHandlerClient, referralv1.NewReportsServiceClient), referralv1.ReportsService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterPartnersServiceHandlerClient, partnersv1.NewPartnersServiceClient), partnersv1.PartnersService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterTokenServiceHandlerClient, partnersv1.NewTokenServiceClient), partnersv1.TokenService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterEventsServiceHandlerClient, partnersv1.NewEventsServiceClient), partnersv1.EventsService_ServiceDesc.ServiceName},

@@ -28,6 +28,10 @@ type call struct {
 	requestID string         // UUID that makes a write repeatable; of the caller's choice if it sent Idempotency-Key
 	lenient   bool           // Prefer: handling=lenient
 
+	// conditional tells a creation that it is wanted only if nothing like it is there (If-None-Exist). The search for it found
+	// nothing; a service that finds it by itself, also when two come at once, is asked to.
+	conditional bool
+
 	fold []*r4.Document // entries of the same transaction that go into this creation: see [call.folded]
 	urls []string       // their fullUrls
 
@@ -82,7 +86,7 @@ func (c *call) foldedOf(kind string) (docs []*r4.Document, fullURLs []string) {
 // on returns the call as it concerns another resource.
 func (c *call) on(r *resource) *call {
 	other := *c
-	other.resource, other.ifMatch, other.fold, other.urls, other.requestID = r, "", nil, nil, uuid.NewString()
+	other.resource, other.ifMatch, other.fold, other.urls, other.requestID, other.conditional = r, "", nil, nil, uuid.NewString(), false
 	return &other
 }
 

@@ -31,13 +31,13 @@ const Root = "/fhir/R4"
 type Options struct {
 	Peer         func(service string) grpc.ClientConnInterface // connection to a service
 	Verify       func(ctx context.Context, bearer string) (auth.Principal, error)
-	Seal         func(plain []byte) (string, error)  // makes a text of it that only Open reads, fit for a URL
-	Open         func(sealed string) ([]byte, error) // fails on what Seal did not make
-	PublicURL    string                              // under which callers reach the gateway
-	MaxBodyBytes int64                               // largest request body
-	Clock        clock.Clock                         // the system's if nil
-	Log          *slog.Logger                        // none if nil
-	RequestID    func(ctx context.Context) string    // by which the request is quoted
+	Seal         func(plain []byte) (string, error)              // makes a text of it that only Open reads, fit for a URL
+	Open         func(sealed string) ([]byte, error)             // fails on what Seal did not make
+	PublicURL    string                                          // under which callers reach the gateway
+	MaxBodyBytes int64                                           // largest request body
+	Clock        clock.Clock                                     // the system's if nil
+	Log          *slog.Logger                                    // none if nil
+	RequestID    func(ctx context.Context) string                // by which the request is quoted
 	Routed       func(ctx context.Context, verb, pattern string) // told which pattern a request has, for metrics and traces; may be nil
 }
 
@@ -363,6 +363,7 @@ func (f *Face) createUnless(ctx context.Context, c *call, doc *r4.Document, cond
 		if err != nil || found != nil {
 			return found, err
 		}
+		c.conditional = true
 	}
 	return c.resource.create(ctx, c, doc)
 }
@@ -373,7 +374,9 @@ func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, 
 		return nil, &refusal{http.StatusPreconditionFailed, "NOT_CONDITIONAL", []r4.Issue{{Code: "not-supported",
 			Diagnostics: c.resource.kind + " is not created conditionally here: leave If-None-Exist out"}}}
 	}
-	_, condition, isURL := cutLast(condition, "?", condition)
+	if _, query, ok := strings.Cut(condition, "?"); ok { // "Patient?identifier=…"
+		condition = query
+	}
 	values, err := queryOf(condition)
 	if err != nil {
 		return nil, err
@@ -392,7 +395,6 @@ func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, 
 	if len(s.clauses) == 0 {
 		return nil, malformed("required", "", "If-None-Exist names no parameter; it is a query such as %s=system|value", c.resource.unless[0])
 	}
-	_ = isURL
 	s.count = 2
 	found, err := c.resource.search(ctx, c, s)
 	switch {

@@ -19,7 +19,7 @@ import (
 func organization() *resource {
 	return &resource{
 		kind: "Organization", public: true, reads: []string{"partners.read"},
-		doc: "The organizations that take part: hospitals, nonprofits, umbrellas, authorities. Without a token only those that have groups in the public directory.",
+		doc:      "The organizations that take part: hospitals, nonprofits, umbrellas, authorities. Without a token only those that have groups in the public directory.",
 		profiles: []string{usCore + "us-core-organization"},
 		read:     readOrganization, search: searchOrganizations,
 		params: []param{

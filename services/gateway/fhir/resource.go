@@ -110,7 +110,8 @@ type include struct {
 	reverse bool                    // _revinclude finds it too: the type can be searched by the parameter, for several values at once
 }
 
-// fold says which other entries of a transaction become part of the creation of this one.
+// fold says which other entries of a transaction become part of the creation of this one. What a part refers to is one, too, if its type is
+// among the folds. Of a type that is no resource here, such as a Practitioner, entries are taken in this way only.
 type fold struct {
 	kind    string // "Consent"
 	forward string // element of this resource that refers to them: "supportingInfo"; or

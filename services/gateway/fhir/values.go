@@ -51,7 +51,7 @@ func queryOf(raw string) ([]pair, error) {
 }
 
 const (
-	maxPairs  = 100 // parameters of a query
+	maxPairs   = 100 // parameters of a query
 	maxChoices = 200 // values of a parameter
 )
 
@@ -206,12 +206,4 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-// cutLast cuts s at the last sep; without one it returns whole as the rest.
-func cutLast(s, sep, whole string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return "", whole, false
 }

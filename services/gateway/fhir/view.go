@@ -32,8 +32,7 @@ func readView(q url.Values) (view, error) {
 func (v *view) read(p pair) error {
 	if p.name == "_elements" {
 		for e := range strings.SplitSeq(p.value, ",") {
-			_, e, _ = cutLast(e, ".", e) // "Task.status"
-			v.elements = append(v.elements, e)
+			v.elements = append(v.elements, e[strings.LastIndexByte(e, '.')+1:]) // "Task.status"
 		}
 		return nil
 	}
