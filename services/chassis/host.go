@@ -114,7 +114,8 @@ func (h *Host) Peer(name string) grpc.ClientConnInterface {
 }
 
 // Verify tells who a bearer token is, as the interceptors do: for a face that speaks another protocol than gRPC and decides
-// itself what its callers may do. It counts as a call: how many are left is told to [WithRateLimit]'s function.
+// itself what its callers may do. It counts as a call: how many are left is told to [WithRateLimit]'s function. The purpose is
+// [WithPurpose]'s.
 func (h *Host) Verify(ctx context.Context, bearer string) (auth.Principal, error) {
 	p, err := h.process.tokens.Verify(ctx, bearer)
 	if err != nil {
@@ -123,5 +124,16 @@ func (h *Host) Verify(ctx context.Context, bearer string) (auth.Principal, error
 	if err := h.process.limits.take(p).admit(ctx); err != nil {
 		return auth.Principal{}, err
 	}
+	if why, ok := ctx.Value(purposeKey{}).(string); ok {
+		return p.WithPurpose(why)
+	}
 	return p, nil
+}
+
+type purposeKey struct{}
+
+// WithPurpose returns a context in which who is let in by [Host.Verify] says why it looks at or changes personal data: a code, or
+// nothing.
+func WithPurpose(ctx context.Context, purpose string) context.Context {
+	return context.WithValue(ctx, purposeKey{}, purpose)
 }

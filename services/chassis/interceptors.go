@@ -283,6 +283,11 @@ func (a *authenticator) authenticate(ctx context.Context, _ string) (context.Con
 	if err := a.limits.take(p).admit(ctx); err != nil {
 		return nil, err
 	}
+	if why := metadata.ValueFromIncomingContext(ctx, auth.PurposeHeader); len(why) > 0 {
+		if p, err = p.WithPurpose(why[0]); err != nil {
+			return nil, err
+		}
+	}
 	return auth.WithPrincipal(ctx, p), nil
 }
 

@@ -27,6 +27,7 @@ type call struct {
 
 	idempotencyKey string // header; "" if none
 	ifMatch        string // etag from the header; "" if none
+	language       string // that people are answered in; "" if she does not say
 	maskGiven      bool   // the caller named an update mask
 	etag           string // of the resource in the answer
 
@@ -46,7 +47,7 @@ func callFrom(ctx context.Context) *call {
 // incomingHeader says which request headers go on as metadata. Authorization always does.
 func incomingHeader(name string) (string, bool) {
 	switch name {
-	case "Traceparent", "Tracestate":
+	case "Traceparent", "Tracestate", "X-Purpose-Of-Use":
 		return strings.ToLower(name), true
 	}
 	return "", false
@@ -74,13 +75,16 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// complete fills request_id, etag and update_mask. An Idempotency-Key on a call that changes
+// complete fills request_id, etag, language_code and update_mask. An Idempotency-Key on a call that changes
 // nothing has nothing to do: generic clients send it with every POST.
 func (c *call) complete(m protoreflect.Message) error {
 	if c.idempotencyKey != "" && m.Descriptor().Fields().ByName("request_id") != nil {
 		if err := setHeader(m, "request_id", "requestId", "Idempotency-Key", c.idempotencyKey); err != nil {
 			return err
 		}
+	}
+	if fd := m.Descriptor().Fields().ByName("language_code"); fd != nil && fd.Kind() == protoreflect.StringKind && c.language != "" && !m.Has(fd) {
+		m.Set(fd, protoreflect.ValueOfString(c.language))
 	}
 	if c.ifMatch != "" {
 		if c.route != nil && len(c.route.bound) == 0 {
@@ -187,6 +191,7 @@ func fieldByName(md protoreflect.MessageDescriptor, name string) protoreflect.Fi
 
 // readHeaders takes the headers that go into the request message.
 func (c *call) readHeaders(r *http.Request) error {
+	c.language = preferredLanguage(r)
 	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 0 && r.Method != http.MethodGet {
 		id, err := uuid.Parse(keys[0])
 		if err != nil || len(keys) > 1 || len(keys[0]) != 36 {

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/telemetry"
 )
 
@@ -48,6 +49,7 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 		c := &call{id: requestID(r, span), spelling: g.routes.spelling}
 		w.Header().Set("X-Request-Id", c.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		ctx = chassis.WithPurpose(ctx, r.Header.Get("X-Purpose-Of-Use"))
 		r = headAsGet(r.WithContext(withRate(context.WithValue(ctx, callKey{}, c), w.Header())))
 		r.Header.Del("Te") // the generated handlers would write trailers, badly
 		a := &answer{ResponseWriter: w, request: r, call: c}

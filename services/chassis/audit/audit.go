@@ -113,10 +113,10 @@ func nameOf(m protoreflect.Message) string {
 }
 
 const (
-	logColumns    = `INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id)`
-	logValues     = `@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, @resource, @access, @request_id, @trace_id`
+	logColumns    = `INSERT INTO audit_log (caller_kind, caller, organization, service, on_behalf_of, tenant, method, resource, access, request_id, trace_id, purpose)`
+	logValues     = `@caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, @resource, @access, @request_id, @trace_id, @purpose`
 	insertLog     = logColumns + ` VALUES (` + logValues + `)`
-	insertLogEach = logColumns + ` SELECT @caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, seen, @access, @request_id, @trace_id
+	insertLogEach = logColumns + ` SELECT @caller_kind, @caller, @organization, @service, @on_behalf_of, @tenant::uuid, @method, seen, @access, @request_id, @trace_id, @purpose
 		FROM unnest(@resources::text[]) AS seen`
 	insertLogIf = logColumns + ` SELECT ` + logValues
 )
@@ -133,7 +133,7 @@ func row(ctx context.Context, op *operation, resource string) pgx.NamedArgs {
 	args := pgx.NamedArgs{
 		"caller_kind": p.Kind.String(), "caller": p.Subject, "organization": p.Organization, "service": p.Service,
 		"on_behalf_of": "", "tenant": nil, "method": op.method, "resource": resource, "access": op.access,
-		"request_id": op.requestID, "trace_id": "",
+		"request_id": op.requestID, "trace_id": "", "purpose": purpose(ctx, p),
 	}
 	if p.OnBehalfOf != nil {
 		args["on_behalf_of"] = p.OnBehalfOf.Subject

@@ -37,6 +37,7 @@ type Principal struct {
 	Facilitator  string   `json:"lead,omitempty"`     // who a user with role FACILITATOR is, "facilitators/<uuid>"
 	Profile      string   `json:"profile,omitempty"`  // implementation guide that a client speaks on the FHIR face: "SDOHCC" or "BSER"; empty: SDOHCC
 	Expires      int64    `json:"exp,omitempty"`      // Unix seconds at which the token by which the caller is known ends; 0: never
+	Purpose      string   `json:"pou,omitempty"`      // why, as the caller says: a code of HL7 v3 PurposeOfUse; empty: it does not say
 	Service      string   `json:"svc,omitempty"`      // the Cairn service that passed the call on, or that calls itself
 
 	// OnBehalfOf is the caller for whom a service makes this call on its own account.

@@ -50,11 +50,14 @@ func New(c Config) (*river.Client[pgx.Tx], error) {
 	if err := river.AddWorkerSafely(c.Workers, &sweeper{db: c.DB}); err != nil {
 		return nil, fmt.Errorf("jobs of %s: %w", c.Service, err)
 	}
+	if err := river.AddWorkerSafely(c.Workers, &chainer{db: c.DB, log: c.Log}); err != nil {
+		return nil, fmt.Errorf("jobs of %s: %w", c.Service, err)
+	}
 	client, err := river.NewClient(riverpgxv5.New(c.DB.Pool), &river.Config{
 		ID:                   c.Service + "_" + uuid.NewString(),
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}},
 		Workers:              c.Workers,
-		PeriodicJobs:         append(c.Periodic, sweep()),
+		PeriodicJobs:         append(c.Periodic, sweep(), chain()),
 		Middleware:           []rivertype.Middleware{&identity{service: c.Service, waker: c.Waker}},
 		Logger:               slog.New(warnings{c.Log.Handler()}),
 		JobTimeout:           timeout,
