@@ -89,12 +89,20 @@ func services() []service {
 		{"scheduling", clientOf(schedulingv1.RegisterCalendarsServiceHandlerClient, schedulingv1.NewCalendarsServiceClient), schedulingv1.CalendarsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterReferralServiceHandlerClient, referralv1.NewReferralServiceClient), referralv1.ReferralService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterBookingsServiceHandlerClient, referralv1.NewBookingsServiceClient), referralv1.BookingsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterPatientsServiceHandlerClient, referralv1.NewPatientsServiceClient), referralv1.PatientsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterReferralRecordsServiceHandlerClient, referralv1.NewReferralRecordsServiceClient), referralv1.ReferralRecordsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterReferralProcessServiceHandlerClient, referralv1.NewReferralProcessServiceClient), referralv1.ReferralProcessService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterConsentsServiceHandlerClient, referralv1.NewConsentsServiceClient), referralv1.ConsentsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterMessagesServiceHandlerClient, referralv1.NewMessagesServiceClient), referralv1.MessagesService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterConcernsServiceHandlerClient, referralv1.NewConcernsServiceClient), referralv1.ConcernsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterPrivacyServiceHandlerClient, referralv1.NewPrivacyServiceClient), referralv1.PrivacyService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterWeightingsServiceHandlerClient, referralv1.NewWeightingsServiceClient), referralv1.WeightingsService_ServiceDesc.ServiceName},
 		{"referral", clientOf(referralv1.RegisterReportsServiceHandlerClient, referralv1.NewReportsServiceClient), referralv1.ReportsService_ServiceDesc.ServiceName},
+		{"referral", clientOf(referralv1.RegisterAccessServiceHandlerClient, referralv1.NewAccessServiceClient), referralv1.AccessService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterPartnersServiceHandlerClient, partnersv1.NewPartnersServiceClient), partnersv1.PartnersService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterTokenServiceHandlerClient, partnersv1.NewTokenServiceClient), partnersv1.TokenService_ServiceDesc.ServiceName},
 		{"partners", clientOf(partnersv1.RegisterEventsServiceHandlerClient, partnersv1.NewEventsServiceClient), partnersv1.EventsService_ServiceDesc.ServiceName},
+		{"partners", clientOf(partnersv1.RegisterWebhooksServiceHandlerClient, partnersv1.NewWebhooksServiceClient), partnersv1.WebhooksService_ServiceDesc.ServiceName},
 	}
 }
 
@@ -139,6 +147,7 @@ func (g *Gateway) register(ctx context.Context) error {
 	newMux := func() *runtime.ServeMux {
 		return runtime.NewServeMux(
 			runtime.WithMarshalerOption(runtime.MIMEWildcard, m),
+			runtime.WithMarshalerOption(csvType, tables{m}),
 			runtime.WithIncomingHeaderMatcher(incomingHeader),
 			runtime.WithOutgoingHeaderMatcher(noHeader),
 			runtime.WithOutgoingTrailerMatcher(noHeader),

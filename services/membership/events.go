@@ -27,6 +27,7 @@ func queueMemberChanged(ctx context.Context, b *pgx.Batch, r *memberRow, what st
 		Data: &membershipv1.MemberChanged{
 			Member: r.name(), Organization: m.GetOrganization(), DoNotContact: m.GetDoNotContact(),
 			NoMessages: standing(m, membershipv1.Member_RECEIVE_MESSAGES) == nil, MutedMessages: m.GetMutedMessages(),
+			ReportsWithdrawn: withdrawn(m, membershipv1.Member_REPORT_TO_REFERRER),
 		},
 	})
 }

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -35,4 +36,9 @@ func standing(m *membershipv1.Member, kind membershipv1.Member_ConsentKind) *mem
 		}
 	}
 	return nil
+}
+
+// withdrawn tells whether a member has taken back a consent of a kind and not given it again.
+func withdrawn(m *membershipv1.Member, kind membershipv1.Member_ConsentKind) bool {
+	return standing(m, kind) == nil && slices.ContainsFunc(m.GetConsents(), func(c *membershipv1.Member_Consent) bool { return c.GetKind() == kind })
 }

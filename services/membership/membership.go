@@ -41,6 +41,7 @@ func start(ctx context.Context, h *chassis.Host) error {
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
 	membershipv1.RegisterRecipientsServiceServer(h, s)
 	h.Subscribe(s.subscription())
+	h.Subscribe(s.referralContacts())
 	return s.startApps(ctx, h)
 }
 

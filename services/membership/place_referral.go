@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
@@ -49,6 +50,8 @@ func (s *server) PlaceReferral(ctx context.Context, req *membershipv1.PlaceRefer
 	p := placement{referral: referral, override: req.GetOverrideReason()}
 	p.subject = proto.CloneOf(req.GetSubject().GetMember())
 	p.subject.Alias = cmp.Or(strings.TrimSpace(p.subject.GetAlias()), "New member")
+	// That the hospital learns what comes of a referral goes with being referred; she can take it back.
+	p.subject.Consents = append(p.subject.Consents, &membershipv1.Member_Consent{Kind: membershipv1.Member_REPORT_TO_REFERRER, Version: "referral"})
 	s.grantAll(p.subject)
 	if err := s.checkMember("subject.member.", p.subject); err != nil {
 		return nil, err
@@ -130,13 +133,8 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 		}
 		audit.Queue(ctx, b, member.name())
 	default:
-		if p.subject.GetDoNotContact() && !member.DoNotContact {
-			if _, err := s.rewriteMember(ctx, b, member, func(m *membershipv1.Member) error {
-				m.DoNotContact = true
-				return nil
-			}); err != nil {
-				return nil, err
-			}
+		if err := s.referred(ctx, b, member, p.subject); err != nil {
+			return nil, err
 		}
 		identifyMember(b, member, p.digests, false)
 	}
@@ -169,6 +167,32 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 	}
 	savePlacement(w.b, p.referral, row)
 	return row, saveSeats(ctx, w.b, w.g)
+}
+
+// referred brings the record of somebody who was there already up to what goes with being referred: that she must not be contacted, and
+// that the hospital may be told, unless she has ever said something about that.
+func (s *server) referred(ctx context.Context, b *pgx.Batch, r *memberRow, subject *membershipv1.Member) error {
+	m, err := r.toProto()
+	if err != nil {
+		return err
+	}
+	said := slices.ContainsFunc(m.GetConsents(), func(c *membershipv1.Member_Consent) bool {
+		return c.GetKind() == membershipv1.Member_REPORT_TO_REFERRER
+	})
+	quiet := subject.GetDoNotContact() && !r.DoNotContact
+	if said && !quiet || len(r.DataKey) == 0 {
+		return nil
+	}
+	_, err = s.rewriteMember(ctx, b, r, func(m *membershipv1.Member) error {
+		m.DoNotContact = m.GetDoNotContact() || quiet
+		if !said && len(m.GetConsents()) < maxConsents {
+			m.Consents = append(m.Consents, &membershipv1.Member_Consent{
+				Kind: membershipv1.Member_REPORT_TO_REFERRER, Version: "referral", GrantedTime: timestamppb.New(s.clock.Now()),
+			})
+		}
+		return nil
+	})
+	return err
 }
 
 // placedAlready answers a call for a referral that has been placed or released before; nil if neither.

@@ -37,6 +37,9 @@ func (s *server) AcceptReferral(ctx context.Context, req *referralv1.AcceptRefer
 	if _, err := check(req.GetName(), r.State, accept, r.parties(tenant)); err != nil {
 		return nil, err
 	}
+	if err := s.mayAccept(r); err != nil {
+		return nil, err
+	}
 	group, err := s.placingGroup(ctx, req, r)
 	if err != nil {
 		return nil, err
@@ -90,6 +93,9 @@ func (s *server) intend(ctx context.Context, req *referralv1.AcceptReferralReque
 			return fault.NotFound(req.GetName())
 		}
 		if _, err := check(req.GetName(), r.State, accept, r.parties(tenant)); err != nil {
+			return err
+		}
+		if err := s.mayAccept(r); err != nil {
 			return err
 		}
 		if p, err = findPlacement(ctx, tx, id); err != nil {

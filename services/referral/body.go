@@ -4,12 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 	"google.golang.org/genproto/googleapis/type/latlng"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -41,10 +38,7 @@ type body struct {
 
 // fill takes what a referrer writes into a row: everything but who, where and when.
 func (s *server) fill(r *row, m *referralv1.Referral) error {
-	key, err := s.keys.OpenDataKey(r.DataKey)
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.name(), err)
-	}
+	var err error
 	r.body = body{subject: m.GetSubject(), codes: m.GetReasonCodes(), needs: rounded(m.GetNeeds(), 2), consent: m.GetConsent()}
 	if r.body.subject == nil {
 		r.body.subject = &referralv1.Referral_Subject{}
@@ -55,10 +49,14 @@ func (s *server) fill(r *row, m *referralv1.Referral) error {
 	if r.body.consent == nil {
 		r.body.consent = &referralv1.Referral_Consent{}
 	}
-	if r.Subject, err = crypt.SealProto(key, r.name(), subjectField, r.body.subject); err != nil {
+	if r.body.consent.GetWithdrawTime() != nil { // only WithdrawReferralConsent says so
+		r.body.consent = proto.CloneOf(r.body.consent)
+		r.body.consent.WithdrawTime = nil
+	}
+	r.ConsentVersion = max(r.ConsentVersion, 1)
+	if err := s.setSubject(r, r.body.subject); err != nil {
 		return err
 	}
-	r.SubjectKeys = s.subjectKeys(r.OrgID, r.body.subject)
 	if r.ReasonCodes, err = marshalCodes(r.body.codes); err != nil {
 		return err
 	}
@@ -79,16 +77,15 @@ func (s *server) fill(r *row, m *referralv1.Referral) error {
 	return err
 }
 
-// subjectKeys returns the blind indexes of a person's identifiers within the organization that gave them. Case, spaces
-// and compatible forms of letters do not matter.
-func (s *server) subjectKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
-	fold := cases.Fold()
-	normal := func(v string) string { return fold.String(norm.NFKC.String(strings.Join(strings.Fields(v), ""))) }
-	keys := make([][]byte, len(subject.GetIdentifiers()))
-	for i, id := range subject.GetIdentifiers() {
-		keys[i] = s.keys.BlindIndex("referral subject "+org.String()+" "+normal(id.GetSystem()), normal(id.GetValue()))
+// setSubject writes the person into a row.
+func (s *server) setSubject(r *row, subject *referralv1.Referral_Subject) error {
+	key, err := s.keys.OpenDataKey(r.DataKey)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name(), err)
 	}
-	return keys
+	r.body.subject, r.SubjectKeys = subject, s.subjectKeys(r.OrgID, subject)
+	r.Subject, err = crypt.SealProto(key, r.name(), subjectField, subject)
+	return err
 }
 
 // rounded returns needs with the place cut to so many decimals.

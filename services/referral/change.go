@@ -51,6 +51,7 @@ type entry struct {
 	by      party
 	note    string
 	session *uuid.UUID
+	tells   func(*referralv1.ReferralChanged) // what else the event says; nil: nothing
 }
 
 func (s *server) newChange(r *row, a actor) *change {
@@ -78,10 +79,11 @@ func (c *change) take(t transition, e entry) error {
 	}
 	r.Awaiting, r.DueTime = dueAfter(r.State, c.now, referralv1.Referral_Urgency(r.Urgency), r.Deadline, r.FirstSessionTime)
 	r.OverdueTime = nil
+	r.plan(c.now)
 	if err := c.log(t, e); err != nil {
 		return err
 	}
-	return c.tell(t)
+	return c.tell(t, e.tells)
 }
 
 // takeAll takes the steps that check or route have found; the last one is the entry's own, those before lead to it.
@@ -96,6 +98,14 @@ func (c *change) takeAll(steps []transition, e entry) error {
 		}
 	}
 	return nil
+}
+
+// announce adds to the timeline without moving the referral, and tells of it.
+func (c *change) announce(a action, e entry) error {
+	if err := c.note(a, e); err != nil {
+		return err
+	}
+	return c.tell(transition{from: c.row.State, action: a, to: c.row.State}, e.tells)
 }
 
 // note adds to the timeline without moving the referral.
@@ -122,8 +132,8 @@ func (c *change) log(t transition, e entry) error {
 	return nil
 }
 
-// tell queues the event of a step just logged.
-func (c *change) tell(t transition) error {
+// tell queues the event of a step just logged; more, if set, adds to what it says.
+func (c *change) tell(t transition, more func(*referralv1.ReferralChanged)) error {
 	r := c.row
 	group, owner := r.GroupID, r.OwnerOrgID
 	if group == nil {
@@ -132,15 +142,16 @@ func (c *change) tell(t transition) error {
 	if r.SendTime == nil { // a draft is nobody's business but the referrer's
 		group, owner = nil, nil
 	}
-	e := events.Event{
-		Type: eventType(t), Subject: r.name(), Revision: r.Revision,
-		Data: &referralv1.ReferralChanged{
-			Referral: r.name(), FromState: t.from, State: t.to, Organization: aip.Name("organizations", r.OrgID),
-			OwnerOrganization: optionalName("organizations", owner), Group: optionalName("groups", group),
-			Membership: optionalName("memberships", r.MembershipID), Awaiting: r.Awaiting, DueTime: timestamp(r.DueTime),
-			ChangeTime: timestamp(&c.now),
-		},
+	data := &referralv1.ReferralChanged{
+		Referral: r.name(), FromState: t.from, State: t.to, Organization: aip.Name("organizations", r.OrgID),
+		OwnerOrganization: optionalName("organizations", owner), Group: optionalName("groups", group),
+		Membership: optionalName("memberships", r.MembershipID), Awaiting: r.Awaiting, DueTime: timestamp(r.DueTime),
+		ChangeTime: timestamp(&c.now), ConsentVersion: r.ConsentVersion, OtherReferral: optionalName("referrals", r.PreviousID),
 	}
+	if more != nil {
+		more(data)
+	}
+	e := events.Event{Type: eventType(t), Subject: r.name(), Revision: r.Revision, Data: data}
 	c.steps = append(c.steps, func(ctx context.Context, b *pgx.Batch) error { return events.Queue(ctx, b, e) })
 	return nil
 }
@@ -154,6 +165,9 @@ func (c *change) because(reason string) (err error) {
 // flush queues everything on the change's batch: the row first, then what tells of it.
 func (c *change) flush(ctx context.Context, write func(*pgx.Batch, *row)) error {
 	write(c.batch, c.row)
+	if err := c.s.insertVersion(c.batch, c.row); err != nil {
+		return err
+	}
 	for _, step := range c.steps {
 		if err := step(ctx, c.batch); err != nil {
 			return err
@@ -184,6 +198,9 @@ func (c *change) answer(ctx context.Context, tx pgx.Tx, v view) (*referralv1.Ref
 	}
 	if err := c.flush(ctx, updateReferral); err != nil {
 		return nil, err
+	}
+	if v == consented {
+		c.s.discloseRow(ctx, c.batch, c.row)
 	}
 	if err := idem.Save(ctx, c.batch, m); err != nil {
 		return nil, err
@@ -249,6 +266,9 @@ func (s *server) apply(ctx context.Context, st step) (*referralv1.Referral, erro
 			return err
 		}
 		if err := aip.CheckETag(st.etag, r.Revision); err != nil {
+			return err
+		}
+		if err := mayReport(r, st.action); err != nil {
 			return err
 		}
 		c := s.newChange(r, actorFrom(ctx))

@@ -1,8 +1,11 @@
 package referral
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -11,15 +14,16 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/pg"
 )
 
 // CreateReferral implements ReferralService: after the peers have been asked, row, timeline, event, audit and kept answer
-// in one round trip.
+// in one round trip, and that person's record with it, if she is new.
 func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateReferralRequest) (*referralv1.Referral, error) {
 	const prefix = "referral."
 	m, now := req.GetReferral(), s.clock.Now()
 	bad := invalid(prefix, m, now)
-	if !req.GetDraft() {
+	if !req.GetDraft() && m.GetPatient() == "" {
 		bad = append(bad, unsendable(prefix, m, now)...)
 	}
 	if len(bad) > 0 {
@@ -29,25 +33,66 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 	if err != nil {
 		return nil, err
 	}
-	r := &row{ID: aip.NewID(), OrgID: org, CreateTime: now}
+	for attempt := 1; ; attempt++ {
+		answer, err := s.createReferral(ctx, req, org, now, again{})
+		if pg.Constraint(err) != identifierTaken || attempt == mostAttempts {
+			return answer, err
+		}
+		// Somebody has just made the record of the same person: she is found now.
+	}
+}
+
+// mostAttempts is how often a person is looked for who is made by others at the same time.
+const mostAttempts = 5
+
+func (s *server) createReferral(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
+	const prefix = "referral."
+	m := req.GetReferral()
+	r := &row{ID: aip.NewID(), OrgID: org, CreateTime: now, UpdateTime: now}
+	r.PreviousID = after.id()
+	var err error
+	if r.RequestedGroupID, err = optionalID(prefix+"requested_group", "groups", m.GetRequestedGroup()); err != nil {
+		return nil, err
+	}
+	if r.OwnerOrgID, err = optionalID(prefix+"owner_organization", "organizations", m.GetOwnerOrganization()); err != nil {
+		return nil, err
+	}
+	// The person is looked for while the peers are asked.
+	var w *whom
+	var unknown error
+	var looked sync.WaitGroup
+	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m) })
+	to := &addressee{org: r.OwnerOrgID}
+	if !req.GetDraft() {
+		to, err = s.address(ctx, prefix, r)
+	}
+	looked.Wait()
+	if err := cmp.Or(unknown, err); err != nil {
+		return nil, err
+	}
+	if !req.GetDraft() {
+		if bad := unsendable(prefix, m, now); len(bad) > 0 {
+			return nil, fault.Invalid(bad...)
+		}
+	}
 	if r.DataKey, _, err = s.keys.NewDataKey(); err != nil {
 		return nil, err
 	}
 	if err := s.fill(r, m); err != nil {
 		return nil, err
 	}
+	r.link(w)
 	t := transition{action: created, to: draft}
 	if !req.GetDraft() {
-		to, err := s.address(ctx, prefix, r)
-		if err != nil {
-			return nil, err
-		}
 		r.OwnerOrgID = to.org
 		t = transition{from: draft, action: send, to: sent}
 	}
 	c := s.newChange(r, actorFrom(ctx))
 	c.now = now
-	if err := c.take(t, entry{by: referrer}); err != nil {
+	if err := c.take(t, entry{by: referrer, note: after.note}); err != nil {
+		return nil, err
+	}
+	if err := c.raise(); err != nil {
 		return nil, err
 	}
 	answer, err := s.toProto(r, whole)
@@ -55,7 +100,11 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 		return nil, err
 	}
 	c.batch = s.db.Batch(ctx)
+	s.writePerson(c.batch, w)
 	if err := c.flush(ctx, insertReferral); err != nil {
+		return nil, err
+	}
+	if err := after.write(ctx, s, c); err != nil {
 		return nil, err
 	}
 	if err := idem.Save(ctx, c.batch, answer); err != nil {

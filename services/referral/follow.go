@@ -40,7 +40,7 @@ func (r *row) seated() bool {
 
 // awaitsSession tells whether the next session of the group is the one that the person is expected at.
 func (r *row) awaitsSession() bool {
-	return (r.State == accepted || r.State == sessionCancelled) && r.membership() == membershipv1.Membership_ACTIVE
+	return (r.State == accepted || r.State == sessionCancelled) && !r.ReportsStopped && r.membership() == membershipv1.Membership_ACTIVE
 }
 
 // follow moves a referral to where what membership and scheduling have told so far puts it, whatever the order in which
@@ -49,6 +49,9 @@ func (s *server) follow(ctx context.Context, tx pgx.Tx, c *change) error {
 	r := c.row
 	if r.MembershipID == nil || r.AcceptTime == nil {
 		return nil // the accepting itself is still under way: it follows when it ends
+	}
+	if r.ReportsStopped {
+		return nil // she does not want the referrer to be told more
 	}
 	switch {
 	case r.State == accepted && (r.membership() == membershipv1.Membership_WAITLISTED || r.membership() == membershipv1.Membership_OFFERED):
@@ -167,11 +170,15 @@ func (c *change) membershipEnded(why string) error {
 		return nil
 	}
 	e := entry{by: system, note: "The membership is over: " + why + "."}
-	if r.State == waitlisted {
-		if err := c.take(transition{from: waitlisted, action: unseat, to: accepted}, e); err != nil {
-			return err
-		}
-	} else if err := c.note(noteMembershipEnded, e); err != nil {
+	var err error
+	switch {
+	case r.ReportsStopped: // the receiver is to look at it, and nobody else is told
+	case r.State == waitlisted:
+		err = c.take(transition{from: waitlisted, action: unseat, to: accepted}, e)
+	default:
+		err = c.note(noteMembershipEnded, e)
+	}
+	if err != nil {
 		return err
 	}
 	if r.State == cancelRequested {
@@ -180,6 +187,7 @@ func (c *change) membershipEnded(why string) error {
 	due := c.now.Add(attentionWithin)
 	if r.DueTime == nil || due.Before(*r.DueTime) {
 		r.Awaiting, r.DueTime, r.OverdueTime = receiver, &due, nil
+		r.plan(c.now)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func (s *server) GetReferral(ctx context.Context, req *referralv1.GetReferralReq
 	b := s.db.Batch(ctx)
 	b.Queue(selectReferral, args).Query(collect(&found))
 	audit.QueueIf(ctx, b, req.GetName(), selectReferral, args)
+	s.disclose(ctx, b, selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("find referral: %w", err)
 	}

@@ -30,6 +30,7 @@ type (
 	resumeArgs struct{}
 	dueArgs    struct{}
 	forgetArgs struct{}
+	linkArgs   struct{}
 	// scheduleArgs asks scheduling for the session that a person is expected at.
 	scheduleArgs struct {
 		Referral uuid.UUID `json:"referral"`
@@ -46,14 +47,21 @@ func (dueArgs) Kind() string { return "referral_sweep_due_times" }
 func (forgetArgs) Kind() string { return "referral_forget" }
 
 // Kind names the job.
+func (linkArgs) Kind() string { return "referral_link_patients" }
+
+// Kind names the job.
 func (scheduleArgs) Kind() string { return "referral_schedule" }
 
 // addJobs adds the service's workers and returns its periodic jobs.
 func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[resumeArgs]) error { return s.resume(ctx) }))
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error { return s.sweepDue(ctx) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error {
+		return errors.Join(s.sweepDue(ctx), s.sweepConcerns(ctx))
+	}))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[linkArgs]) error { return s.linkPatients(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetArgs]) error { return s.forget(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, j *river.Job[scheduleArgs]) error { return s.schedule(ctx, j.Args.Referral) }))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, j *river.Job[noticeArgs]) error { return s.write(ctx, j.Args) }))
 	// One of each at a time: a run that is late is not run twice.
 	once := &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled, rivertype.JobStateRetryable,
@@ -61,6 +69,7 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	return []*river.PeriodicJob{
 		river.NewPeriodicJob(river.PeriodicInterval(resumeEvery), func() (river.JobArgs, *river.InsertOpts) { return resumeArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(dueEvery), func() (river.JobArgs, *river.InsertOpts) { return dueArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(linkEvery), func() (river.JobArgs, *river.InsertOpts) { return linkArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) { return forgetArgs{}, once }, nil),
 	}
 }
@@ -89,71 +98,6 @@ func (s *server) resume(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// sweepDue finds the due times that have passed: a referral that nobody took by its deadline fails, the others are
-// told to be overdue, once for each. One that cannot be told does not keep the others from it; the error tells of it.
-func (s *server) sweepDue(ctx context.Context) error {
-	var broken []error
-	var after uuid.UUID
-	for {
-		var late []uuid.UUID
-		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-			late, err = ids(ctx, tx, `SELECT id FROM referrals r WHERE due_time <= @now AND overdue_time IS NULL AND id > @after
-				AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY id LIMIT @n`,
-				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
-			return err
-		}); err != nil {
-			return errors.Join(append(broken, fmt.Errorf("find overdue referrals: %w", err))...)
-		}
-		for _, id := range late {
-			if err := s.overdue(ctx, id); err != nil {
-				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
-			}
-			after = id
-		}
-		if len(late) < atOnce || ctx.Err() != nil {
-			return errors.Join(broken...)
-		}
-	}
-}
-
-func (s *server) overdue(ctx context.Context, id uuid.UUID) error {
-	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
-		if err != nil || r == nil {
-			return err
-		}
-		c := s.newChange(r, told(service))
-		if r.DueTime == nil || r.DueTime.After(c.now) || r.OverdueTime != nil {
-			return nil // somebody acted meanwhile
-		}
-		if under, err := findPlacement(ctx, tx, id); err != nil || under != nil {
-			return err
-		}
-		if r.State == sent && r.Deadline != nil {
-			if err := c.take(transition{from: sent, action: expire, to: failed}, entry{by: system}); err != nil {
-				return err
-			}
-			if err := c.because("Nobody accepted the referral before its deadline."); err != nil {
-				return err
-			}
-			// A late copy of an accepting may have got a seat and died before it wrote so.
-			if err := giveBack(ctx, tx, c); err != nil {
-				return err
-			}
-			return c.save(ctx, tx)
-		}
-		r.OverdueTime = &c.now
-		t := transition{from: r.State, action: noteOverdue, to: r.State}
-		if err := c.note(noteOverdue, entry{by: system}); err != nil {
-			return err
-		}
-		if err := c.tell(t); err != nil {
-			return err
-		}
-		return c.save(ctx, tx)
-	})
 }
 
 // enqueueSchedule has the next session looked up for referrals, once the transaction is committed.

@@ -34,6 +34,7 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 	b.Queue(`SELECT `+eventColumns+` FROM referral_events WHERE referral_id = @id AND number > @after ORDER BY number LIMIT @n`,
 		pgx.NamedArgs{"id": id, "after": after, "n": size + 1}).Query(collect(&rows))
 	audit.QueueIf(ctx, b, req.GetParent(), selectReferral, args)
+	s.disclose(ctx, b, selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list referral events: %w", err)
 	}
@@ -47,7 +48,7 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 	}
 	resp := &referralv1.ListReferralEventsResponse{NextPageToken: next}
 	for _, e := range rows {
-		note, err := s.openNote(r, e)
+		note, err := s.shownNote(tenant, r, e)
 		if err != nil {
 			return nil, err
 		}
@@ -58,4 +59,22 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 		})
 	}
 	return resp, nil
+}
+
+// shownNote returns the note of a step as the tenant is shown it. An owner reads its own and those of the referrer, which it reads no
+// more once the consent has ended; never those of an owner before.
+func (s *server) shownNote(t auth.Tenant, r *row, e *eventRow) (string, error) {
+	if viewFor(t, r) == whole {
+		return s.openNote(r, e)
+	}
+	c, err := r.consent()
+	if err != nil {
+		return "", err
+	}
+	own := !t.All && e.ActorOrgID != nil && *e.ActorOrgID == t.Org
+	foreign := !t.All && e.ActorOrgID != nil && !own && *e.ActorOrgID != r.OrgID
+	if foreign || consentEnded(c, s.clock.Now()) && !own {
+		return "", nil
+	}
+	return s.openNote(r, e)
 }

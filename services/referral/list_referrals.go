@@ -55,6 +55,7 @@ func (s *server) ListReferrals(ctx context.Context, req *referralv1.ListReferral
 	b := s.db.Batch(ctx)
 	b.Queue(listSQL(tenant, condition), args).Query(collect(&rows))
 	audit.Queue(ctx, b, "referrals/-")
+	s.disclose(ctx, b, `SELECT * FROM (`+listSQL(tenant, condition)+`) r LIMIT @n - 1`, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list referrals: %w", err)
 	}
@@ -81,6 +82,6 @@ func listSQL(t auth.Tenant, condition string) string {
 	if t.All {
 		return walk(`true`)
 	}
-	return `SELECT ` + columns + ` FROM (` + walk(`r.org_id = @org`) + ` UNION ALL ` +
+	return `SELECT r.* FROM (` + walk(`r.org_id = @org`) + ` UNION ALL ` +
 		walk(`r.owner_org_id = @org AND r.org_id <> @org AND r.send_time IS NOT NULL`) + `) r ORDER BY r.id DESC LIMIT @n`
 }

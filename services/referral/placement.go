@@ -235,9 +235,15 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	if err != nil {
 		return err
 	}
+	subject, err := s.subject(r)
+	if err != nil {
+		return err
+	}
 	r.GroupID, r.FillerNumber = p.GroupID, p.FillerNumber
 	r.learn(membership, state, revision)
-	if err := c.take(transition{from: sent, action: accept, to: accepted}, entry{by: receiver, note: note}); err != nil {
+	// Whether she must not be contacted may have been changed since membership was asked.
+	says := func(m *referralv1.ReferralChanged) { m.DoNotContact = subject.GetDoNotContact() }
+	if err := c.take(transition{from: sent, action: accept, to: accepted}, entry{by: receiver, note: note, tells: says}); err != nil {
 		return err
 	}
 	c.actor = told("membership")

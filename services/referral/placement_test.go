@@ -20,8 +20,8 @@ import (
 	"cairn.care/services/chassis/aip"
 )
 
-// line is the real connection to membership, which can be cut before or after a call gets through.
-type line struct {
+// wire is the real connection to membership, which can be cut before or after a call gets through.
+type wire struct {
 	membershipv1.MembershipServiceClient
 
 	mu            sync.Mutex
@@ -29,13 +29,13 @@ type line struct {
 	ahead         func() // what happens, once, before the next placing gets through
 }
 
-func (l *line) cut(before, after bool) {
+func (l *wire) cut(before, after bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.before, l.after = before, after
 }
 
-func through[M any](l *line, call func() (*M, error)) (*M, error) {
+func through[M any](l *wire, call func() (*M, error)) (*M, error) {
 	l.mu.Lock()
 	before, after := l.before, l.after
 	l.mu.Unlock()
@@ -49,7 +49,7 @@ func through[M any](l *line, call func() (*M, error)) (*M, error) {
 	return m, err
 }
 
-func (l *line) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferralRequest, opts ...grpc.CallOption) (*membershipv1.Membership, error) {
+func (l *wire) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferralRequest, opts ...grpc.CallOption) (*membershipv1.Membership, error) {
 	l.mu.Lock()
 	ahead := l.ahead
 	l.ahead = nil
@@ -62,15 +62,15 @@ func (l *line) PlaceReferral(ctx context.Context, in *membershipv1.PlaceReferral
 	})
 }
 
-func (l *line) ReleaseReferral(ctx context.Context, in *membershipv1.ReleaseReferralRequest, opts ...grpc.CallOption) (*membershipv1.ReleaseReferralResponse, error) {
+func (l *wire) ReleaseReferral(ctx context.Context, in *membershipv1.ReleaseReferralRequest, opts ...grpc.CallOption) (*membershipv1.ReleaseReferralResponse, error) {
 	return through(l, func() (*membershipv1.ReleaseReferralResponse, error) {
 		return l.MembershipServiceClient.ReleaseReferral(ctx, in, opts...)
 	})
 }
 
-func setupCut(t *testing.T) (*fixture, *line) {
+func setupCut(t *testing.T) (*fixture, *wire) {
 	t.Helper()
-	l := &line{}
+	l := &wire{}
 	f := setup(t, func(s *server) { l.MembershipServiceClient, s.membership = s.membership, l })
 	return f, l
 }
@@ -410,7 +410,7 @@ func TestPlacingTellsWhatIsAllowed(t *testing.T) {
 		}
 		return p
 	}
-	if m := member(all); m.GetLegalName() != givenName+" "+familyName || m.GetEmail() != mail || m.GetPhone() != "+18165550177" || m.GetBirthYear() != 1974 ||
+	if m := member(all); m.GetLegalName() != givenName+" "+familyName || m.GetEmail() != address || m.GetPhone() != "+18165550177" || m.GetBirthYear() != 1974 ||
 		m.GetRole() != membershipv1.Member_SURVIVOR || m.GetPreferredChannel() != membershipv1.Member_TEXT_MESSAGE {
 		t.Errorf("with consent: got %v", m)
 	}

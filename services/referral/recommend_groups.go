@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -34,6 +36,10 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	if err != nil {
 		return nil, err
 	}
+	weights, err := s.weights(ctx, s.db, "", "")
+	if err != nil {
+		return nil, err
+	}
 	q.Now = s.clock.Now()
 	q.Threshold, err = s.threshold(ctx, referringOrg)
 	if err != nil {
@@ -47,7 +53,7 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	if limit == 0 {
 		limit = defaultResults
 	}
-	weights := match.Current()
+	q.Language = match.LanguageFor(req.GetLanguageCode())
 	res := match.Rank(q, found, weights, limit)
 	var resources []*groupsv1.Resource
 	if len(res.Recommendations) < match.Enough {
@@ -55,11 +61,15 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 			return nil, err
 		}
 	}
-	return &referralv1.RecommendGroupsResponse{
+	resp := &referralv1.RecommendGroupsResponse{
 		Resources:       resources,
 		Recommendations: res.Recommendations, NearMisses: res.NearMisses, Notes: res.Notes, CrisisResources: res.Crisis,
-		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version,
-	}, nil
+		DistressThreshold: int32(res.Threshold), WeightsVersion: weights.Version, LanguageCode: q.Language,
+	}
+	if req.GetReferral() == "" {
+		return resp, nil
+	}
+	return resp, s.keepRecommendation(ctx, req.GetReferral(), resp)
 }
 
 // question returns what is asked, and for which referring organization: the needs of the request, or those of a stored
@@ -88,6 +98,7 @@ func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRe
 	b := s.db.Batch(ctx)
 	b.Queue(selectReferral, args).Query(collect(&rows))
 	audit.QueueIf(ctx, b, req.GetReferral(), selectReferral, args)
+	s.disclose(ctx, b, selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return match.Query{}, org, fmt.Errorf("find referral: %w", err)
 	}
@@ -104,16 +115,23 @@ func (s *server) question(ctx context.Context, req *referralv1.RecommendGroupsRe
 	if err != nil {
 		return match.Query{}, org, err
 	}
-	if born := m.GetSubject().GetBirthDate(); born != nil {
-		now := s.clock.Now()
-		age := int32(now.Year()) - born.GetYear()
-		if int32(now.Month())*100+int32(now.Day()) < born.GetMonth()*100+born.GetDay() {
-			age--
-		}
+	if years, known := ageOn(m.GetSubject().GetBirthDate(), s.clock.Now()); known {
 		needs = proto.CloneOf(needs)
-		needs.AgeYears = proto.Int32(max(age, 0))
+		needs.AgeYears = proto.Int32(years)
 	}
 	return match.Query{Needs: needs, Distress: m.Distress, SelfHarm: m.GetSelfHarmRisk()}, r.OrgID, nil
+}
+
+// ageOn returns how old somebody is on a day, if her date of birth is known; a month or day that is not counts as the first.
+func ageOn(born *date.Date, now time.Time) (years int32, known bool) {
+	if born == nil {
+		return 0, false
+	}
+	years = int32(now.Year()) - born.GetYear()
+	if int32(now.Month())*100+int32(now.Day()) < born.GetMonth()*100+born.GetDay() {
+		years--
+	}
+	return max(years, 0), true
 }
 
 // threshold returns the distress from which the organization wants professional help first; 0 means the usual one.

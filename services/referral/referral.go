@@ -19,6 +19,7 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/erasure"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -33,12 +34,20 @@ func Component() chassis.Component {
 }
 
 func start(_ context.Context, h *chassis.Host) error {
-	newServer(h).register(h)
-	return nil
+	s, err := newServer(h)
+	if err == nil {
+		s.register(h)
+	}
+	return err
 }
 
-func newServer(h *chassis.Host) *server {
+func newServer(h *chassis.Host) (*server, error) {
+	texts, err := writtenTexts()
+	if err != nil {
+		return nil, err
+	}
 	return &server{
+		mail: h.Mail, texts: texts,
 		db: h.DB, clock: h.Clock, keys: h.Crypt, log: h.Log, jobs: h.Jobs,
 		groups:     groupsv1.NewGroupsServiceClient(h.Peer("groups")),
 		directory:  groupsv1.NewDirectoryServiceClient(h.Peer("groups")),
@@ -48,15 +57,25 @@ func newServer(h *chassis.Host) *server {
 		scheduling: schedulingv1.NewSchedulingServiceClient(h.Peer("scheduling")),
 		rsvps:      schedulingv1.NewRsvpServiceClient(h.Peer("scheduling")),
 		partners:   partnersv1.NewPartnersServiceClient(h.Peer("partners")),
-	}
+	}, nil
 }
 
 func (s *server) register(h *chassis.Host) {
 	referralv1.RegisterReferralServiceServer(h, s)
 	referralv1.RegisterPrivacyServiceServer(h, s)
+	referralv1.RegisterPatientsServiceServer(h, s)
+	referralv1.RegisterReferralRecordsServiceServer(h, s)
+	referralv1.RegisterWeightingsServiceServer(h, s)
+	referralv1.RegisterReportsServiceServer(h, s)
+	referralv1.RegisterReferralProcessServiceServer(h, s)
+	referralv1.RegisterConsentsServiceServer(h, s)
+	referralv1.RegisterMessagesServiceServer(h, s)
+	referralv1.RegisterConcernsServiceServer(h, s)
 	referralv1.RegisterBookingsServiceServer(h, s)
+	referralv1.RegisterAccessServiceServer(h, s)
 	h.Subscribe(s.membershipEvents())
 	h.Subscribe(s.escalationEvents())
+	h.Subscribe(s.wishEvents())
 	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseReferrals))
 	h.Subscribe(s.schedulingEvents())
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
@@ -66,13 +85,24 @@ func (s *server) register(h *chassis.Host) {
 type server struct {
 	referralv1.UnimplementedReferralServiceServer
 	referralv1.UnimplementedPrivacyServiceServer
+	referralv1.UnimplementedPatientsServiceServer
+	referralv1.UnimplementedReferralRecordsServiceServer
+	referralv1.UnimplementedWeightingsServiceServer
+	referralv1.UnimplementedReportsServiceServer
+	referralv1.UnimplementedReferralProcessServiceServer
+	referralv1.UnimplementedConsentsServiceServer
+	referralv1.UnimplementedMessagesServiceServer
+	referralv1.UnimplementedConcernsServiceServer
 	referralv1.UnimplementedBookingsServiceServer
+	referralv1.UnimplementedAccessServiceServer
 
 	db    *pg.DB
 	clock clock.Clock
 	keys  *crypt.Keyset
 	log   *slog.Logger
 	jobs  func() *river.Client[pgx.Tx]
+	mail  *mail.Outbox
+	texts *mail.Texts
 
 	groups     groupsv1.GroupsServiceClient
 	directory  groupsv1.DirectoryServiceClient

@@ -285,7 +285,7 @@ func TestDraft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.GetSubject().GetGivenName() != givenName || got.GetSubject().GetEmail() != mail || got.GetEtag() == r.GetEtag() {
+	if got.GetSubject().GetGivenName() != givenName || got.GetSubject().GetEmail() != address || got.GetEtag() == r.GetEtag() {
 		t.Errorf("got %v", got)
 	}
 	if got, err = f.SendReferral(f.refer, &referralv1.SendReferralRequest{Name: r.GetName(), Etag: got.GetEtag()}); err != nil || got.GetState() != sent || got.GetOwnerOrganization() != f.nonprofit {

@@ -60,7 +60,10 @@ func setup(t testing.TB, change ...func(*server)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	tapped := chassis.Component{Name: service, Migrations: migrations, Start: func(_ context.Context, h *chassis.Host) error {
-		f.srv = newServer(h)
+		var err error
+		if f.srv, err = newServer(h); err != nil {
+			return err
+		}
 		for _, c := range change {
 			c(f.srv)
 		}
@@ -148,7 +151,7 @@ const (
 	familyName = "Quetzalcanary"
 	mrn        = "MRN-7734-canary"
 	phone      = "+1 816 555 0177"
-	mail       = "xochitl.canary@example.org"
+	address    = "xochitl.canary@example.org"
 	street     = "1 Canary Lane"
 	written    = "Xochitl Quetzalcanary cannot drive"
 )
@@ -160,7 +163,7 @@ func (f *fixture) referral(edits ...func(*referralv1.Referral)) *referralv1.Refe
 		Subject: &referralv1.Referral_Subject{
 			Identifiers: []*referralv1.Referral_Subject_Identifier{{System: "urn:oid:2.16.840.1.113883.19.5", Value: mrn}},
 			GivenName:   givenName, FamilyName: familyName, BirthDate: &date.Date{Year: 1974, Month: 5, Day: 6},
-			Phone: phone, Email: mail, Address: &typev1.PostalAddress{AddressLines: []string{street}, Locality: "Kansas City", Country: "US"},
+			Phone: phone, Email: address, Address: &typev1.PostalAddress{AddressLines: []string{street}, Locality: "Kansas City", Country: "US"},
 			ContactPreference: referralv1.Referral_Subject_TEXT_MESSAGE,
 		},
 		ReasonCodes: []*typev1.Code{{System: "http://hl7.org/fhir/sid/icd-10-cm", Code: "Z85.3"}},

@@ -62,12 +62,22 @@ const (
 	confirmCancel    = referralv1.ReferralEvent_CONFIRM_CANCEL
 	complete         = referralv1.ReferralEvent_COMPLETE
 	expire           = referralv1.ReferralEvent_EXPIRE
+	reassign         = referralv1.ReferralEvent_REASSIGN
+	unassign         = referralv1.ReferralEvent_UNASSIGN
 
 	noteUpdated           = referralv1.ReferralEvent_UPDATE
+	noteSubjectUpdated    = referralv1.ReferralEvent_UPDATE_SUBJECT
 	notePlaceRefused      = referralv1.ReferralEvent_REFUSE_PLACE
 	noteMembershipEnded   = referralv1.ReferralEvent_END_MEMBERSHIP
 	noteAttendanceChanged = referralv1.ReferralEvent_CORRECT_ATTENDANCE
 	noteOverdue           = referralv1.ReferralEvent_MISS_DUE_TIME
+	noteReminded          = referralv1.ReferralEvent_REMIND
+	noteUnanswered        = referralv1.ReferralEvent_TELL_REFERRER
+	noteConsentRenewed    = referralv1.ReferralEvent_RENEW_CONSENT
+	noteConsentWithdrawn  = referralv1.ReferralEvent_WITHDRAW_CONSENT
+	noteReferredAgain     = referralv1.ReferralEvent_REFER_AGAIN
+	noteContactChanged    = referralv1.ReferralEvent_CHANGE_CONTACT
+	noteReportsStopped    = referralv1.ReferralEvent_STOP_REPORTS
 )
 
 // transition is one row of the machine.
@@ -91,6 +101,8 @@ var transitions = []transition{
 	{sent, reject, []party{receiver}, rejected},
 	{sent, requestCancel, []party{referrer}, cancelRequested},
 	{sent, expire, []party{system}, failed},
+	{sent, reassign, []party{referrer, system}, sent},
+	{sent, unassign, []party{referrer, system}, sent},
 
 	{accepted, waitlist, []party{system}, waitlisted},
 	{accepted, schedule, []party{receiver, system}, scheduled},
@@ -208,10 +220,13 @@ func dueAfter(s state, now time.Time, urgency referralv1.Referral_Urgency, deadl
 	}
 	due := now.Add(d.within)
 	switch {
-	case s == sent && deadline != nil:
-		due = *deadline
-	case s == sent && answerWithin[urgency] != 0:
-		due = now.Add(answerWithin[urgency])
+	case s == sent:
+		if within := answerWithin[urgency]; within != 0 {
+			due = now.Add(within)
+		}
+		if deadline != nil && deadline.Before(due) {
+			due = *deadline
+		}
 	case s == scheduled && session != nil && session.After(now):
 		due = session.Add(d.within)
 	}
@@ -281,6 +296,8 @@ var verbs = map[action]string{
 	requestCancel:    "cancel",
 	confirmCancel:    "confirmCancel",
 	complete:         "complete",
+	reassign:         "assign",
+	unassign:         "assign",
 }
 
 // check decides whether one of the caller's parties may take the action from the state, and as which. The error is
@@ -298,7 +315,9 @@ func check(name string, from state, a action, parties []party) ([]transition, er
 	}
 	var options []string
 	for _, o := range allowed(from, parties...) {
-		options = append(options, ":"+verbs[o])
+		if verb := ":" + verbs[o]; !slices.Contains(options, verb) {
+			options = append(options, verb)
+		}
 	}
 	can := "nothing: it has ended"
 	if len(options) > 0 {
@@ -334,7 +353,7 @@ func taskAction(from state, status string, by party) (action, bool) {
 		return 0, false
 	}
 	for _, t := range transitions {
-		if t.from != from || !slices.Contains(t.by, by) || t.action == claim {
+		if t.from != from || !slices.Contains(t.by, by) || t.action == claim || t.action == reassign || t.action == unassign {
 			continue
 		}
 		if projections[t.to].task == status || status == "cancelled" && t.action == requestCancel {
@@ -363,6 +382,18 @@ var eventTypes = map[action]string{
 	complete:         "completed",
 	expire:           "failed",
 	noteOverdue:      "overdue",
+
+	noteSubjectUpdated: "updated",
+	reassign:           "reassigned",
+	unassign:           "unassigned",
+
+	noteReminded:         "reminded",
+	noteUnanswered:       "unanswered",
+	noteConsentRenewed:   "consent_renewed",
+	noteConsentWithdrawn: "consent_withdrawn",
+	noteReferredAgain:    "referred_again",
+	noteContactChanged:   "contact_changed",
+	noteReportsStopped:   "reports_stopped",
 }
 
 func eventType(t transition) string {

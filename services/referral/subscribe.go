@@ -68,18 +68,37 @@ func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.
 	if err != nil {
 		return err
 	}
-	if err := lockKey(ctx, tx, "memberships", membership); err != nil {
-		return err
-	}
-	r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+	member, err := poisoned("member", "members", m.GetMember())
 	if err != nil {
 		return err
 	}
-	unknown := r != nil && r.MembershipID == nil
-	if r == nil || !r.learn(membership, m.GetState(), revision) {
-		return nil
+	if err := lockKey(ctx, tx, "memberships", membership); err != nil {
+		return err
+	}
+	w, err := wishesOf(ctx, tx, member)
+	if err != nil {
+		return err
+	}
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+	if err != nil || r == nil {
+		return err
 	}
 	c := s.newChange(r, told("membership"))
+	hers := sameID(r.MemberID, &member)
+	unknown := r.MembershipID == nil
+	news := r.learn(membership, m.GetState(), revision)
+	if !hers {
+		r.MemberID = &member
+		if err := s.heed(ctx, tx, c, w); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !news && hers:
+		return nil
+	case !news:
+		return c.save(ctx, tx)
+	}
 	switch m.GetState() {
 	case membershipv1.Membership_ENDED:
 		err = c.membershipEnded(enumWords(m.GetEndReason().String()))

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -40,24 +41,34 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		if err != nil {
 			return err
 		}
+		was := proto.CloneOf(m)
 		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), "author", "placer_number", "subject", "reason_codes", "needs",
-			"distress", "self_harm_risk", "urgency", "consent", "requested_group", "owner_organization", "deadline"); err != nil {
+			"distress", "self_harm_risk", "urgency", "consent", "requested_group", "owner_organization", "deadline", "patient"); err != nil {
 			return err
 		}
 		if bad := invalid("referral.", m, s.clock.Now()); len(bad) > 0 {
 			return fault.Invalid(bad...)
 		}
+		w, err := s.whoNow(ctx, tx, r, was, m)
+		if err != nil {
+			return err
+		}
 		if err := s.fill(r, m); err != nil {
 			return err
 		}
+		r.link(w)
 		c := s.newChange(r, actorFrom(ctx))
 		if err := c.note(noteUpdated, entry{by: referrer}); err != nil {
+			return err
+		}
+		if err := c.raise(); err != nil {
 			return err
 		}
 		if answer, err = s.toProto(r, viewFor(tenant, r)); err != nil {
 			return err
 		}
 		if err := c.flush(ctx, func(b *pgx.Batch, r *row) {
+			s.writePerson(b, w)
 			updateDraft(b, r)
 			updateReferral(b, r)
 		}); err != nil {

@@ -11,6 +11,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/referral/match"
 )
 
 // view is how much of a referral somebody is shown.
@@ -34,11 +35,23 @@ func viewFor(t auth.Tenant, r *row) view {
 func covers(r *row, c *referralv1.Referral_Consent, now time.Time) func(referralv1.Referral_Consent_Item) bool {
 	switch {
 	case c.GetGrantTime() != nil && c.GetGrantTime().AsTime().After(now),
-		c.GetExpireTime() != nil && !c.GetExpireTime().AsTime().After(now),
-		c.GetExpireTime() == nil && ended(r.State):
+		consentEnded(c, now),
+		c.GetExpireTime() == nil && ended(r.State),
+		len(c.GetRecipients()) > 0 && !slices.Contains(c.GetRecipients(), optionalName("organizations", r.OwnerOrgID)):
 		return func(referralv1.Referral_Consent_Item) bool { return false }
 	}
 	return func(i referralv1.Referral_Consent_Item) bool { return slices.Contains(c.GetShare(), i) }
+}
+
+// consentEnded tells whether the person has taken back her consent, or its time is over: then the owner is shown nothing of her, not
+// even what she needs or what was written.
+func consentEnded(c *referralv1.Referral_Consent, now time.Time) bool {
+	for _, end := range []*timestamppb.Timestamp{c.GetWithdrawTime(), c.GetExpireTime()} {
+		if end != nil && !end.AsTime().After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // disclosed returns what the owner is shown of the person.
@@ -48,7 +61,10 @@ func disclosed(p *referralv1.Referral_Subject, may func(referralv1.Referral_Cons
 		seen.GivenName, seen.FamilyName = p.GetGivenName(), p.GetFamilyName()
 	}
 	if may(referralv1.Referral_Consent_BIRTH_DATE) {
-		seen.BirthDate = p.GetBirthDate()
+		seen.BirthDate, seen.Gender = p.GetBirthDate(), p.GetGender()
+	}
+	if may(referralv1.Referral_Consent_CONTACT) {
+		seen.Languages = p.GetLanguages()
 	}
 	if may(referralv1.Referral_Consent_CONTACT) && !p.GetDoNotContact() {
 		seen.Phone, seen.Email, seen.Address, seen.ContactPreference = p.GetPhone(), p.GetEmail(), p.GetAddress(), p.GetContactPreference()
@@ -74,6 +90,9 @@ func (s *server) toProto(r *row, v view) (*referralv1.Referral, error) {
 	}
 	if proto.Size(m.GetSubject()) == 0 {
 		m.Subject = nil
+	}
+	if v == consented && consentEnded(m.GetConsent(), s.clock.Now()) {
+		return m, nil // nor what was written of her
 	}
 	if m.StateReason, err = s.open(r, stateReasonField, r.StateReason); err != nil {
 		return nil, err
@@ -121,8 +140,17 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 	if r.State == completed {
 		m.Outcome = r.outcome()
 	}
+	m.ReassignTime, m.ConsentVersion, m.ReportsStopped = timestamp(r.passTime()), max(r.ConsentVersion, 1), r.ReportsStopped
+	m.Patient, m.ChangeTime = optionalName("patients", r.PatientID), timestamp(r.ChangeTime)
 	if v == whole {
+		m.PossibleDuplicates = names("referrals", r.DuplicateIDs)
 		m.Parent, m.SafetyConcern = optionalName("referrals", r.ParentID), optionalName("safetyConcerns", r.ConcernID)
+		r.showReferrer(m)
+	} else if consentEnded(consent, s.clock.Now()) {
+		m.Needs = nil
+	}
+	if v == consented {
+		m.UnreadMessages = r.UnreadReceiver
 	}
 	if v == whole || covers(r, consent, s.clock.Now())(referralv1.Referral_Consent_CLINICAL) {
 		if m.ReasonCodes, err = r.reasonCodes(); err != nil {
@@ -133,6 +161,21 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 		m.Outcome.DistressChange = nil // it would tell the distress before
 	}
 	return m, nil
+}
+
+// showReferrer fills in what the organization that refers alone is shown of a referral's way.
+func (r *row) showReferrer(m *referralv1.Referral) {
+	m.Previous, m.Next = optionalName("referrals", r.PreviousID), optionalName("referrals", r.NextID)
+	m.UnreadMessages = r.UnreadReferrer
+	for _, id := range r.PastOwnerIDs {
+		m.PastOwnerOrganizations = append(m.PastOwnerOrganizations, aip.Name("organizations", id))
+	}
+	if r.HasConcern {
+		m.Concern = r.name() + "/concern"
+	}
+	if acute(r.Distress, r.SelfHarmRisk) {
+		m.CrisisResources = match.CrisisLines(m.GetNeeds().GetCountry(), "en")
+	}
 }
 
 // outcome returns what came of the referral, without its note.

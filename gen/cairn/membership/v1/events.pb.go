@@ -34,8 +34,10 @@ type MemberChanged struct {
 	NoMessages bool `protobuf:"varint,4,opt,name=no_messages,json=noMessages,proto3" json:"no_messages,omitempty"`
 	// The kinds of e-mail that she does not want.
 	MutedMessages []Member_MessageKind `protobuf:"varint,5,rep,packed,name=muted_messages,json=mutedMessages,proto3,enum=cairn.membership.v1.Member_MessageKind" json:"muted_messages,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Whether she has taken back that what becomes of a referral is told to the hospital that referred her.
+	ReportsWithdrawn bool `protobuf:"varint,6,opt,name=reports_withdrawn,json=reportsWithdrawn,proto3" json:"reports_withdrawn,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *MemberChanged) Reset() {
@@ -101,6 +103,13 @@ func (x *MemberChanged) GetMutedMessages() []Member_MessageKind {
 		return x.MutedMessages
 	}
 	return nil
+}
+
+func (x *MemberChanged) GetReportsWithdrawn() bool {
+	if x != nil {
+		return x.ReportsWithdrawn
+	}
+	return false
 }
 
 // The data of the events `care.cairn.membership.membership.{requested,screened,waitlisted,offered,approved,activated,
@@ -408,14 +417,15 @@ var File_cairn_membership_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_events_proto_rawDesc = "" +
 	"\n" +
-	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a cairn/membership/v1/member.proto\x1a$cairn/membership/v1/membership.proto\x1a$cairn/membership/v1/peer_match.proto\"\xe2\x01\n" +
+	" cairn/membership/v1/events.proto\x12\x13cairn.membership.v1\x1a cairn/membership/v1/member.proto\x1a$cairn/membership/v1/membership.proto\x1a$cairn/membership/v1/peer_match.proto\"\x8f\x02\n" +
 	"\rMemberChanged\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\"\n" +
 	"\forganization\x18\x02 \x01(\tR\forganization\x12$\n" +
 	"\x0edo_not_contact\x18\x03 \x01(\bR\fdoNotContact\x12\x1f\n" +
 	"\vno_messages\x18\x04 \x01(\bR\n" +
 	"noMessages\x12N\n" +
-	"\x0emuted_messages\x18\x05 \x03(\x0e2'.cairn.membership.v1.Member.MessageKindR\rmutedMessages\"\xfe\x02\n" +
+	"\x0emuted_messages\x18\x05 \x03(\x0e2'.cairn.membership.v1.Member.MessageKindR\rmutedMessages\x12+\n" +
+	"\x11reports_withdrawn\x18\x06 \x01(\bR\x10reportsWithdrawn\"\xfe\x02\n" +
 	"\x11MembershipChanged\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\tR\n" +

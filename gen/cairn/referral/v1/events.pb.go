@@ -58,7 +58,7 @@ type ReferralChanged struct {
 	ConsentVersion int32 `protobuf:"varint,13,opt,name=consent_version,json=consentVersion,proto3" json:"consent_version,omitempty"`
 	// The referral in whose place this one was sent, or that was sent in place of this one, with sent and referred_again.
 	OtherReferral string `protobuf:"bytes,14,opt,name=other_referral,json=otherReferral,proto3" json:"other_referral,omitempty"`
-	// Whether she must not be contacted, with contact_changed.
+	// Whether she must not be contacted, with contact_changed and accepted.
 	DoNotContact  bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -199,11 +199,103 @@ func (x *ReferralChanged) GetDoNotContact() bool {
 	return false
 }
 
+// Data of the events care.cairn.referral.concern.{raised, acknowledged, overdue, closed}.v1, for the organization that refers alone;
+// the subject is the concern's name. Nothing of the person, nor what the concern is.
+type ReferralConcernChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The concern, `referrals/{uuid}/concern`.
+	Concern string `protobuf:"bytes,1,opt,name=concern,proto3" json:"concern,omitempty"`
+	// The referral.
+	Referral string `protobuf:"bytes,2,opt,name=referral,proto3" json:"referral,omitempty"`
+	// The organization that refers.
+	Organization string `protobuf:"bytes,3,opt,name=organization,proto3" json:"organization,omitempty"`
+	// How far it has come.
+	State ReferralConcern_State `protobuf:"varint,4,opt,name=state,proto3,enum=cairn.referral.v1.ReferralConcern_State" json:"state,omitempty"`
+	// By when somebody has to act; absent once it is closed.
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// When it happened.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReferralConcernChanged) Reset() {
+	*x = ReferralConcernChanged{}
+	mi := &file_cairn_referral_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReferralConcernChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReferralConcernChanged) ProtoMessage() {}
+
+func (x *ReferralConcernChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_referral_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReferralConcernChanged.ProtoReflect.Descriptor instead.
+func (*ReferralConcernChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_referral_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReferralConcernChanged) GetConcern() string {
+	if x != nil {
+		return x.Concern
+	}
+	return ""
+}
+
+func (x *ReferralConcernChanged) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *ReferralConcernChanged) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *ReferralConcernChanged) GetState() ReferralConcern_State {
+	if x != nil {
+		return x.State
+	}
+	return ReferralConcern_STATE_UNSPECIFIED
+}
+
+func (x *ReferralConcernChanged) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
+func (x *ReferralConcernChanged) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 var File_cairn_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x05\n" +
+	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a\x1fcairn/referral/v1/concern.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x05\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12@\n" +
 	"\n" +
@@ -224,7 +316,15 @@ const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\amessage\x18\f \x01(\tR\amessage\x12'\n" +
 	"\x0fconsent_version\x18\r \x01(\x05R\x0econsentVersion\x12%\n" +
 	"\x0eother_referral\x18\x0e \x01(\tR\rotherReferral\x12$\n" +
-	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContactB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContact\"\xa6\x02\n" +
+	"\x16ReferralConcernChanged\x12\x18\n" +
+	"\aconcern\x18\x01 \x01(\tR\aconcern\x12\x1a\n" +
+	"\breferral\x18\x02 \x01(\tR\breferral\x12\"\n" +
+	"\forganization\x18\x03 \x01(\tR\forganization\x12>\n" +
+	"\x05state\x18\x04 \x01(\x0e2(.cairn.referral.v1.ReferralConcern.StateR\x05state\x125\n" +
+	"\bdue_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12;\n" +
+	"\vchange_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTimeB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_events_proto_rawDescOnce sync.Once
@@ -238,24 +338,29 @@ func file_cairn_referral_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_referral_v1_events_proto_rawDescData
 }
 
-var file_cairn_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_cairn_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_cairn_referral_v1_events_proto_goTypes = []any{
-	(*ReferralChanged)(nil),       // 0: cairn.referral.v1.ReferralChanged
-	(Referral_State)(0),           // 1: cairn.referral.v1.Referral.State
-	(Referral_Party)(0),           // 2: cairn.referral.v1.Referral.Party
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*ReferralChanged)(nil),        // 0: cairn.referral.v1.ReferralChanged
+	(*ReferralConcernChanged)(nil), // 1: cairn.referral.v1.ReferralConcernChanged
+	(Referral_State)(0),            // 2: cairn.referral.v1.Referral.State
+	(Referral_Party)(0),            // 3: cairn.referral.v1.Referral.Party
+	(*timestamppb.Timestamp)(nil),  // 4: google.protobuf.Timestamp
+	(ReferralConcern_State)(0),     // 5: cairn.referral.v1.ReferralConcern.State
 }
 var file_cairn_referral_v1_events_proto_depIdxs = []int32{
-	1, // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
-	1, // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
-	2, // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
-	3, // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
-	3, // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
+	2, // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
+	3, // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
+	4, // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
+	4, // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
+	5, // 5: cairn.referral.v1.ReferralConcernChanged.state:type_name -> cairn.referral.v1.ReferralConcern.State
+	4, // 6: cairn.referral.v1.ReferralConcernChanged.due_time:type_name -> google.protobuf.Timestamp
+	4, // 7: cairn.referral.v1.ReferralConcernChanged.change_time:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_events_proto_init() }
@@ -263,6 +368,7 @@ func file_cairn_referral_v1_events_proto_init() {
 	if File_cairn_referral_v1_events_proto != nil {
 		return
 	}
+	file_cairn_referral_v1_concern_proto_init()
 	file_cairn_referral_v1_referral_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -270,7 +376,7 @@ func file_cairn_referral_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_referral_v1_events_proto_rawDesc), len(file_cairn_referral_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

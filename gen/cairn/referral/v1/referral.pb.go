@@ -896,6 +896,13 @@ type Referral struct {
 	Parent string `protobuf:"bytes,38,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The safety concern that opened it, `safetyConcerns/{uuid}`; shown to the organization that refers only.
 	SafetyConcern string `protobuf:"bytes,39,opt,name=safety_concern,json=safetyConcern,proto3" json:"safety_concern,omitempty"`
+	// The person that the organization which refers keeps a record of. On creation: the record to take the subject from; empty finds or
+	// makes it by the identifiers of the subject.
+	Patient string `protobuf:"bytes,40,opt,name=patient,proto3" json:"patient,omitempty"`
+	// When it was last changed, by the database's clock: no later change has an earlier one, so that whoever polls misses none.
+	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	// Open referrals of the same person that seem to ask for the same; shown to the organization that refers only.
+	PossibleDuplicates []string `protobuf:"bytes,42,rep,name=possible_duplicates,json=possibleDuplicates,proto3" json:"possible_duplicates,omitempty"`
 	// Help at once, where distress is 8 or more or there is a risk of self-harm; shown to the organization that refers only.
 	CrisisResources []*CrisisResource `protobuf:"bytes,45,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
 	// What has to be done because of it, `referrals/{uuid}/concern`; shown to the organization that refers only, empty where there is
@@ -1222,6 +1229,27 @@ func (x *Referral) GetSafetyConcern() string {
 		return x.SafetyConcern
 	}
 	return ""
+}
+
+func (x *Referral) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+func (x *Referral) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
+func (x *Referral) GetPossibleDuplicates() []string {
+	if x != nil {
+		return x.PossibleDuplicates
+	}
+	return nil
 }
 
 func (x *Referral) GetCrisisResources() []*CrisisResource {
@@ -2000,7 +2028,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd3,\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd4.\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2057,7 +2085,13 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x06parent\x18& \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
 	"\x13cairn.care/ReferralR\x06parent\x12G\n" +
 	"\x0esafety_concern\x18' \x01(\tB \xe0A\x03\xfaA\x1a\n" +
-	"\x18cairn.care/SafetyConcernR\rsafetyConcern\x12Q\n" +
+	"\x18cairn.care/SafetyConcernR\rsafetyConcern\x12o\n" +
+	"\apatient\x18( \x01(\tBU\xfaA\x14\n" +
+	"\x12cairn.care/Patient\xbaH;\xd8\x01\x01r624^patients/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\apatient\x12@\n" +
+	"\vchange_time\x18) \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"changeTime\x12L\n" +
+	"\x13possible_duplicates\x18* \x03(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13cairn.care/ReferralR\x12possibleDuplicates\x12Q\n" +
 	"\x10crisis_resources\x18- \x03(\v2!.cairn.referral.v1.CrisisResourceB\x03\xe0A\x03R\x0fcrisisResources\x12<\n" +
 	"\aconcern\x18. \x01(\tB\"\xe0A\x03\xfaA\x1c\n" +
 	"\x1acairn.care/ReferralConcernR\aconcern\x12,\n" +
@@ -2351,41 +2385,42 @@ var file_cairn_referral_v1_referral_proto_depIdxs = []int32{
 	18, // 15: cairn.referral.v1.Referral.accept_time:type_name -> google.protobuf.Timestamp
 	18, // 16: cairn.referral.v1.Referral.create_time:type_name -> google.protobuf.Timestamp
 	18, // 17: cairn.referral.v1.Referral.update_time:type_name -> google.protobuf.Timestamp
-	19, // 18: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
-	18, // 19: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
-	20, // 20: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
-	21, // 21: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	8,  // 22: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
-	22, // 23: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
-	23, // 24: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
-	24, // 25: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
-	25, // 26: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
-	26, // 27: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
-	27, // 28: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
-	28, // 29: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	29, // 30: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	18, // 31: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 32: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
-	1,  // 33: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
-	0,  // 34: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
-	0,  // 35: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
-	16, // 36: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
-	30, // 37: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
-	31, // 38: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
-	4,  // 39: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
-	5,  // 40: cairn.referral.v1.Referral.Subject.gender:type_name -> cairn.referral.v1.Referral.Subject.Gender
-	6,  // 41: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
-	18, // 42: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
-	18, // 43: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 44: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
-	7,  // 45: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
-	32, // 46: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
-	32, // 47: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	18, // 18: cairn.referral.v1.Referral.change_time:type_name -> google.protobuf.Timestamp
+	19, // 19: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
+	18, // 20: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
+	20, // 21: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
+	21, // 22: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	8,  // 23: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
+	22, // 24: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
+	23, // 25: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
+	24, // 26: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
+	25, // 27: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
+	26, // 28: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
+	27, // 29: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
+	28, // 30: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	29, // 31: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	18, // 32: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 33: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
+	1,  // 34: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
+	0,  // 35: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
+	0,  // 36: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
+	16, // 37: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
+	30, // 38: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
+	31, // 39: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
+	4,  // 40: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
+	5,  // 41: cairn.referral.v1.Referral.Subject.gender:type_name -> cairn.referral.v1.Referral.Subject.Gender
+	6,  // 42: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
+	18, // 43: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
+	18, // 44: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 45: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
+	7,  // 46: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
+	32, // 47: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
+	32, // 48: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_proto_init() }

@@ -1,0 +1,108 @@
+package referral
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+)
+
+// answerToWithdrawal is how long the referrer has to say what becomes of an unanswered referral whose person took back her consent.
+const answerToWithdrawal = 3 * day
+
+// consentRow is a row of consent_versions.
+type consentRow struct {
+	ReferralID uuid.UUID
+	Number     int32
+	OrgID      uuid.UUID
+	Consent    []byte
+	CreateTime time.Time
+	EndTime    time.Time
+	Actor      string
+}
+
+const consentColumns = `referral_id, number, org_id, consent, create_time, end_time, actor`
+
+// consentSince returns since when a row's consent counts.
+func (r *row) consentSince() time.Time {
+	switch {
+	case r.ConsentTime != nil:
+		return *r.ConsentTime
+	case r.SendTime != nil:
+		return *r.SendTime
+	}
+	return r.CreateTime
+}
+
+// consentTo puts another consent in place of the row's, which is kept as a version.
+func (c *change) consentTo(next *referralv1.Referral_Consent, a action, by party) error {
+	r := c.row
+	raw, err := protojson.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encode consent: %w", err)
+	}
+	old := &consentRow{
+		ReferralID: r.ID, Number: max(r.ConsentVersion, 1), OrgID: r.OrgID, Consent: r.Consent, CreateTime: r.consentSince(), EndTime: c.now,
+		Actor: r.ConsentActor,
+	}
+	r.Consent, r.body.consent = raw, next
+	r.ConsentVersion, r.ConsentTime, r.ConsentActor = old.Number+1, &c.now, c.actor.name
+	if err := c.announce(a, entry{by: by}); err != nil {
+		return err
+	}
+	c.steps = append(c.steps, func(_ context.Context, b *pgx.Batch) error {
+		b.Queue(`INSERT INTO consent_versions (`+consentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			old.ReferralID, old.Number, old.OrgID, old.Consent, old.CreateTime, old.EndTime, old.Actor)
+		// A placing that is under way is begun anew with what may be told now.
+		b.Queue(`UPDATE placements SET request_id = $2, create_time = $3 WHERE referral_id = $1 AND kind = 'PLACE'`, r.ID, aip.NewID(), c.now)
+		return nil
+	})
+	return nil
+}
+
+// writeConsent queues what [updateReferral] leaves.
+func writeConsent(b *pgx.Batch, r *row) {
+	b.Queue(`UPDATE referrals SET consent = $2 WHERE id = $1`, r.ID, r.Consent)
+}
+
+// tellOwner tells the owner by e-mail that the consent is another.
+func (s *server) tellOwner(ctx context.Context, tx pgx.Tx, r *row) error {
+	if r.OwnerOrgID == nil {
+		return nil
+	}
+	return s.notify(ctx, tx, r, noticeConsent, *r.OwnerOrgID)
+}
+
+// mayAccept refuses to accept a referral whose person has taken back her consent.
+func (s *server) mayAccept(r *row) error {
+	c, err := r.consent()
+	if err != nil {
+		return err
+	}
+	if consentEnded(c, s.clock.Now()) {
+		return fault.Precondition("CONSENT_ENDED", r.name(), "the person's consent has ended: the referrer can record a new one, or cancel the referral")
+	}
+	return nil
+}
+
+func (c *consentRow) toProto() (*referralv1.ConsentVersion, error) {
+	m := new(referralv1.Referral_Consent)
+	if err := protojson.Unmarshal(c.Consent, m); err != nil {
+		return nil, fmt.Errorf("%s: consent: %w", aip.Name("referrals", c.ReferralID), err)
+	}
+	return &referralv1.ConsentVersion{
+		Name: consentName(c.ReferralID, c.Number), Consent: m, CreateTime: timestamp(&c.CreateTime), EndTime: timestamp(&c.EndTime), Actor: c.Actor,
+	}, nil
+}
+
+func consentName(referral uuid.UUID, number int32) string {
+	return fmt.Sprintf("%s/consentVersions/%d", aip.Name("referrals", referral), cmp.Or(number, 1))
+}

@@ -1,0 +1,235 @@
+package referral
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+)
+
+// clockStep is what the clock does next to a referral in which somebody has to act.
+type clockStep int32
+
+const (
+	stepRemind clockStep = iota // some time before the due time, whoever has to act is reminded
+	stepMiss                    // at the due time it is found missed
+	stepPass                    // a while later it goes to somebody else, or the referrer is told
+	stepTell                    // the referrer is told again, every week
+)
+
+const (
+	remindAtMost  = 2 * day         // before the due time
+	remindAtLeast = 2 * time.Hour   // who has less than this is not reminded before
+	passAfter     = 2 * day         // an overdue referral that is not SENT
+	tellEvery     = 7 * day         // the referrer
+	giveUpAfter   = 90 * day        // of nobody's answering
+	putOff        = 5 * time.Minute // what could not be done because a peer was out of reach
+)
+
+// patience is how long an owner is waited for after it has missed the due time of a SENT referral.
+func patience(u referralv1.Referral_Urgency) time.Duration {
+	switch u {
+	case referralv1.Referral_STAT:
+		return time.Hour
+	case referralv1.Referral_ASAP:
+		return 4 * time.Hour
+	case referralv1.Referral_URGENT:
+		return 12 * time.Hour
+	}
+	return day
+}
+
+// plan sets what the clock does next, for a due time that is new.
+func (r *row) plan(now time.Time) {
+	r.Step, r.StepTime, r.StepDue = stepRemind, nil, r.DueTime
+	if r.DueTime == nil {
+		return
+	}
+	at := *r.DueTime
+	if given := at.Sub(now); given > remindAtLeast {
+		at = at.Add(-min(given/4, remindAtMost))
+	} else {
+		r.Step = stepMiss
+	}
+	r.StepTime = &at
+}
+
+// passTime is when a SENT referral goes to somebody else, nil if that is not to come.
+func (r *row) passTime() *time.Time {
+	if r.State != sent || r.DueTime == nil || r.Awaiting != receiver || r.Step > stepPass {
+		return nil
+	}
+	at := r.DueTime.Add(patience(referralv1.Referral_Urgency(r.Urgency)))
+	if r.Step == stepPass && r.StepTime != nil {
+		at = *r.StepTime
+	}
+	if r.Deadline != nil && !r.Deadline.After(at) {
+		return nil // by then it has failed
+	}
+	return &at
+}
+
+// expired tells whether a SENT referral is given up, and why.
+func (r *row) expired(now time.Time) (why string, yes bool) {
+	switch {
+	case r.State != sent:
+	case r.Deadline != nil && !r.Deadline.After(now):
+		return "Nobody accepted the referral before its deadline.", true
+	case r.SendTime != nil && !r.SendTime.Add(giveUpAfter).After(now):
+		return "Nobody accepted the referral within 90 days.", true
+	}
+	return "", false
+}
+
+// later puts the next step off; one that would come after the referral's deadline comes at it.
+func (r *row) later(step clockStep, at time.Time) {
+	if r.State == sent && r.Deadline != nil && r.Deadline.Before(at) {
+		at = *r.Deadline
+	}
+	r.Step, r.StepTime, r.StepDue = step, &at, r.DueTime
+}
+
+// sweepDue does what the clock has to do to referrals: reminds, finds due times missed, passes on what nobody answers, tells the
+// referrer, and fails what nobody took by its deadline. One to which it cannot be done does not keep the others from it; the error
+// tells of it.
+func (s *server) sweepDue(ctx context.Context) error {
+	var broken []error
+	var after uuid.UUID
+	for {
+		var late []uuid.UUID
+		// One whose step was not planned, or for another due time, was written by a version of Cairn that knew no steps.
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+			late, err = ids(ctx, tx, `SELECT id FROM referrals r
+				WHERE (step_time <= @now OR due_time <= @now AND overdue_time IS NULL) AND id > @after
+					AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY id LIMIT @n`,
+				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
+			return err
+		}); err != nil {
+			return errors.Join(append(broken, fmt.Errorf("find referrals that are due: %w", err))...)
+		}
+		for _, id := range late {
+			if err := s.tick(ctx, id); err != nil {
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
+			}
+			after = id
+		}
+		if len(late) < atOnce || ctx.Err() != nil {
+			return errors.Join(broken...)
+		}
+	}
+}
+
+// tick does what the clock has to do to one referral now. A referral that nobody answers is passed on outside of the transaction that
+// finds it so, because others have to be asked to whom.
+func (s *server) tick(ctx context.Context, id uuid.UUID) error {
+	var unanswered *row
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		c, err := s.due(ctx, tx, id)
+		if err != nil || c == nil {
+			return err
+		}
+		if c.row.State == sent && c.row.Awaiting == receiver && c.row.Step == stepPass {
+			if _, over := c.row.expired(c.now); !over {
+				unanswered = c.row
+				return nil
+			}
+		}
+		if err := s.step(ctx, tx, c); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	}); err != nil || unanswered == nil {
+		return err
+	}
+	return s.passOn(ctx, unanswered)
+}
+
+// due locks a referral to which the clock has something to do; nil if somebody acted meanwhile, or an acceptance is under way.
+func (s *server) due(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*change, error) {
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	c := s.newChange(r, told(service))
+	if r.DueTime == nil && r.StepTime == nil {
+		return nil, nil
+	}
+	if r.DueTime == nil || r.StepTime == nil || r.StepDue == nil || !r.StepDue.Equal(*r.DueTime) {
+		r.plan(c.now)
+		if r.StepTime == nil || r.StepTime.After(c.now) {
+			return nil, c.save(ctx, tx)
+		}
+	}
+	if r.StepTime.After(c.now) {
+		return nil, nil
+	}
+	if under, err := findPlacement(ctx, tx, id); err != nil || under != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// step takes the clock's next step.
+func (s *server) step(ctx context.Context, tx pgx.Tx, c *change) error {
+	r := c.row
+	if why, over := r.expired(c.now); over {
+		return s.giveUp(ctx, tx, c, why)
+	}
+	switch {
+	case r.Step == stepRemind && r.DueTime.After(c.now):
+		r.later(stepMiss, *r.DueTime)
+		if err := c.announce(noteReminded, entry{by: system}); err != nil {
+			return err
+		}
+		return s.tellWhoActs(ctx, tx, c, noticeSoon)
+	case r.Step <= stepMiss:
+		r.OverdueTime = &c.now
+		wait := passAfter
+		if r.State == sent {
+			wait = patience(referralv1.Referral_Urgency(r.Urgency))
+		}
+		r.later(stepPass, c.now.Add(wait))
+		if err := c.announce(noteOverdue, entry{by: system}); err != nil {
+			return err
+		}
+		return s.tellWhoActs(ctx, tx, c, noticeLate)
+	}
+	return s.tellReferrer(ctx, tx, c)
+}
+
+// tellReferrer tells the referrer that nobody acts, and does so again in a week.
+func (s *server) tellReferrer(ctx context.Context, tx pgx.Tx, c *change) error {
+	c.row.later(stepTell, c.now.Add(tellEvery))
+	if err := c.announce(noteUnanswered, entry{by: system}); err != nil {
+		return err
+	}
+	if err := s.notify(ctx, tx, c.row, noticeNobody, c.row.OrgID); err != nil {
+		return err
+	}
+	if c.row.Awaiting == receiver && c.row.OwnerOrgID != nil {
+		return s.notify(ctx, tx, c.row, noticeLate, *c.row.OwnerOrgID)
+	}
+	return nil
+}
+
+// giveUp fails a referral that nobody took in time.
+func (s *server) giveUp(ctx context.Context, tx pgx.Tx, c *change, why string) error {
+	if err := c.take(transition{from: sent, action: expire, to: failed}, entry{by: system}); err != nil {
+		return err
+	}
+	if err := c.because(why); err != nil {
+		return err
+	}
+	// A late copy of an accepting may have got a seat and died before it wrote so.
+	if err := giveBack(ctx, tx, c); err != nil {
+		return err
+	}
+	return s.notify(ctx, tx, c.row, noticeEnded, c.row.OrgID)
+}

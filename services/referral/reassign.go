@@ -1,0 +1,216 @@
+package referral
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+)
+
+// considered is how many recommended groups are looked at for an organization that has not had the referral.
+const considered = 50
+
+// offer is to whom a referral goes next; the zero offer is to whoever claims it.
+type offer struct {
+	group, org *uuid.UUID
+}
+
+// passOn gives a referral that nobody has answered to the next recommended organization; where there is none, to whoever claims it;
+// and where that is so already, it tells the referrer.
+func (s *server) passOn(ctx context.Context, seen *row) error {
+	to, err := s.nextOwner(ctx, seen)
+	if err != nil {
+		at := s.clock.Now().Add(putOff)
+		later := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE referrals SET step_time = @at WHERE id = @id AND revision = @revision`,
+				pgx.NamedArgs{"at": at, "id": seen.ID, "revision": seen.Revision})
+			return err
+		})
+		return fmt.Errorf("find the next organization: %w", errors.Join(err, later))
+	}
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		c, err := s.due(ctx, tx, seen.ID)
+		if err != nil || c == nil || c.row.Revision != seen.Revision {
+			return err
+		}
+		if to.org == nil && c.row.OwnerOrgID == nil {
+			if err := s.tellReferrer(ctx, tx, c); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
+		}
+		if err := s.hand(ctx, tx, c, to, entry{by: system}); err != nil {
+			return err
+		}
+		if err := s.notify(ctx, tx, c.row, noticeMoved, c.row.OrgID); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
+// nextOwner returns the best recommended group of an organization that has not had the referral.
+func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
+	found, err := s.RecommendGroups(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered})
+	if err != nil {
+		return offer{}, fmt.Errorf("recommend groups: %w", err)
+	}
+	looked := map[uuid.UUID]bool{r.OrgID: true}
+	if r.OwnerOrgID != nil {
+		looked[*r.OwnerOrgID] = true
+	}
+	for _, id := range r.PastOwnerIDs {
+		looked[id] = true
+	}
+	for _, rec := range found.GetRecommendations() {
+		org, err := aip.ParseName("organization", "organizations", rec.GetGroup().GetOrganization())
+		if err != nil {
+			return offer{}, fmt.Errorf("owner of %s: %w", rec.GetGroup().GetName(), err)
+		}
+		if looked[org] {
+			continue
+		}
+		looked[org] = true
+		kind, err := s.organizationKind(ctx, org)
+		if err != nil {
+			return offer{}, err
+		}
+		if !helps(kind) {
+			continue
+		}
+		group, err := aip.ParseName("group", "groups", rec.GetGroup().GetName())
+		if err != nil {
+			return offer{}, err
+		}
+		return offer{group: &group, org: &org}, nil
+	}
+	return offer{}, nil
+}
+
+// hand gives a SENT referral to somebody else. Who had it sees it no more, from the end of the transaction on.
+func (s *server) hand(ctx context.Context, tx pgx.Tx, c *change, to offer, e entry) error {
+	r := c.row
+	before := r.OwnerOrgID
+	if before != nil && !slices.Contains(r.PastOwnerIDs, *before) {
+		r.PastOwnerIDs = append(slices.Clone(r.PastOwnerIDs), *before)
+	}
+	r.OwnerOrgID, r.RequestedGroupID, r.UnreadReceiver = to.org, to.group, 0
+	step := transition{from: sent, action: reassign, to: sent}
+	if to.org == nil {
+		step.action = unassign
+	}
+	e.tells = func(m *referralv1.ReferralChanged) {
+		m.PreviousOwnerOrganization = optionalName("organizations", before)
+	}
+	if err := c.take(step, e); err != nil {
+		return err
+	}
+	if before != nil {
+		if err := s.notify(ctx, tx, r, noticeTaken, *before); err != nil {
+			return err
+		}
+	}
+	if to.org != nil {
+		return s.notify(ctx, tx, r, noticeNew, *to.org)
+	}
+	return nil
+}
+
+// AssignReferral implements ReferralProcessService.
+func (s *server) AssignReferral(ctx context.Context, req *referralv1.AssignReferralRequest) (*referralv1.Referral, error) {
+	id, err := aip.ParseName("name", "referrals", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	tenant := auth.TenantFrom(ctx)
+	// The peers are asked about the referral as it is now; the transaction goes on only if it is still that.
+	var seen *row
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		seen, err = find(ctx, tx, tenant, id)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if seen == nil {
+		return nil, fault.NotFound(req.GetName())
+	}
+	does := reassign
+	if req.GetRequestedGroup() == "" && req.GetOwnerOrganization() == "" {
+		does = unassign
+	}
+	if _, err := check(req.GetName(), seen.State, does, seen.parties(tenant)); err != nil {
+		return nil, err
+	}
+	to, err := s.offered(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if sameID(seen.OwnerOrgID, to.org) && sameID(seen.RequestedGroupID, to.group) {
+		return nil, fault.Precondition("ALREADY_OWNED", req.GetName(), "the referral is there already: name another organization or group")
+	}
+	return s.reassigned(ctx, req, seen, does, to)
+}
+
+// offered returns to whom the referrer wants to give a referral.
+func (s *server) offered(ctx context.Context, req *referralv1.AssignReferralRequest) (to offer, err error) {
+	asked := new(row)
+	if asked.RequestedGroupID, err = optionalID("requested_group", "groups", req.GetRequestedGroup()); err != nil {
+		return to, err
+	}
+	if asked.OwnerOrgID, err = optionalID("owner_organization", "organizations", req.GetOwnerOrganization()); err != nil {
+		return to, err
+	}
+	addressed, err := s.address(ctx, "", asked)
+	if err != nil {
+		return to, err
+	}
+	return offer{group: asked.RequestedGroupID, org: addressed.org}, nil
+}
+
+func (s *server) reassigned(ctx context.Context, req *referralv1.AssignReferralRequest, seen *row, does action, to offer) (answer *referralv1.Referral, err error) {
+	tenant := auth.TenantFrom(ctx)
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, tenant, seen.ID)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return fault.NotFound(req.GetName())
+		}
+		if _, err := check(req.GetName(), r.State, does, r.parties(tenant)); err != nil {
+			return err
+		}
+		if err := aip.CheckETag(req.GetEtag(), r.Revision); err != nil {
+			return err
+		}
+		if r.Revision != seen.Revision {
+			return fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", req.GetName())
+		}
+		under, err := findPlacement(ctx, tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if under != nil {
+			return fault.Precondition("PLACEMENT_UNDER_WAY", req.GetName(), "the owner is just accepting the referral: read it again in a minute")
+		}
+		c := s.newChange(r, actorFrom(ctx))
+		if err := s.hand(ctx, tx, c, to, entry{by: referrer, note: req.GetNote()}); err != nil {
+			return err
+		}
+		answer, err = c.answer(ctx, tx, viewFor(tenant, r))
+		return err
+	})
+	return answer, err
+}
+
+func sameID(a, b *uuid.UUID) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}

@@ -1,0 +1,138 @@
+package referral
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/pg"
+)
+
+// again is the referral in whose place another is made; the zero value: none.
+type again struct {
+	previous *row
+	note     string
+}
+
+func (a again) id() *uuid.UUID {
+	if a.previous == nil {
+		return nil
+	}
+	return &a.previous.ID
+}
+
+// write queues, in the batch that makes the new referral, what the one before says of it.
+func (a again) write(ctx context.Context, s *server, made *change) error {
+	if a.previous == nil {
+		return nil
+	}
+	c := s.newChange(a.previous, made.actor)
+	c.now, c.batch = made.now, made.batch
+	c.row.NextID = &made.row.ID
+	if err := c.announce(noteReferredAgain, entry{by: referrer, tells: func(m *referralv1.ReferralChanged) { m.OtherReferral = made.row.name() }}); err != nil {
+		return err
+	}
+	return c.flush(ctx, updateReferral)
+}
+
+// ReferAgain implements ReferralProcessService: the new referral is made as CreateReferral makes one.
+func (s *server) ReferAgain(ctx context.Context, req *referralv1.ReferAgainRequest) (*referralv1.Referral, error) {
+	id, err := aip.ParseName("name", "referrals", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	tenant := auth.TenantFrom(ctx)
+	var before *row
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		before, err = find(ctx, tx, tenant, id)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := mayReferAgain(req, before, tenant); err != nil {
+		return nil, err
+	}
+	m, err := s.referredAgain(req, before)
+	if err != nil {
+		return nil, err
+	}
+	now := s.clock.Now()
+	bad := invalid("", m, now)
+	if !req.GetDraft() {
+		bad = append(bad, unsendable("", m, now)...)
+	}
+	if len(bad) > 0 {
+		return nil, fault.Invalid(bad...)
+	}
+	answer, err := s.createReferral(ctx, &referralv1.CreateReferralRequest{Referral: m, Draft: req.GetDraft()}, before.OrgID, now,
+		again{previous: before, note: req.GetNote()})
+	switch pg.Constraint(err) {
+	case "referrals_previous":
+		return nil, fault.Precondition("REFERRED_AGAIN", req.GetName(), "the person has just been referred again: read the referral, its next field says which one it is")
+	case "referral_events_pkey":
+		return nil, fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", req.GetName())
+	}
+	return answer, err
+}
+
+// mayReferAgain refuses what cannot be referred again, and those who cannot do it.
+func mayReferAgain(req *referralv1.ReferAgainRequest, r *row, t auth.Tenant) error {
+	switch {
+	case r == nil:
+		return fault.NotFound(req.GetName())
+	case !t.All && t.Org != r.OrgID:
+		return fault.Denied("WRONG_PARTY", "only the referrer refers again; your organization is the receiver of %s", req.GetName())
+	case r.NextID != nil:
+		return fault.Precondition("REFERRED_AGAIN", req.GetName(), "the person has been referred again: %s", optionalName("referrals", r.NextID))
+	case r.ErasedRevision > 0:
+		return fault.Precondition("PERSON_ERASED", req.GetName(), "the person's data were erased: nothing is left to refer")
+	case r.State == rejected || r.State == failed || r.State == cancelled:
+		return nil
+	}
+	return fault.Precondition("ILLEGAL_TRANSITION", req.GetName(), "referAgain is for a referral that is REJECTED, FAILED or CANCELLED, not %s; one that is SENT can be assigned to somebody else", r.State)
+}
+
+// referredAgain is the new referral: what the referrer wrote before, and what it changes now.
+func (s *server) referredAgain(req *referralv1.ReferAgainRequest, r *row) (*referralv1.Referral, error) {
+	old, err := s.toProto(r, whole)
+	if err != nil {
+		return nil, err
+	}
+	m := &referralv1.Referral{
+		Organization: old.GetOrganization(), Author: old.GetAuthor(), PlacerNumber: cmp.Or(req.GetPlacerNumber(), old.GetPlacerNumber()),
+		Subject: proto.CloneOf(old.GetSubject()), ReasonCodes: old.GetReasonCodes(), Needs: old.GetNeeds(), Distress: old.Distress,
+		SelfHarmRisk: old.GetSelfHarmRisk(), Urgency: cmp.Or(req.GetUrgency(), old.GetUrgency()), Consent: req.GetConsent(),
+		RequestedGroup: req.GetRequestedGroup(), OwnerOrganization: req.GetOwnerOrganization(), Deadline: req.GetDeadline(),
+	}
+	if m.GetConsent() == nil {
+		if why := s.lapsed(old.GetConsent()); why != "" {
+			return nil, fault.Precondition("CONSENT_ENDED", r.name(), "%s: ask her, and send the new consent with the call", why)
+		}
+		m.Consent = old.GetConsent()
+	}
+	return m, nil
+}
+
+// lapsed says why a consent cannot be carried over to another referral, "" if it can.
+func (s *server) lapsed(c *referralv1.Referral_Consent) string {
+	now := s.clock.Now()
+	day := func(t *timestamppb.Timestamp) string { return t.AsTime().Format("2006-01-02") }
+	switch {
+	case c.GetWithdrawTime() != nil:
+		return fmt.Sprintf("the person took back her consent on %s", day(c.GetWithdrawTime()))
+	case c.GetExpireTime() != nil && !c.GetExpireTime().AsTime().After(now):
+		return fmt.Sprintf("the person's consent ended on %s", day(c.GetExpireTime()))
+	case c.GetExpireTime() == nil && len(c.GetShare()) > 0:
+		return "the person's consent ended with the referral"
+	}
+	return ""
+}
