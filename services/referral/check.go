@@ -19,11 +19,7 @@ import (
 func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Violation {
 	v := invalidNeeds(prefix+"needs.", m.GetNeeds())
 	add := func(field, format string, a ...any) { v = append(v, fault.Field(prefix+field, format, a...)) }
-	if d := m.GetSubject().GetBirthDate(); d != nil {
-		if why := badBirthDate(d, now); why != "" {
-			add("subject.birth_date", "%s", why)
-		}
-	}
+	v = append(v, invalidPerson(prefix, m.GetSubject(), now)...)
 	c := m.GetConsent()
 	for _, t := range []struct {
 		field string
@@ -43,6 +39,16 @@ func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Viol
 		add("consent.grant_time", "is needed: say when she agreed to share")
 	}
 	return v
+}
+
+// invalidPerson returns what is wrong with what is said of a person.
+func invalidPerson(prefix string, p *referralv1.Referral_Subject, now time.Time) []*fault.Violation {
+	if d := p.GetBirthDate(); d != nil {
+		if why := badBirthDate(d, now); why != "" {
+			return []*fault.Violation{fault.Field(prefix+"subject.birth_date", "%s", why)}
+		}
+	}
+	return nil
 }
 
 // unsendable returns what a referral lacks to be sent.

@@ -10,10 +10,11 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/idem"
 )
 
-// eraseReferrals empties the referrals of a person who is erased: those that placed her, and those opened for her. What became of
-// them, and when, stays; the notes of their timelines can be read no more, because their key is gone.
+// eraseReferrals empties the referrals of a person who is erased: those that placed her, those opened for her, and all others of the
+// same patients, with what their organizations know of them. What became of the referrals, and when, stays; the notes of their timelines can be read no more, because their key is gone.
 func (s *server) eraseReferrals(ctx context.Context, tx pgx.Tx, e *membershipv1.ErasureRequested) (int64, error) {
 	named, err := poisonedAll("referrals", e.GetReferrals())
 	if err != nil {
@@ -36,15 +37,37 @@ func (s *server) eraseReferrals(ctx context.Context, tx pgx.Tx, e *membershipv1.
 	if _, err := tx.Exec(ctx, `INSERT INTO erased_referrals SELECT unnest(@ids::uuid[]) ON CONFLICT DO NOTHING`, pgx.NamedArgs{"ids": named}); err != nil {
 		return 0, fmt.Errorf("mark erased referrals: %w", err)
 	}
-	hers, err := ids(ctx, tx, `SELECT id FROM referrals WHERE id = ANY(@named) OR membership_id = ANY(@memberships) ORDER BY id`,
-		pgx.NamedArgs{"named": named, "memberships": memberships})
+	people, err := patientsOf(ctx, tx, named, memberships)
+	if err != nil {
+		return 0, err
+	}
+	known := make([]uuid.UUID, len(people))
+	for i, p := range people {
+		known[i] = p.ID
+	}
+	hers, err := ids(ctx, tx, `SELECT id FROM referrals WHERE id = ANY(@named) OR membership_id = ANY(@memberships) OR patient_id = ANY(@known) ORDER BY id`,
+		pgx.NamedArgs{"named": named, "memberships": memberships, "known": known})
 	if err != nil {
 		return 0, fmt.Errorf("find referrals to erase: %w", err)
 	}
 	for _, id := range hers {
-		if err := s.erase(ctx, tx, id); err != nil {
+		if err := s.erase(ctx, tx, id, told("membership")); err != nil {
 			return 0, err
 		}
+	}
+	b := new(pgx.Batch)
+	for _, p := range people {
+		of, err := ids(ctx, tx, `SELECT id FROM referrals WHERE patient_id = @id ORDER BY id`, pgx.NamedArgs{"id": p.ID})
+		if err != nil {
+			return 0, fmt.Errorf("find referrals of %s: %w", p.name(), err)
+		}
+		if err := s.erasePatient(ctx, b, p, names("referrals", of)); err != nil {
+			return 0, err
+		}
+	}
+	idem.Forget(b, append(names("referrals", hers), names("patients", known)...))
+	if err := sendBatch(ctx, tx, b); err != nil {
+		return 0, fmt.Errorf("erase patients: %w", err)
 	}
 	return int64(len(hers)), nil
 }
@@ -63,7 +86,7 @@ func poisonedAll(collection string, names []string) ([]uuid.UUID, error) {
 }
 
 // erase empties one referral and ends it, if it has not ended: nobody is left to be helped.
-func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID, by actor) error {
 	r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
 	if err != nil || r == nil || r.ErasedRevision > 0 {
 		return err
@@ -78,7 +101,7 @@ func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	}
 	r.FillerNumber, r.StateReason, r.OutcomeNote, r.DistressAfter = "", nil, nil, nil
 
-	c := s.newChange(r, told("membership"))
+	c := s.newChange(r, by)
 	note := entry{by: system, note: "The person's data were erased."}
 	switch {
 	case ended(r.State):
@@ -112,6 +135,9 @@ func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 		if err := giveBack(ctx, tx, c); err != nil {
 			return err
 		}
+	}
+	if err := forgetVersions(ctx, tx, r.ID); err != nil {
+		return err
 	}
 	emptyReferral(c.batch, r)
 	if err := c.save(ctx, tx); err != nil {

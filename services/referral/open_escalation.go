@@ -95,11 +95,17 @@ func (s *server) openEscalation(ctx context.Context, tx pgx.Tx, r *row) error {
 	if known {
 		return nil
 	}
+	p, err := s.newPatient(r.OrgID, r.body.subject, r.CreateTime)
+	if err != nil {
+		return err
+	}
+	r.PatientID = &p.ID
 	c := s.newChange(r, told("membership"))
 	if err := c.take(transition{from: draft, action: send, to: sent}, entry{by: referrer}); err != nil {
 		return err
 	}
 	return errors.Join(c.flush(ctx, func(b *pgx.Batch, r *row) {
+		s.insertPatient(b, p)
 		insertReferral(b, r)
 		b.Queue(`UPDATE referrals SET parent_id = $2, concern_id = $3 WHERE id = $1`, r.ID, r.ParentID, r.ConcernID)
 	}), sendBatch(ctx, tx, c.batch))

@@ -1,0 +1,64 @@
+package referral
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/pg"
+)
+
+// linkEvery is how often referrals are looked for that are of nobody's record yet: those of older releases.
+const linkEvery = time.Minute
+
+// linkPatients finds or makes the records of the people of such referrals. One that cannot be linked does not keep the others from it.
+func (s *server) linkPatients(ctx context.Context) error {
+	var broken []error
+	var after uuid.UUID
+	for {
+		var alone []uuid.UUID
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+			alone, err = ids(ctx, tx, `SELECT id FROM referrals WHERE patient_id IS NULL AND send_time IS NOT NULL AND erased_revision = 0 AND id > @after
+				ORDER BY id LIMIT @n`, pgx.NamedArgs{"after": after, "n": atOnce})
+			return err
+		}); err != nil {
+			return errors.Join(append(broken, fmt.Errorf("find referrals of nobody: %w", err))...)
+		}
+		for _, id := range alone {
+			if err := s.linkPatient(ctx, id); err != nil && pg.Constraint(err) != identifierTaken { // a taken one is linked next time
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
+			}
+			after = id
+		}
+		if len(alone) < atOnce || ctx.Err() != nil {
+			return errors.Join(broken...)
+		}
+	}
+}
+
+func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil || r == nil || r.PatientID != nil || r.ErasedRevision > 0 {
+			return err
+		}
+		m, err := s.toProto(r, whole)
+		if err != nil {
+			return err
+		}
+		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m)
+		if err != nil || w == nil {
+			return err
+		}
+		b := new(pgx.Batch)
+		s.writePerson(b, w)
+		b.Queue(`UPDATE referrals SET patient_id = $2 WHERE id = $1`, id, w.patient.ID)
+		return sendBatch(ctx, tx, b)
+	})
+}

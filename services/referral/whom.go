@@ -1,0 +1,187 @@
+package referral
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/fault"
+)
+
+// whom is the person whom a referral is of, among those that its referrer knows.
+type whom struct {
+	patient    *patientRow
+	made       bool // she is new: her record is to be inserted
+	learned    bool // the referral says more of her than her record
+	duplicates []uuid.UUID
+}
+
+// sender runs a batch: of its own, or of a transaction.
+type sender func(context.Context, *pgx.Batch) error
+
+// whoIs finds out whom a referral is of: the patient that it names, whose person it then takes, or the one who has an identifier of its
+// subject, or somebody new; nil if it says nothing of anybody. b is an empty batch for the reads, sent by run.
+func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix string, r *row, m *referralv1.Referral) (*whom, error) {
+	w := new(whom)
+	keys := s.subjectKeys(r.OrgID, m.GetSubject())
+	named, err := optionalID(prefix+"patient", "patients", m.GetPatient())
+	if err != nil {
+		return nil, err
+	}
+	if named == nil && len(keys) == 0 {
+		if proto.Size(m.GetSubject()) == 0 {
+			return nil, nil
+		}
+		w.made = true
+		w.patient, err = s.newPatient(r.OrgID, m.GetSubject(), s.clock.Now())
+		return w, err
+	}
+	needs, err := protojson.Marshal(m.GetNeeds())
+	if err != nil {
+		return nil, fmt.Errorf("encode needs: %w", err)
+	}
+	args := pgx.NamedArgs{"id": named, "org": r.OrgID, "keys": keys, "needs": needs, "group": r.RequestedGroupID, "referral": r.ID}
+	const byKey = ` FROM unnest(@keys::bytea[]) WITH ORDINALITY AS k (key, n) JOIN patient_identifiers i ON i.org_id = @org AND i.key = k.key`
+	which, who := `@id::uuid`, selectPatient
+	if named == nil {
+		which = `(SELECT i.patient_id` + byKey + ` ORDER BY k.n LIMIT 1)`
+		who = `SELECT ` + patientColumns + byKey + ` JOIN patients p ON p.id = i.patient_id ORDER BY k.n LIMIT 1`
+	}
+	var found []*patientRow
+	b.Queue(who, args).Query(collect(&found))
+	b.Queue(`SELECT d.id FROM referrals d WHERE d.patient_id = `+which+` AND d.org_id = @org AND d.id <> @referral AND d.state < 10
+		AND (d.requested_group_id = @group OR same_need(d.needs, @needs::jsonb)) ORDER BY d.id LIMIT 20`, args).Query(func(rows pgx.Rows) (err error) {
+		w.duplicates, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	})
+	if err := run(ctx, b); err != nil {
+		return nil, fmt.Errorf("find patient: %w", err)
+	}
+	switch {
+	case len(found) == 0 && named != nil:
+		return nil, fault.Invalid(fault.Field(prefix+"patient", "%s does not exist or is not visible to you", m.GetPatient()))
+	case len(found) == 0:
+		w.made = true
+		w.patient, err = s.newPatient(r.OrgID, m.GetSubject(), s.clock.Now())
+		return w, err
+	}
+	w.patient = found[0]
+	if named != nil {
+		known, err := s.person(w.patient)
+		if err != nil {
+			return nil, err
+		}
+		if proto.Size(m.GetSubject()) > 0 && !proto.Equal(m.GetSubject(), known) {
+			return nil, fault.Invalid(fault.Field(prefix+"subject", "is taken from %s: leave it out here, and change it there", m.GetPatient()))
+		}
+		m.Subject = known
+		return w, nil
+	}
+	w.learned, err = s.learn(w.patient, m)
+	return w, err
+}
+
+// learn takes what a referral says of a known person into her record, and tells whether it says anything new. That she must not be
+// contacted stays so: only a change of her record takes it back.
+func (s *server) learn(p *patientRow, m *referralv1.Referral) (bool, error) {
+	known, err := s.person(p)
+	if err != nil {
+		return false, err
+	}
+	if known.GetDoNotContact() && !m.GetSubject().GetDoNotContact() {
+		m.Subject = proto.CloneOf(m.GetSubject())
+		m.Subject.DoNotContact = true
+	}
+	all := together(known, m.GetSubject())
+	if proto.Equal(all, known) {
+		return false, nil
+	}
+	p.UpdateTime = s.clock.Now()
+	return true, s.setPerson(p, all)
+}
+
+// whoNow finds out whom a draft is of after a change, nil if that has not changed. was is what it said before.
+func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referralv1.Referral) (*whom, error) {
+	run := func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }
+	same := proto.Equal(was.GetSubject(), m.GetSubject())
+	switch {
+	case was.GetPatient() == m.GetPatient() && same:
+		return nil, nil
+	case m.GetPatient() != "" && was.GetPatient() != m.GetPatient():
+		if same {
+			m.Subject = nil
+		}
+	case m.GetPatient() != "" && len(m.GetSubject().GetIdentifiers()) == 0:
+		p, err := queryPatient(ctx, tx, selectPatient, pgx.NamedArgs{"id": r.PatientID, "org": r.OrgID})
+		if err != nil || p == nil {
+			return nil, err
+		}
+		learned, err := s.learn(p, m)
+		return &whom{patient: p, learned: learned, duplicates: r.DuplicateIDs}, err
+	default:
+		m.Patient = ""
+	}
+	return s.whoIs(ctx, new(pgx.Batch), run, "referral.", r, m)
+}
+
+// together returns what is known of a person with what is said now: what is said counts, what is not said stays.
+func together(known, said *referralv1.Referral_Subject) *referralv1.Referral_Subject {
+	all := proto.CloneOf(known)
+	said.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Name() != "identifiers" {
+			all.ProtoReflect().Set(f, v)
+		}
+		return true
+	})
+	for _, id := range said.GetIdentifiers() {
+		if !hasIdentifier(all, id) && len(all.GetIdentifiers()) < maxIdentifiers {
+			all.Identifiers = append(all.Identifiers, id)
+		}
+	}
+	return all
+}
+
+// maxIdentifiers is how many identifiers a person has at most, as the contract says.
+const maxIdentifiers = 10
+
+func hasIdentifier(p *referralv1.Referral_Subject, id *referralv1.Referral_Subject_Identifier) bool {
+	for _, has := range p.GetIdentifiers() {
+		if normal(has.GetSystem()) == normal(id.GetSystem()) && normal(has.GetValue()) == normal(id.GetValue()) {
+			return true
+		}
+	}
+	return false
+}
+
+// link makes the referral one of the person.
+func (r *row) link(w *whom) {
+	if w != nil {
+		r.PatientID, r.DuplicateIDs = &w.patient.ID, w.duplicates
+	}
+}
+
+// writePerson queues what is to be written of the person.
+func (s *server) writePerson(b *pgx.Batch, w *whom) {
+	switch {
+	case w == nil:
+	case w.made:
+		s.insertPatient(b, w.patient)
+	case w.learned:
+		s.learnOfPatient(b, w.patient)
+	}
+}
+
+func names(collection string, ids []uuid.UUID) []string {
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		all[i] = aip.Name(collection, id)
+	}
+	return all
+}
