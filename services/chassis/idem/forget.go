@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Forget queues that every kept answer goes which names one of the resources, "members/…", "memberships/…" or "referrals/…".
+// Forget queues that every kept answer goes which names one of the resources, such as "members/…", "referrals/…" or "patients/…".
 // Whoever repeats such a call has it done, or refused, anew.
 func Forget(b *pgx.Batch, resources []string) *pgx.QueuedQuery {
 	return b.Queue(`DELETE FROM idempotency WHERE names && @names`, pgx.NamedArgs{"names": resources})
@@ -16,7 +16,7 @@ func Forget(b *pgx.Batch, resources []string) *pgx.QueuedQuery {
 // deepest is how far down an answer is looked through for names.
 const deepest = 3
 
-// names adds to list the people, memberships and referrals that a message names.
+// names adds to list the people, and what is of them, that a message names.
 func names(m protoreflect.Message, list []string, depth int) []string {
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -42,7 +42,7 @@ func names(m protoreflect.Message, list []string, depth int) []string {
 
 // personal adds what names a person's resource.
 func personal(list []string, s string) []string {
-	for _, collection := range [...]string{"members/", "memberships/", "referrals/", "safetyConcerns/"} {
+	for _, collection := range [...]string{"members/", "memberships/", "referrals/", "safetyConcerns/", "patients/"} {
 		if strings.HasPrefix(s, collection) && len(s) == len(collection)+36 {
 			return append(list, s)
 		}
