@@ -139,6 +139,9 @@ func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID, by actor) e
 	if err := forgetVersions(ctx, tx, r.ID); err != nil {
 		return err
 	}
+	if err := s.eraseProcess(ctx, tx, c); err != nil {
+		return err
+	}
 	emptyReferral(c.batch, r)
 	if err := c.save(ctx, tx); err != nil {
 		return err

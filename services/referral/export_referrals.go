@@ -95,6 +95,9 @@ func (s *server) export(ctx context.Context, whose held, record []string, send f
 			return err
 		}
 	}
+	if err := s.exportProcess(ctx, out, hers, args, byID); err != nil {
+		return err
+	}
 	return out.AddAccess(ctx, s.db, seen)
 }
 

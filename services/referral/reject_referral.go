@@ -29,6 +29,9 @@ func (s *server) RejectReferral(ctx context.Context, req *referralv1.RejectRefer
 			if err := c.because(why); err != nil {
 				return err
 			}
+			if err := s.notify(ctx, tx, c.row, noticeEnded, c.row.OrgID); err != nil {
+				return err
+			}
 			return giveBack(ctx, tx, c)
 		},
 	})
