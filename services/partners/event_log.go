@@ -11,18 +11,20 @@ import (
 	"google.golang.org/grpc/codes"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/outbound"
 )
 
 // platformCopy is under whose id the platform's copy of an event is.
 var platformCopy = uuid.Nil
 
-// openEvents prepares the log and what feeds it.
-func (s *service) openEvents(ctx context.Context, h *chassis.Host) error {
+// openEvents prepares the log, what feeds it and what reads it.
+func (s *service) openEvents(ctx context.Context, h *chassis.Host, receivers *outbound.Client) (err error) {
 	if err := changefeed.Open(ctx, h.DB, Name, h.Log, changefeed.Table{Name: "event_log", Key: "position"}); err != nil {
 		return err
 	}
@@ -31,6 +33,13 @@ func (s *service) openEvents(ctx context.Context, h *chassis.Host) error {
 		return fmt.Errorf("event log: %w", err)
 	}
 	s.groups = groupsv1.NewGroupsServiceClient(h.Peer("groups"))
+	if s.texts, err = writtenTexts(); err != nil {
+		return err
+	}
+	s.deliverer = newDeliverer(s, receivers)
+	h.Follow("webhooks", s.deliverer)
+	partnersv1.RegisterEventsServiceServer(h, &eventsServer{service: s})
+	partnersv1.RegisterWebhooksServiceServer(h, &webhooksServer{service: s})
 	s.pulse = changefeed.NewPulse(h.DB, Name, h.Log, "event_log")
 	for _, sub := range s.logSubscriptions() {
 		h.Subscribe(sub)
@@ -58,6 +67,7 @@ func (s *service) logSubscriptions() []events.Subscription {
 // logged wakes those who wait for events.
 func (s *service) logged() {
 	s.pulse.Poke()
+	s.deliverer.poke()
 }
 
 // logEvent writes an event to the log, once for each organization that may see it, and puts it in line for the subscriptions

@@ -111,12 +111,12 @@ func (s *service) openLog(ctx context.Context, cursor string, start *timestamppb
 	r := &reader{service: s, size: size, args: pgx.NamedArgs{
 		"org": copyOf(ctx), "services": services, "patterns": patterns, "subject": subject, "limit": size + 1,
 	}}
-	r.cursor, err = s.placeInLog(ctx, "cursor", cursor, start)
+	r.cursor, err = s.placeInLog(ctx, copyOf(ctx), "cursor", cursor, start)
 	return r, err
 }
 
-// placeInLog returns the cursor that a caller means, if what follows it is still kept.
-func (s *service) placeInLog(ctx context.Context, field, token string, start *timestamppb.Timestamp) (c eventCursor, err error) {
+// placeInLog returns the cursor in the copies of org that a caller means, if what follows it is still kept.
+func (s *service) placeInLog(ctx context.Context, org uuid.UUID, field, token string, start *timestamppb.Timestamp) (c eventCursor, err error) {
 	if token != "" && start != nil {
 		return c, fault.Invalid(fault.Field("start_time", "is given in place of %s, not beside it", field))
 	}
@@ -138,7 +138,7 @@ func (s *service) placeInLog(ctx context.Context, field, token string, start *ti
 	var first *uint64
 	if start != nil {
 		b.Queue(`SELECT changed_xid FROM event_log WHERE org_id = @org AND log_time >= @start::timestamptz ORDER BY log_time, changed_xid LIMIT 1`,
-			pgx.NamedArgs{"org": copyOf(ctx), "start": start.AsTime().Add(-lateBy)}).QueryRow(func(row pgx.Row) error {
+			pgx.NamedArgs{"org": org, "start": start.AsTime().Add(-lateBy)}).QueryRow(func(row pgx.Row) error {
 			if err := row.Scan(&first); !errors.Is(err, pgx.ErrNoRows) {
 				return err
 			}

@@ -20,6 +20,7 @@ import (
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/erasure"
 	"cairn.care/services/chassis/jwks"
+	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/chassis/ratelimit"
@@ -47,7 +48,7 @@ func component(roots *x509.CertPool) chassis.Component {
 		Migrations: migrations,
 		Start: func(ctx context.Context, h *chassis.Host) error {
 			s := &service{
-				db: h.DB, clock: h.Clock, log: h.Log, crypt: h.Crypt, url: h.Config.PublicURL,
+				db: h.DB, clock: h.Clock, log: h.Log, crypt: h.Crypt, mail: h.Mail, url: h.Config.PublicURL,
 				clientKeys: newClientKeys(outbound.New(outbound.Options{
 					AllowPrivate: h.Config.AllowPrivateOutbound, RootCAs: roots, MaxBytes: jwks.MaxBytes,
 				}), h.Clock),
@@ -58,7 +59,10 @@ func component(roots *x509.CertPool) chassis.Component {
 				return err
 			}
 			ctx = auth.System(ctx, Name)
-			if err := s.openEvents(ctx, h); err != nil {
+			receivers := outbound.New(outbound.Options{
+				AllowPrivate: h.Config.AllowPrivateOutbound, RootCAs: roots, MaxBytes: maxAnswer, Timeout: takeTime, MaxIdle: deliverAtMax,
+			})
+			if err := s.openEvents(ctx, h, receivers); err != nil {
 				return err
 			}
 			if err := s.ensureSigningKeys(ctx); err != nil {
@@ -75,7 +79,6 @@ func component(roots *x509.CertPool) chassis.Component {
 			}
 			partnersv1.RegisterPartnersServiceServer(h, &partnersServer{service: s})
 			partnersv1.RegisterTokenServiceServer(h, &tokenServer{service: s})
-			partnersv1.RegisterEventsServiceServer(h, &eventsServer{service: s})
 			river.AddWorker(h.Workers, &rotateWorker{service: s})
 			river.AddWorker(h.Workers, &sweepWorker{service: s})
 			h.Periodic = append(h.Periodic, periodicJobs()...)
@@ -98,6 +101,9 @@ type service struct {
 	signer     signer
 	groups     groupsv1.GroupsServiceClient
 	pulse      *changefeed.Pulse // of the event log
+	deliverer  *deliverer
+	mail       *mail.Outbox
+	texts      *mail.Texts
 }
 
 type partnersServer struct {
@@ -112,5 +118,10 @@ type tokenServer struct {
 
 type eventsServer struct {
 	partnersv1.UnimplementedEventsServiceServer
+	*service
+}
+
+type webhooksServer struct {
+	partnersv1.UnimplementedWebhooksServiceServer
 	*service
 }

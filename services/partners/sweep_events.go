@@ -15,9 +15,16 @@ const (
 	sweptAtOnce = 5000 // rows of a transaction: a long one would hold every reader of the log back
 )
 
-// sweepEvents drops the events that are no longer kept, oldest first, and says up to where it did.
+// sweepEvents drops the events that are no longer kept, oldest first, and says up to where it did, also to subscriptions for which
+// they still waited.
 func (s *service) sweepEvents(ctx context.Context) error {
 	before := s.clock.Now().Add(-keepEvents)
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM webhook_deliveries WHERE position < 0 AND create_time < $1`, before)
+		return err
+	}); err != nil {
+		return fmt.Errorf("drop old notices: %w", err)
+	}
 	for {
 		dropped := 0
 		err := s.db.Tx(ctx, func(tx pgx.Tx) error {
@@ -28,6 +35,11 @@ func (s *service) sweepEvents(ctx context.Context) error {
 					SELECT * FROM first WHERE log_time < @before
 				), dropped AS (
 					DELETE FROM event_log WHERE position IN (SELECT position FROM old)
+				), undone AS (
+					DELETE FROM webhook_deliveries d USING old WHERE d.position = old.position RETURNING d.subscription_id, d.state, old.log_time
+				), told AS (
+					UPDATE webhook_subscriptions s SET dropped_before_time = lost.time
+					FROM (SELECT subscription_id, max(log_time) AS time FROM undone WHERE state = 'PENDING' GROUP BY 1) AS lost WHERE s.id = lost.subscription_id
 				), marked AS (
 					UPDATE event_log_end SET purged_xid = greatest(purged_xid, newest.xid), log_time = greatest(log_time, newest.time)
 					FROM (SELECT max(changed_xid) AS xid, max(log_time) AS time FROM old) AS newest WHERE newest.xid IS NOT NULL

@@ -89,6 +89,8 @@ CREATE INDEX webhook_subscriptions_by_audience ON webhook_subscriptions (audienc
 CREATE INDEX webhook_subscriptions_by_age ON webhook_subscriptions (org_id, create_time, id);
 CREATE INDEX webhook_subscriptions_by_heartbeat ON webhook_subscriptions (fhir_heartbeat_time) WHERE fhir_heartbeat_time IS NOT NULL;
 
+CREATE INDEX webhook_subscriptions_by_end ON webhook_subscriptions (end_time) WHERE end_time IS NOT NULL AND state <> 'PAUSED';
+
 ALTER TABLE webhook_subscriptions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhook_subscriptions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON webhook_subscriptions USING (org_id = (SELECT nullif(current_setting('app.org', true), '')::uuid));

@@ -1,0 +1,77 @@
+package partners
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/chassis/idem"
+)
+
+// ResumeWebhookSubscription goes on with what waits. The three days of what failed begin anew.
+func (s *webhooksServer) ResumeWebhookSubscription(ctx context.Context, req *partnersv1.ResumeWebhookSubscriptionRequest) (out *partnersv1.WebhookSubscription, err error) {
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		now := s.clock.Now()
+		row, err := s.findWebhook(ctx, tx, "name", req.GetName(), false)
+		if err != nil {
+			return err
+		}
+		if row.EndTime != nil && !row.EndTime.After(now) {
+			return fault.Precondition("SUBSCRIPTION_ENDED", row.name(), "the end that it was given has come: change fhir.end_time first")
+		}
+		// Lanes first, as whoever records a try locks them before the subscription.
+		args := pgx.NamedArgs{"id": row.ID, "now": now}
+		if _, err := tx.Exec(ctx, `UPDATE webhook_lanes SET due_time = @now WHERE subscription_id = @id AND lease IS NULL`, args); err != nil {
+			return fmt.Errorf("resume lanes: %w", err)
+		}
+		if req.GetSkipPending() {
+			if _, err := tx.Exec(ctx, `UPDATE webhook_deliveries SET state = 'SKIPPED' WHERE subscription_id = @id AND state = 'PENDING' AND position > 0`, args); err != nil {
+				return fmt.Errorf("skip deliveries: %w", err)
+			}
+		}
+		if _, err := tx.Exec(ctx, `UPDATE webhook_deliveries SET failing_time = NULL WHERE subscription_id = @id AND state = 'PENDING' AND failing_time IS NOT NULL`, args); err != nil {
+			return fmt.Errorf("resume deliveries: %w", err)
+		}
+		if row, err = selectWebhook(ctx, tx, row.ID, true); err != nil {
+			return fmt.Errorf("lock subscription: %w", err)
+		}
+		if err := s.resume(ctx, tx, row); err != nil {
+			return err
+		}
+		if out, err = s.shown(ctx, tx, row); err != nil {
+			return err
+		}
+		return idem.SaveTx(ctx, tx, out)
+	})
+	if err == nil {
+		s.deliverer.poke()
+	}
+	return out, err
+}
+
+// resume has a locked subscription send again; one of FHIR whose receiver never answered the handshake, that first.
+func (s *service) resume(ctx context.Context, tx pgx.Tx, row *webhookRow) error {
+	now := s.clock.Now()
+	was, unanswered := row.State, row.PauseReason == partnersv1.WebhookSubscription_HANDSHAKE_FAILED.String()
+	row.FailingTime, row.Failures, row.RetryTime, row.LastFailure = nil, 0, nil, ""
+	if was == webhookPaused {
+		row.State, row.PauseReason = webhookActive, ""
+		row.Revision++
+		row.UpdateTime = now
+		if unanswered {
+			row.State = webhookRequested
+		}
+	}
+	row.nextHeartbeat(now)
+	if err := writeWebhook(ctx, tx, row); err != nil {
+		return fmt.Errorf("resume subscription: %w", err)
+	}
+	if was != webhookPaused {
+		return nil
+	}
+	return events.Insert(ctx, tx, webhookChanged("resumed", row, now))
+}
