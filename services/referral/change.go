@@ -200,7 +200,7 @@ func (c *change) answer(ctx context.Context, tx pgx.Tx, v view) (*referralv1.Ref
 		return nil, err
 	}
 	if v == consented {
-		c.s.discloseRow(ctx, c.batch, c.row)
+		c.s.discloseRows(ctx, c.batch, c.row)
 	}
 	if err := idem.Save(ctx, c.batch, m); err != nil {
 		return nil, err

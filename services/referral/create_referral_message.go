@@ -61,7 +61,7 @@ func (s *server) CreateReferralMessage(ctx context.Context, req *referralv1.Crea
 			return err
 		}
 		if side == receiver && r.OrgID != *r.OwnerOrgID {
-			s.discloseRow(ctx, b, r)
+			s.discloseRows(ctx, b, r)
 		}
 		if unread == 0 {
 			if err := s.notifyMessage(ctx, tx, r, m.ID, to); err != nil {

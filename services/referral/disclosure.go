@@ -33,8 +33,12 @@ func (s *server) disclose(ctx context.Context, b *pgx.Batch, shown string, args 
 	b.Queue(recordDisclosures+shown+endDisclosures, all)
 }
 
-// discloseRow is [server.disclose] for a referral that is at hand.
-func (s *server) discloseRow(ctx context.Context, b *pgx.Batch, r *row) {
-	s.disclose(ctx, b, `SELECT @referral::uuid AS id, @referrer::uuid AS org_id, @version::integer AS consent_version`,
-		pgx.NamedArgs{"referral": r.ID, "referrer": r.OrgID, "version": max(r.ConsentVersion, 1)})
+// discloseRows is [server.disclose] for referrals that are at hand.
+func (s *server) discloseRows(ctx context.Context, b *pgx.Batch, rows ...*row) {
+	shown, of, versions := make([]uuid.UUID, len(rows)), make([]uuid.UUID, len(rows)), make([]int32, len(rows))
+	for i, r := range rows {
+		shown[i], of[i], versions[i] = r.ID, r.OrgID, max(r.ConsentVersion, 1)
+	}
+	s.disclose(ctx, b, `SELECT * FROM unnest(@referrals::uuid[], @referrers::uuid[], @versions::integer[]) AS u (id, org_id, consent_version)`,
+		pgx.NamedArgs{"referrals": shown, "referrers": of, "versions": versions})
 }

@@ -50,6 +50,7 @@ func (s *server) GetPatient(ctx context.Context, req *referralv1.GetPatientReque
 	for _, r := range theirs {
 		audit.Queue(ctx, b, r.name())
 	}
+	s.discloseRows(ctx, b, theirs...)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("record disclosure: %w", err)
 	}

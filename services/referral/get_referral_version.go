@@ -37,6 +37,7 @@ func (s *server) GetReferralVersion(ctx context.Context, req *referralv1.GetRefe
 	b.Queue(`SELECT v.referral_id, v.revision, v.create_time, v.body FROM referral_versions v WHERE `+shownVersions+` AND v.revision = @revision`, args).
 		Query(collect(&versions))
 	audit.QueueIf(ctx, b, referral, shown, args)
+	s.disclose(ctx, b, shown, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("find version: %w", err)
 	}

@@ -39,6 +39,7 @@ func (s *server) ListReferralVersions(ctx context.Context, req *referralv1.ListR
 		AND (NOT @more OR v.revision < @before) AND (@since::timestamptz IS NULL OR v.create_time >= @since) ORDER BY v.revision DESC LIMIT @n`, args).
 		Query(collect(&versions))
 	audit.QueueIf(ctx, b, req.GetParent(), selectReferral, args)
+	s.disclose(ctx, b, selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list versions: %w", err)
 	}

@@ -75,7 +75,9 @@ func (s *server) SearchReferrals(ctx context.Context, req *referralv1.SearchRefe
 		for i := range seen {
 			seen[i] = rows[i].name()
 		}
-		return errors.Join(audit.Insert(ctx, tx, "referrals/-"), audit.InsertEach(ctx, tx, seen))
+		b := new(pgx.Batch)
+		s.discloseRows(ctx, b, rows[:len(seen)]...)
+		return errors.Join(audit.Insert(ctx, tx, "referrals/-"), audit.InsertEach(ctx, tx, seen), sendBatch(ctx, tx, b))
 	})
 	if err != nil {
 		return nil, err
