@@ -370,7 +370,7 @@ func (f *Face) response(e *entry, prefer string) (r4.BundleEntry, error) {
 	if body == nil || e.request.Method == http.MethodHead {
 		return out, nil
 	}
-	raw, err := json.Marshal(body)
+	raw, err := encode(body)
 	if err != nil {
 		return out, fmt.Errorf("encode an entry: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -49,6 +50,7 @@ type Face struct {
 	all       []*resource
 	kinds     map[string]*resource
 	operation []operation
+	owners    *owners
 	clock     clock.Clock
 	log       *slog.Logger
 	metadata  []byte // the CapabilityStatement
@@ -64,6 +66,7 @@ func New(o Options) (*Face, error) {
 	if f.clock == nil {
 		f.clock = clock.System{}
 	}
+	f.owners = &owners{peers: f.peers, clock: f.clock, known: map[string]owner{}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -79,10 +82,10 @@ func New(o Options) (*Face, error) {
 		}
 	}
 	var err error
-	if f.metadata, err = json.Marshal(f.capability()); err != nil {
+	if f.metadata, err = encode(f.capability()); err != nil {
 		return nil, fmt.Errorf("CapabilityStatement: %w", err)
 	}
-	if f.smart, err = json.Marshal(f.smartConfiguration()); err != nil {
+	if f.smart, err = encode(f.smartConfiguration()); err != nil {
 		return nil, fmt.Errorf("SMART configuration: %w", err)
 	}
 	return f, nil
@@ -543,7 +546,7 @@ func (f *Face) show(w http.ResponseWriter, r *http.Request, c *call, code int, i
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(body)
+	raw, err := encode(body)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", it.kind, err)
 	}
@@ -551,7 +554,11 @@ func (f *Face) show(w http.ResponseWriter, r *http.Request, c *call, code int, i
 		tag = `W/"` + checksum(raw) + `"`
 	}
 	h.Set("ETag", tag)
-	if unchanged(r, tag, it.updated) {
+	since := it.updated
+	if it.version == "" {
+		since = time.Time{} // it shows what changes without it being changed
+	}
+	if unchanged(r, tag, since) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -570,7 +577,7 @@ func (it *item) location(base string) string {
 
 // write answers with a resource.
 func (f *Face) write(w http.ResponseWriter, r *http.Request, code int, body any) {
-	raw, err := json.Marshal(body)
+	raw, err := encode(body)
 	if err != nil {
 		f.log.ErrorContext(r.Context(), "FHIR answer cannot be encoded", "route", route(r), "err", err)
 		code, raw = http.StatusInternalServerError, []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception","diagnostics":"internal error"}]}`)
@@ -593,6 +600,17 @@ func (f *Face) writeRaw(w http.ResponseWriter, r *http.Request, code int, raw []
 	if _, err := w.Write(raw); err != nil { //nolint:gosec // JSON that says so, and nosniff
 		return // the caller has gone
 	}
+}
+
+// encode writes JSON, with "&" and the like as they are.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 func (f *Face) requestID(ctx context.Context) string {

@@ -26,7 +26,7 @@ func organization() *resource {
 			byID(), byUpdate(),
 			{name: "name", kind: stringParam, modifiers: []string{"contains", "exact"}, doc: "The beginning of the name; with :contains any part of it. Case does not matter."},
 			{name: "active", kind: tokenParam, doc: "true: every organization that is shown is active."},
-			{name: "type", kind: tokenParam, or: true, doc: "What sort of organization it is, of " + kindSystem + ": HOSPITAL, NONPROFIT, UMBRELLA, PUBLIC_AUTHORITY."},
+			{name: "type", kind: tokenParam, or: true, doc: "What sort of organization it is, of " + kindSystem + ": hospital, nonprofit, umbrella, public-authority."},
 			{name: "partof", kind: referenceParam, targets: []string{"Organization"}, doc: "The umbrella that it belongs to."},
 		},
 		sorts: []string{"name"},
@@ -41,7 +41,7 @@ func organization() *resource {
 
 const (
 	usCore     = "http://hl7.org/fhir/us/core/StructureDefinition/"
-	kindSystem = "https://cairn.care/fhir/CodeSystem/organization-kind"
+	kindSystem = ownCodes + "organization-kind"
 )
 
 func readOrganization(ctx context.Context, c *call, id string) (*item, error) {
@@ -150,7 +150,7 @@ func organizationFilter(s *search) (func(*partnersv1.Organization) bool, string,
 		switch {
 		case active != nil && !*active, byParent && len(parents) == 0, byIDs && !contains(ids, id), !when.holds(o.GetUpdateTime().AsTime()):
 			return false
-		case kinds != nil && !hasToken(kinds, kindSystem, o.GetKind().String()):
+		case kinds != nil && !hasToken(kinds, kindSystem, codeFor(o.GetKind())):
 			return false
 		}
 		for _, cl := range s.clausesOf("name") {
@@ -165,7 +165,7 @@ func organizationFilter(s *search) (func(*partnersv1.Organization) bool, string,
 // hasToken tells whether one of the tokens is the code of the system.
 func hasToken(values []value, system, code string) bool {
 	for _, v := range values {
-		if (v.code == code || v.code == "" && v.bar) && (!v.bar || v.system == system) {
+		if isToken(v, system, code) {
 			return true
 		}
 	}
@@ -192,7 +192,7 @@ func organizationItem(o *partnersv1.Organization) *item {
 	yes := true
 	out := &r4.Organization{
 		ResourceType: "Organization", Id: id, Meta: meta(version, updated, usCore+"us-core-organization"), Active: &yes, Name: o.GetDisplayName(),
-		Type: []r4.CodeableConcept{{Coding: append(organizationTypes(o.GetKind()), r4.Coding{System: kindSystem, Code: o.GetKind().String()})}},
+		Type: []r4.CodeableConcept{{Coding: append(organizationTypes(o.GetKind()), r4.Coding{System: kindSystem, Code: codeFor(o.GetKind()), Display: wordsFor(o.GetKind())})}},
 	}
 	contact := o.GetContact()
 	for _, t := range []r4.ContactPoint{{System: "phone", Value: contact.GetPhone()}, {System: "email", Value: contact.GetEmail()}, {System: "url", Value: contact.GetWebsite()}} {

@@ -48,7 +48,7 @@ func TestOrganizations(t *testing.T) {
 		"?name:exact=santa":                 {},
 		"?_id=" + umbrella:                  {umbrella},
 		"?_id=" + umbrella + "," + hospital: {umbrella, hospital},
-		"?type=HOSPITAL,NONPROFIT":          {hospital},
+		"?type=hospital,nonprofit":          {hospital},
 		"?partof=Organization/" + umbrella:  {hospital},
 		"?active=false":                     {},
 		"?_lastUpdated=lt2000":              {},

@@ -50,7 +50,7 @@ func (f *Face) entry(b *r4.Bundle, s *search, it *item, mode string) error {
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(body)
+	raw, err := encode(body)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", it.kind, err)
 	}
@@ -73,7 +73,7 @@ func (f *Face) note(b *r4.Bundle, notes []r4.Issue) error {
 	for _, n := range notes {
 		o.Issue = append(o.Issue, outcomeIssue("warning", "", n))
 	}
-	raw, err := json.Marshal(o)
+	raw, err := encode(o)
 	if err != nil {
 		return fmt.Errorf("encode OperationOutcome: %w", err)
 	}
@@ -124,7 +124,7 @@ func (f *Face) pageURL(c *call, s *search, cursor string) (string, error) {
 	for _, p := range s.query {
 		t.Query = append(t.Query, p.name, p.value)
 	}
-	raw, err := json.Marshal(t)
+	raw, err := encode(t)
 	if err != nil {
 		return "", fmt.Errorf("encode a page: %w", err)
 	}
@@ -223,7 +223,7 @@ func (f *Face) versions(ctx context.Context, c *call, id string, query []pair) (
 		return b, nil
 	}
 	for _, it := range found.items {
-		raw, err := json.Marshal(it.body)
+		raw, err := encode(it.body)
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", it.kind, err)
 		}

@@ -3,7 +3,6 @@ package fhir_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,9 +13,11 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"cairn.care/services/chassis"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/gateway"
 	"cairn.care/services/gateway/fhir"
 	"cairn.care/services/internal/fhirtest"
@@ -64,7 +65,7 @@ func token(organization, profile, scopes string) string {
 func verify(_ context.Context, bearer string) (auth.Principal, error) {
 	parts := strings.Split(bearer, "~")
 	if len(parts) != 3 {
-		return auth.Principal{}, errors.New("no token of this test")
+		return auth.Principal{}, fault.Unauthenticated("BAD_TOKEN", "no token of this test")
 	}
 	return auth.Principal{
 		Kind: auth.Client, Subject: "apiClients/test", Organization: parts[0], Profile: parts[1], Scopes: strings.Fields(parts[2]),
@@ -109,7 +110,7 @@ func (s *site) do(method, path, bearer, body string, headers ...string) *reply {
 	if err := resp.Body.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	if len(out.body) > 0 && strings.Contains(resp.Header.Get("Content-Type"), "json") {
+	if len(out.body) > 0 && strings.Contains(resp.Header.Get("Content-Type"), "json") && !strings.Contains(resp.Header.Get("Content-Type"), "ndjson") {
 		if err := json.Unmarshal(out.body, &out.json); err != nil {
 			s.t.Fatalf("%s %s: %v in %s", method, path, err, out.body)
 		}
@@ -188,3 +189,5 @@ func (r *reply) link(relation string) string {
 	}
 	return ""
 }
+
+func hours(n int64) *durationpb.Duration { return &durationpb.Duration{Seconds: 3600 * n} }

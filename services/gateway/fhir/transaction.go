@@ -162,7 +162,7 @@ func (f *Face) rewrite(ctx context.Context, c *call, entries []*entry, known map
 		if !changed {
 			continue
 		}
-		if e.raw, err = json.Marshal(tree); err != nil {
+		if e.raw, err = encode(tree); err != nil {
 			return fmt.Errorf("encode %s: %w", e.doc.Type, err)
 		}
 		if err := e.parse(); err != nil {

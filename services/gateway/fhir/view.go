@@ -54,7 +54,7 @@ func (v view) of(kind string, body any) (any, error) {
 	if v.summary == "" && v.elements == nil {
 		return body, nil
 	}
-	raw, err := json.Marshal(body)
+	raw, err := encode(body)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
@@ -83,19 +83,22 @@ func (v view) of(kind string, body any) (any, error) {
 			delete(members, name)
 		}
 	}
-	if members["meta"], err = tagged(members["meta"]); err != nil {
+	if members["meta"], err = tagged(members["meta"], v.summary == "data"); err != nil {
 		return nil, err
 	}
 	return members, nil
 }
 
-// tagged adds the mark of what is not whole to a meta.
-func tagged(raw json.RawMessage) (json.RawMessage, error) {
+// tagged adds the mark of what is not whole to a meta. What lacks more than its narrative need not meet its profiles any more.
+func tagged(raw json.RawMessage, profiles bool) (json.RawMessage, error) {
 	members := map[string]json.RawMessage{}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &members); err != nil {
 			return nil, fmt.Errorf("read meta: %w", err)
 		}
+	}
+	if !profiles {
+		delete(members, "profile")
 	}
 	var tags []json.RawMessage
 	if len(members["tag"]) > 0 {
@@ -112,5 +115,5 @@ func tagged(raw json.RawMessage) (json.RawMessage, error) {
 	b.Write(subsetted)
 	b.WriteByte(']')
 	members["tag"] = b.Bytes()
-	return json.Marshal(members)
+	return encode(members)
 }
