@@ -14,6 +14,7 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/ratelimit"
 )
 
@@ -69,6 +70,19 @@ func TestCallsAreLimited(t *testing.T) {
 	s.Clock.Advance(wait)
 	if _, err := call(eager); err != nil {
 		t.Errorf("after the wait: %v", err)
+	}
+}
+
+// Why a caller looks at something is one of the codes that are known, or is not said.
+func TestPurposeOfUse(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil)
+	token := s.token(t, s.client(t, s.organization(t, partnersv1.Organization_HOSPITAL), "ehr", "partners.read"), "partners.read")
+	for purpose, want := range map[string]codes.Code{"": codes.OK, "TREAT": codes.OK, "CAREMGT": codes.OK, "treat": codes.InvalidArgument, "CURIOSITY": codes.InvalidArgument} {
+		ctx := metadata.AppendToOutgoingContext(with(t.Context(), token), auth.PurposeHeader, purpose)
+		if _, err := s.ListApiClients(ctx, &partnersv1.ListApiClientsRequest{}); status.Code(err) != want {
+			t.Errorf("%q: %v, want %v", purpose, err, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
@@ -22,9 +23,12 @@ type accessRow struct {
 	Access       string
 	RequestID    string
 	Purpose      string
+	PatientID    *uuid.UUID
 }
 
-const accessColumns = `a.id, a.at, a.caller_kind, a.caller, a.organization, a.on_behalf_of, a.method, a.resource, a.access, a.request_id, a.purpose`
+const accessColumns = `a.id, a.at, a.caller_kind, a.caller, a.organization, a.on_behalf_of, a.method, a.resource, a.access, a.request_id, a.purpose,
+	CASE WHEN a.resource ~ '^patients/[0-9a-f]{8}-' THEN substr(a.resource, 10, 36)::uuid
+	     WHEN a.resource ~ '^referrals/[0-9a-f]{8}-' THEN (SELECT r.patient_id FROM referrals r WHERE r.id = substr(a.resource, 11, 36)::uuid) END AS patient_id`
 
 // accessOfOwn is that what was accessed is a referral that the tenant has made, something of one, or a patient of its.
 const accessOfOwn = `(a.resource ~ '^(referrals|patients)/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/|$)' AND (@all
@@ -40,6 +44,6 @@ func (r *accessRow) toProto() *referralv1.Access {
 		Name: fmt.Sprintf("accesses/%d", r.ID), AccessTime: timestamppb.New(r.At), Resource: r.Resource,
 		Kind: referralv1.Access_Kind(referralv1.Access_Kind_value[r.Access]), Method: r.Method,
 		CallerKind: callerKinds[r.CallerKind], Caller: r.Caller, Organization: r.Organization, OnBehalfOf: r.OnBehalfOf,
-		Purpose: r.Purpose, RequestId: r.RequestID,
+		Purpose: r.Purpose, RequestId: r.RequestID, Patient: optionalName("patients", r.PatientID),
 	}
 }

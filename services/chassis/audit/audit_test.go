@@ -103,6 +103,41 @@ func TestAnAccessIsRecordedInItsOwnTransaction(t *testing.T) {
 	}
 }
 
+// A record says why: as the caller says, also through a service that acts for it, or as follows from who it is.
+func TestARecordSaysWhy(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "audit", nil)
+	hospital := auth.Principal{Kind: auth.Client, Subject: "apiClients/h"}
+	quality, err := hospital.WithPurpose("HQUALIMP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	platform := auth.Principal{Kind: auth.Client, Subject: "apiClients/app", Platform: true}
+	person := auth.WithPrincipal(t.Context(), auth.Principal{Kind: auth.User, Subject: "ana"})
+	for _, c := range []struct {
+		ctx  context.Context //nolint:containedctx // who calls
+		want string
+	}{
+		{auth.WithPrincipal(t.Context(), hospital), "TREAT"},
+		{auth.WithPrincipal(t.Context(), quality), "HQUALIMP"},
+		{auth.System(auth.WithPrincipal(t.Context(), quality), "referral"), "HQUALIMP"},
+		{auth.System(auth.WithPrincipal(t.Context(), hospital), "referral"), "TREAT"},
+		{auth.System(t.Context(), "referral"), "HOPERAT"},
+		{auth.WithPrincipal(t.Context(), platform), "HOPERAT"},
+		{person, "TREAT"},
+		{auth.WithSelf(person, auth.Self{Member: "members/1"}), "PATRQT"},
+		{auth.WithSelf(person, auth.Self{Facilitator: "facilitators/1"}), "TREAT"},
+	} {
+		if err := audit.Insert(c.ctx, db, "members/1"); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := db.QueryRow(t.Context(), `SELECT purpose FROM audit_log ORDER BY id DESC LIMIT 1`).Scan(&got); err != nil || got != c.want {
+			t.Errorf("%+v: %q, %v, want %q", auth.PrincipalFrom(c.ctx), got, err, c.want)
+		}
+	}
+}
+
 func TestAnUnrecordedAnswerIsRefused(t *testing.T) {
 	t.Parallel()
 	silent := func(context.Context, any) (any, error) { return wrapperspb.String("personal"), nil }

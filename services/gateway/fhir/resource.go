@@ -11,7 +11,15 @@ import (
 // resources are the types that there are, in the order in which the CapabilityStatement tells them.
 func resources() []*resource {
 	return []*resource{
-		organization(),
+		organization(), healthcareService(), location(),
+		patient(),
+		serviceRequest(),
+		task(),
+		consent(),
+		provenance(),
+		schedule(), slot(),
+		appointment(),
+		auditEvent(),
 	}
 }
 

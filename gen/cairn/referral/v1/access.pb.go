@@ -159,7 +159,9 @@ type Access struct {
 	// systems and staff, PATRQT for the person herself, HOPERAT for Cairn's own services. Empty in records from before purposes were kept.
 	Purpose string `protobuf:"bytes,10,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	// The caller's request_id; empty if it sent none.
-	RequestId     string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The patient whom it is about, "patients/{uuid}"; empty where the referral names none.
+	Patient       string `protobuf:"bytes,12,opt,name=patient,proto3" json:"patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,11 +273,18 @@ func (x *Access) GetRequestId() string {
 	return ""
 }
 
+func (x *Access) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
 var File_cairn_referral_v1_access_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/access.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n" +
+	"\x1ecairn/referral/v1/access.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x05\n" +
 	"\x06Access\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vaccess_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -292,7 +301,8 @@ const file_cairn_referral_v1_access_proto_rawDesc = "" +
 	"\apurpose\x18\n" +
 	" \x01(\tB\x03\xe0A\x03R\apurpose\x12\"\n" +
 	"\n" +
-	"request_id\x18\v \x01(\tB\x03\xe0A\x03R\trequestId\"N\n" +
+	"request_id\x18\v \x01(\tB\x03\xe0A\x03R\trequestId\x12\x1d\n" +
+	"\apatient\x18\f \x01(\tB\x03\xe0A\x03R\apatient\"N\n" +
 	"\n" +
 	"CallerKind\x12\x1b\n" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\n" +
