@@ -40,6 +40,9 @@ func (g *Gateway) routed(next runtime.HandlerFunc) runtime.HandlerFunc {
 			g.fail(w, r, err)
 			return
 		}
+		if asksForTable(r) {
+			r.Header.Set("Accept", csvType) // as the mux knows it
+		}
 		if c.route.streams {
 			if err := patient(w); err != nil {
 				g.fail(w, r, err)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 
-	"golang.org/x/text/language"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -61,12 +61,8 @@ type page struct {
 func (p page) What() string { return p.Words.Kinds[p.Kind] }
 
 func (g *Gateway) unsubscribePage(w http.ResponseWriter, r *http.Request, html *template.Template, code int, p page) {
-	tags, _, err := language.ParseAcceptLanguage(r.Header.Get("Accept-Language"))
-	if err != nil {
-		tags = nil // a header that says nothing
-	}
 	list := unsubscribeTexts()
-	_, i, _ := language.NewMatcher([]language.Tag{language.English, language.Spanish, language.German, language.French}).Match(tags...)
+	i := max(0, slices.IndexFunc(list, func(w unsubscribeWords) bool { return w.Lang == preferredLanguage(r) }))
 	p.Lang, p.Words = list[i].Lang, list[i]
 	var body bytes.Buffer
 	if err := html.Execute(&body, p); err != nil {

@@ -15,6 +15,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
@@ -28,49 +32,150 @@ const (
 	dataKeySize    = 32
 	blindIndexSize = 32
 	cacheSize      = 4096
+
+	indexVersion = 2 // first byte of a blind index that tells its key
 )
 
 // dataKeyContext is the associated data of every wrapped data key, so that a wrapped key is never mistaken for a value.
 var dataKeyContext = []byte("cairn data key")
 
-// Keyset holds a service's keys. It is safe for concurrent use.
+// Keyset holds a service's keys, as its file has them now. It is safe for concurrent use.
 type Keyset struct {
-	aead   tink.AEAD
-	prfs   *prf.Set
+	path   string
+	live   atomic.Pointer[keys]
 	opened *cache
+
+	reloading sync.Mutex
+	asked     time.Time // when a value under an unknown key last had the file read again
 }
 
-// file is the JSON form of a keyset: two Tink keysets in clear, protected by the mode of the file.
+// keys are what one version of the file holds.
+type keys struct {
+	aead, links tink.AEAD
+	prfs        *prf.Set
+	indexKeys   []uint32 // of prfs, the primary first
+	raw         uint32   // the one of them whose indexes carry no key id
+
+	primary uint32   // AEAD key that encrypts
+	ids     []uint32 // of all AEAD keys, in the order in which they were added
+
+	size     int64
+	modified time.Time
+}
+
+// file is the JSON form of a keyset: Tink keysets in clear, protected by the mode of the file.
 type file struct {
 	AEAD       json.RawMessage `json:"aead"`
 	BlindIndex json.RawMessage `json:"blindIndex"`
+
+	// Keys of what has left the house and cannot be sealed again, such as links in e-mail; absent until the first rotation: AEAD.
+	Links json.RawMessage `json:"links,omitempty"`
+
+	// The blind index key from before the first rotation; its indexes carry no key id. 0: the only one there is.
+	RawBlindIndex uint32 `json:"rawBlindIndex,omitempty"`
 }
 
 // Load reads a keyset. The file must be a regular one that only its owner can read (mode 0600 or 0400).
 func Load(path string) (*Keyset, error) {
+	ks := &Keyset{path: path, opened: newCache(cacheSize)}
+	k, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	ks.live.Store(k)
+	return ks, nil
+}
+
+func load(path string) (*keys, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: %w", err)
+	}
 	f, err := read(path)
 	if err != nil {
 		return nil, err
 	}
+	k := &keys{raw: f.RawBlindIndex, size: info.Size(), modified: info.ModTime()}
 	aeads, err := parse(f.AEAD)
 	if err != nil {
 		return nil, fmt.Errorf("keyset %s: aead: %w", path, err)
+	}
+	if k.aead, err = aead.New(aeads); err != nil {
+		return nil, fmt.Errorf("keyset %s: aead: %w", path, err)
+	}
+	k.primary = aeads.KeysetInfo().GetPrimaryKeyId()
+	for _, key := range aeads.KeysetInfo().GetKeyInfo() {
+		k.ids = append(k.ids, key.GetKeyId())
+	}
+	if k.links = k.aead; len(f.Links) > 0 {
+		links, err := parse(f.Links)
+		if err != nil {
+			return nil, fmt.Errorf("keyset %s: links: %w", path, err)
+		}
+		if k.links, err = aead.New(links); err != nil {
+			return nil, fmt.Errorf("keyset %s: links: %w", path, err)
+		}
 	}
 	prfs, err := parse(f.BlindIndex)
 	if err != nil {
 		return nil, fmt.Errorf("keyset %s: blindIndex: %w", path, err)
 	}
-	ks := &Keyset{opened: newCache(cacheSize)}
-	if ks.aead, err = aead.New(aeads); err != nil {
-		return nil, fmt.Errorf("keyset %s: aead: %w", path, err)
-	}
-	if ks.prfs, err = prf.NewPRFSet(prfs); err != nil {
+	if k.prfs, err = prf.NewPRFSet(prfs); err != nil {
 		return nil, fmt.Errorf("keyset %s: blindIndex: %w", path, err)
 	}
-	if _, err := ks.prfs.ComputePrimaryPRF(nil, blindIndexSize); err != nil {
+	if _, err := k.prfs.ComputePrimaryPRF(nil, blindIndexSize); err != nil {
 		return nil, fmt.Errorf("keyset %s: blindIndex: %w", path, err)
 	}
-	return ks, nil
+	k.indexKeys = []uint32{k.prfs.PrimaryID}
+	for _, key := range prfs.KeysetInfo().GetKeyInfo() {
+		if key.GetKeyId() != k.prfs.PrimaryID {
+			k.indexKeys = append(k.indexKeys, key.GetKeyId())
+		}
+	}
+	if k.raw == 0 {
+		k.raw = k.prfs.PrimaryID
+	}
+	return k, nil
+}
+
+// Reload reads the file again if it is another one than was read last, and tells whether it was.
+func (ks *Keyset) Reload() (bool, error) {
+	ks.reloading.Lock()
+	defer ks.reloading.Unlock()
+	return ks.reload()
+}
+
+func (ks *Keyset) reload() (bool, error) {
+	info, err := os.Stat(ks.path)
+	if err != nil {
+		return false, fmt.Errorf("keyset: %w", err)
+	}
+	if now := ks.live.Load(); info.Size() == now.size && info.ModTime().Equal(now.modified) {
+		return false, nil
+	}
+	k, err := load(ks.path)
+	if err != nil {
+		return false, err
+	}
+	ks.live.Store(k)
+	return true, nil
+}
+
+// reloadFor reads the file again for a value whose key is not known: another process has taken up a rotation. Not more often
+// than once a second, whatever is asked for.
+func (ks *Keyset) reloadFor(sealed []byte) bool {
+	id, ok := KeyOf(sealed)
+	if !ok {
+		return false
+	}
+	ks.reloading.Lock()
+	defer ks.reloading.Unlock()
+	if slices.Contains(ks.live.Load().ids, id) || time.Since(ks.asked) < time.Second {
+		return slices.Contains(ks.live.Load().ids, id)
+	}
+	ks.asked = time.Now()
+	changed, err := ks.reload()
+	return err == nil && changed
 }
 
 // Generate writes a new keyset to a file that must not exist yet, with mode 0600, and loads it.
@@ -110,37 +215,45 @@ func LoadOrGenerate(path string) (*Keyset, error) {
 	return ks, err
 }
 
-// Rotate adds a new AEAD key, which encrypts from now on, and keeps the old ones, which still decrypt. Processes take it
-// up when they load the file again: start every replica with the rotated file before the old one is discarded. The blind
-// index key stays, because indexed values would no longer be found.
-func Rotate(path string) error {
-	f, err := read(path)
-	if err != nil {
-		return err
-	}
-	handle, err := parse(f.AEAD)
-	if err != nil {
-		return fmt.Errorf("keyset %s: aead: %w", path, err)
-	}
-	manager := keyset.NewManagerFromHandle(handle)
-	id, err := manager.Add(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return fmt.Errorf("add aead key: %w", err)
-	}
-	if err := manager.SetPrimary(id); err != nil {
-		return fmt.Errorf("set primary aead key: %w", err)
-	}
-	if handle, err = manager.Handle(); err != nil {
-		return fmt.Errorf("rotated aead keyset: %w", err)
-	}
-	if f.AEAD, err = format(handle); err != nil {
-		return err
-	}
-	return write(path, f, os.Rename)
+// AEAD encrypts what belongs to no person in particular, such as a stored answer. It follows the file.
+func (ks *Keyset) AEAD() tink.AEAD { return following{ks} }
+
+type following struct{ ks *Keyset }
+
+// Encrypt encrypts under the primary key.
+func (f following) Encrypt(plain, associated []byte) ([]byte, error) {
+	return f.ks.live.Load().aead.Encrypt(plain, associated)
 }
 
-// AEAD encrypts what belongs to no person in particular, such as a stored answer.
-func (ks *Keyset) AEAD() tink.AEAD { return ks.aead }
+// Decrypt decrypts what any key of the file has encrypted.
+func (f following) Decrypt(sealed, associated []byte) ([]byte, error) {
+	plain, err := f.ks.live.Load().aead.Decrypt(sealed, associated)
+	if err != nil && f.ks.reloadFor(sealed) {
+		return f.ks.live.Load().aead.Decrypt(sealed, associated)
+	}
+	return plain, err
+}
+
+// Links encrypts what leaves the house and cannot be sealed again, such as a link in an e-mail. Its keys outlive a rotation.
+func (ks *Keyset) Links() tink.AEAD { return links{ks} }
+
+type links struct{ ks *Keyset }
+
+// Encrypt encrypts under the primary key of links.
+func (l links) Encrypt(plain, associated []byte) ([]byte, error) {
+	return l.ks.live.Load().links.Encrypt(plain, associated)
+}
+
+// Decrypt decrypts what any key of links has encrypted.
+func (l links) Decrypt(sealed, associated []byte) ([]byte, error) {
+	plain, err := l.ks.live.Load().links.Decrypt(sealed, associated)
+	if err != nil {
+		if changed, failed := l.ks.Reload(); failed == nil && changed {
+			return l.ks.live.Load().links.Decrypt(sealed, associated)
+		}
+	}
+	return plain, err
+}
 
 // NewDataKey makes a key for one person. Store wrapped beside her row: whoever deletes it has erased her fields.
 func (ks *Keyset) NewDataKey() (wrapped []byte, key tink.AEAD, err error) {
@@ -148,7 +261,7 @@ func (ks *Keyset) NewDataKey() (wrapped []byte, key tink.AEAD, err error) {
 	if _, err := rand.Read(raw); err != nil {
 		return nil, nil, fmt.Errorf("new data key: %w", err)
 	}
-	if wrapped, err = ks.aead.Encrypt(raw, dataKeyContext); err != nil {
+	if wrapped, err = ks.AEAD().Encrypt(raw, dataKeyContext); err != nil {
 		return nil, nil, fmt.Errorf("wrap data key: %w", err)
 	}
 	if key, err = subtle.NewAESGCM(raw); err != nil {
@@ -163,7 +276,7 @@ func (ks *Keyset) OpenDataKey(wrapped []byte) (tink.AEAD, error) {
 	if key, ok := ks.opened.get(wrapped); ok {
 		return key, nil
 	}
-	raw, err := ks.aead.Decrypt(wrapped, dataKeyContext)
+	raw, err := ks.AEAD().Decrypt(wrapped, dataKeyContext)
 	if err != nil {
 		return nil, fmt.Errorf("unwrap data key: %w", err)
 	}
@@ -178,16 +291,36 @@ func (ks *Keyset) OpenDataKey(wrapped []byte) (tink.AEAD, error) {
 // Forget drops an opened key from memory, for when its wrapped form has been deleted.
 func (ks *Keyset) Forget(wrapped []byte) { ks.opened.drop(wrapped) }
 
-// BlindIndex is a keyed hash of a normalised value: equal values of one purpose give equal indexes, and nothing can be
-// read from it without the key. Purpose separates kinds of value and tenants, such as "email organizations/0192…".
-func (ks *Keyset) BlindIndex(purpose, normalised string) []byte {
+// BlindIndexes are keyed hashes of a normalised value, one by each key that is known, the primary's first: equal values of one
+// purpose give equal indexes, and nothing can be read from them without the keys. Purpose separates kinds of value and tenants,
+// such as "email organizations/0192…". Whoever stores an index stores all, and finds a value by any of them: so nothing is missed
+// while keys are rotated, and two who store the same value at once meet.
+func (ks *Keyset) BlindIndexes(purpose, normalised string) [][]byte {
 	input := binary.AppendUvarint(nil, uint64(len(purpose)))
 	input = append(append(input, purpose...), normalised...)
-	index, err := ks.prfs.ComputePrimaryPRF(input, blindIndexSize)
-	if err != nil {
-		panic(fmt.Sprintf("blind index: %v", err)) // only for a length the key cannot give, which Load has tried
+	k := ks.live.Load()
+	all := make([][]byte, len(k.indexKeys))
+	for i, id := range k.indexKeys {
+		index, err := k.prfs.PRFs[id].ComputePRF(input, blindIndexSize)
+		if err != nil {
+			panic(fmt.Sprintf("blind index: %v", err)) // only for a length the key cannot give, which Load has tried
+		}
+		all[i] = append(k.indexPrefix(id), index...)
 	}
-	return index
+	return all
+}
+
+// BlindIndex is the first of BlindIndexes, by the primary key.
+func (ks *Keyset) BlindIndex(purpose, normalised string) []byte {
+	return ks.BlindIndexes(purpose, normalised)[0]
+}
+
+// indexPrefix begins the indexes of a key; that from before the first rotation has none.
+func (k *keys) indexPrefix(id uint32) []byte {
+	if id == k.raw {
+		return nil
+	}
+	return binary.BigEndian.AppendUint32([]byte{indexVersion}, id)
 }
 
 func parse(raw json.RawMessage) (*keyset.Handle, error) {

@@ -8,24 +8,11 @@ type Weights struct {
 
 func (w Weights) of(code string) float64 { return w.Points[code] }
 
-// Current returns the weights in use. A change gets a new version, so that an old recommendation can be explained.
-func Current() Weights {
-	return Weights{
-		Version: "2026-11",
-		Points: map[string]float64{
-			codeDiagnosis:     25,
-			codeSideEffects:   20,
-			codeProfessional:  20,
-			codePhase:         12,
-			codeDemographics:  10,
-			codeTimes:         10,
-			codeSeat:          10,
-			codeProximity:     10,
-			codeSoonest:       8,
-			codeAccessibility: 8,
-			codeAge:           6,
-			codeSize:          4,
-		},
+// Codes are the soft criteria that weights are given to.
+func Codes() []string {
+	return []string{
+		codeDiagnosis, codeSideEffects, codeProfessional, codePhase, codeDemographics, codeTimes, codeSeat, codeProximity, codeSoonest,
+		codeAccessibility, codeAge, codeSize,
 	}
 }
 

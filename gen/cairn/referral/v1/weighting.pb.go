@@ -406,10 +406,10 @@ type Simulation_Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many referrals.
 	Referrals int32 `protobuf:"varint,1,opt,name=referrals,proto3" json:"referrals,omitempty"`
-	// Of those, how many people came to a session.
-	Attended int32 `protobuf:"varint,2,opt,name=attended,proto3" json:"attended,omitempty"`
-	// Of those, how many were said to have been helped, fully or in part.
-	Helped        int32 `protobuf:"varint,3,opt,name=helped,proto3" json:"helped,omitempty"`
+	// Of those, how many people came to a session; absent for fewer than five referrals.
+	Attended *int32 `protobuf:"varint,2,opt,name=attended,proto3,oneof" json:"attended,omitempty"`
+	// Of those, how many were said to have been helped, fully or in part; absent for fewer than five referrals.
+	Helped        *int32 `protobuf:"varint,3,opt,name=helped,proto3,oneof" json:"helped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,15 +452,15 @@ func (x *Simulation_Outcome) GetReferrals() int32 {
 }
 
 func (x *Simulation_Outcome) GetAttended() int32 {
-	if x != nil {
-		return x.Attended
+	if x != nil && x.Attended != nil {
+		return *x.Attended
 	}
 	return 0
 }
 
 func (x *Simulation_Outcome) GetHelped() int32 {
-	if x != nil {
-		return x.Helped
+	if x != nil && x.Helped != nil {
+		return *x.Helped
 	}
 	return 0
 }
@@ -497,7 +497,7 @@ const file_cairn_referral_v1_weighting_proto_rawDesc = "" +
 	"\x10cairn.care/GroupR\x05group\x12\x19\n" +
 	"\x05score\x18\x02 \x01(\x01B\x03\xe0A\x03R\x05score\x12 \n" +
 	"\tnear_miss\x18\x03 \x01(\bB\x03\xe0A\x03R\bnearMiss:\x89\x01\xeaA\x85\x01\n" +
-	"\x1fcairn.care/RecommendationRecord\x125referrals/{referral}/recommendations/{recommendation}*\x15recommendationRecords2\x14recommendationRecord\"\x9a\x05\n" +
+	"\x1fcairn.care/RecommendationRecord\x125referrals/{referral}/recommendations/{recommendation}*\x15recommendationRecords2\x14recommendationRecord\"\xbd\x05\n" +
 	"\n" +
 	"Simulation\x120\n" +
 	"\x04base\x18\x01 \x01(\tB\x1c\xe0A\x03\xfaA\x16\n" +
@@ -513,11 +513,13 @@ const file_cairn_referral_v1_weighting_proto_rawDesc = "" +
 	"\vplaced_same\x18\t \x01(\v2%.cairn.referral.v1.Simulation.OutcomeB\x03\xe0A\x03R\n" +
 	"placedSame\x12!\n" +
 	"\telsewhere\x18\n" +
-	" \x01(\x05B\x03\xe0A\x03R\telsewhere\x1aj\n" +
+	" \x01(\x05B\x03\xe0A\x03R\telsewhere\x1a\x8c\x01\n" +
 	"\aOutcome\x12!\n" +
-	"\treferrals\x18\x01 \x01(\x05B\x03\xe0A\x03R\treferrals\x12\x1f\n" +
-	"\battended\x18\x02 \x01(\x05B\x03\xe0A\x03R\battended\x12\x1b\n" +
-	"\x06helped\x18\x03 \x01(\x05B\x03\xe0A\x03R\x06helpedB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"\treferrals\x18\x01 \x01(\x05B\x03\xe0A\x03R\treferrals\x12$\n" +
+	"\battended\x18\x02 \x01(\x05B\x03\xe0A\x03H\x00R\battended\x88\x01\x01\x12 \n" +
+	"\x06helped\x18\x03 \x01(\x05B\x03\xe0A\x03H\x01R\x06helped\x88\x01\x01B\v\n" +
+	"\t_attendedB\t\n" +
+	"\a_helpedB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_weighting_proto_rawDescOnce sync.Once
@@ -562,6 +564,7 @@ func file_cairn_referral_v1_weighting_proto_init() {
 	if File_cairn_referral_v1_weighting_proto != nil {
 		return
 	}
+	file_cairn_referral_v1_weighting_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -505,9 +505,9 @@ var File_cairn_referral_v1_weightings_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_weightings_service_proto_rawDesc = "" +
 	"\n" +
-	"*cairn/referral/v1/weightings_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a!cairn/referral/v1/weighting.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x01\n" +
-	"\x16CreateWeightingRequest\x12G\n" +
-	"\fweighting_id\x18\x01 \x01(\tB$\xe0A\x02\xbaH\x1er\x1c2\x1a^[a-z0-9][a-z0-9.-]{0,31}$R\vweightingId\x12E\n" +
+	"*cairn/referral/v1/weightings_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a!cairn/referral/v1/weighting.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n" +
+	"\x16CreateWeightingRequest\x12Q\n" +
+	"\fweighting_id\x18\x01 \x01(\tB.\xe0A\x02\xbaH(r&2\x1a^[a-z0-9][a-z0-9.-]{0,31}$\x92\x02\a2027-01R\vweightingId\x12E\n" +
 	"\tweighting\x18\x02 \x01(\v2\x1c.cairn.referral.v1.WeightingB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tweighting\x12*\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"s\n" +
@@ -549,9 +549,9 @@ const file_cairn_referral_v1_weightings_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\xa5\x01\n" +
 	"\x1bListRecommendationsResponse\x12^\n" +
 	"\x16recommendation_records\x18\x01 \x03(\v2'.cairn.referral.v1.RecommendationRecordR\x15recommendationRecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe1\b\n" +
-	"\x11WeightingsService\x12\xb0\x01\n" +
-	"\x0fCreateWeighting\x12).cairn.referral.v1.CreateWeightingRequest\x1a\x1c.cairn.referral.v1.Weighting\"T\xdaA\x16weighting,weighting_id\x82\xce\x18\x16\x12\x0freferrals.write\x1a\x01\x02(\x02\x82\xd3\xe4\x93\x02\x1b:\tweighting\"\x0e/v1/weightings\x12\xa7\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd9\b\n" +
+	"\x11WeightingsService\x12\xa8\x01\n" +
+	"\x0fCreateWeighting\x12).cairn.referral.v1.CreateWeightingRequest\x1a\x1c.cairn.referral.v1.Weighting\"L\xdaA\x16weighting_id,weighting\x82\xce\x18\x16\x12\x0freferrals.write\x1a\x01\x02(\x02\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/weightings\x12\xa7\x01\n" +
 	"\fGetWeighting\x12&.cairn.referral.v1.GetWeightingRequest\x1a\x1c.cairn.referral.v1.Weighting\"Q\xdaA\x04name\x82\xce\x18'\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02(\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=weightings/*}\x12\xab\x01\n" +
 	"\x0eListWeightings\x12(.cairn.referral.v1.ListWeightingsRequest\x1a).cairn.referral.v1.ListWeightingsResponse\"D\xdaA\x00\x82\xce\x18'\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x02\x01\x02(\x03\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/weightings\x12\x9d\x01\n" +
 	"\fUseWeighting\x12&.cairn.referral.v1.UseWeightingRequest\x1a\x1c.cairn.referral.v1.Weighting\"G\xdaA\x04name\x82\xce\x18\x16\x12\x0freferrals.write\x1a\x01\x02(\x02\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=weightings/*}:use\x12\xc2\x01\n" +
