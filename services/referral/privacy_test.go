@@ -59,12 +59,12 @@ func TestOwnerSeesWhatConsentCovers(t *testing.T) {
 	if got := f.get(f.receive, r.GetName()).GetSubject(); got.GetPhone()+got.GetEmail() != "" || got.GetAddress() != nil || !got.GetDoNotContact() || got.GetGivenName() == "" {
 		t.Errorf("do not contact: the owner sees %v", got)
 	}
-	r = f.send(func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(thursday.Add(day)) })
+	r = f.send(other("b"), func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(thursday.Add(day)) })
 	f.Clock.Advance(day)
-	if got := f.get(f.receive, r.GetName()); got.GetSubject() != nil || got.Distress != nil {
+	if got := f.get(f.receive, r.GetName()); got.GetSubject() != nil || got.Distress != nil || got.GetNeeds() != nil {
 		t.Errorf("after consent ended: the owner sees %v", got)
 	}
-	if got := f.get(f.refer, r.GetName()); got.GetSubject().GetGivenName() != givenName {
+	if got := f.get(f.refer, r.GetName()); got.GetSubject().GetGivenName() != "b" {
 		t.Errorf("the referrer sees %v", got)
 	}
 	reads := query[int](f, `SELECT count(*)::int FROM audit_log WHERE resource = $1 AND access = 'READ' AND organization = $2`, r.GetName(), f.nonprofit)
@@ -120,7 +120,7 @@ func TestTenantsAreApart(t *testing.T) {
 		t.Errorf("%d disclosures to the stranger are recorded, want none", n)
 	}
 	tenant := auth.WithTenant(t.Context(), auth.Tenant{Org: uuid.MustParse(strings.TrimPrefix(stranger, "organizations/"))})
-	for _, table := range []string{"referrals", "referral_events", "placements", "attendances", "session_changes"} {
+	for _, table := range []string{"referrals", "referral_events", "patients", "patient_identifiers", "referral_versions", "placements", "attendances", "session_changes"} {
 		if n := count(f, tenant, table); n != 0 {
 			t.Errorf("without its predicate a query of %s shows the stranger %d rows", table, n)
 		}

@@ -28,6 +28,7 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/groups"
 	"cairn.care/services/internal/pgtest"
+	"cairn.care/services/internal/smtptest"
 	"cairn.care/services/internal/suitetest"
 	"cairn.care/services/membership"
 	"cairn.care/services/partners"
@@ -44,6 +45,11 @@ type fixture struct {
 	*suitetest.Suite
 	referralv1.ReferralServiceClient
 
+	process  referralv1.ReferralProcessServiceClient
+	consents referralv1.ConsentsServiceClient
+	messages referralv1.MessagesServiceClient
+	concerns referralv1.ConcernsServiceClient
+
 	t          testing.TB
 	srv        *server // the service's insides
 	groups     groupsv1.GroupsServiceClient
@@ -58,6 +64,18 @@ type fixture struct {
 // setup starts the suite; change, if set, changes the referral service before it starts.
 func setup(t testing.TB, change ...func(*server)) *fixture {
 	t.Helper()
+	return setupWith(t, nil, change...)
+}
+
+// setupMail is setup with e-mail, and the mailboxes that it goes to: an organization's is its name in one word at care.test.
+func setupMail(t testing.TB) (*fixture, *smtptest.Server) {
+	t.Helper()
+	box := smtptest.Start(t)
+	return setupWith(t, []suitetest.Option{suitetest.Mail(box.Address)}), box
+}
+
+func setupWith(t testing.TB, options []suitetest.Option, change ...func(*server)) *fixture {
+	t.Helper()
 	f := &fixture{t: t}
 	tapped := chassis.Component{Name: service, Migrations: migrations, Start: func(_ context.Context, h *chassis.Host) error {
 		var err error
@@ -70,9 +88,13 @@ func setup(t testing.TB, change ...func(*server)) *fixture {
 		f.srv.register(h)
 		return nil
 	}}
-	f.Suite = suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), scheduling.Component(), tapped})
+	f.Suite = suitetest.Start(t, []chassis.Component{partners.Component(), groups.Component(), membership.Component(), scheduling.Component(), tapped}, options...)
 	f.Clock.Set(thursday)
 	f.ReferralServiceClient = referralv1.NewReferralServiceClient(f.Conn(service))
+	f.process = referralv1.NewReferralProcessServiceClient(f.Conn(service))
+	f.consents = referralv1.NewConsentsServiceClient(f.Conn(service))
+	f.messages = referralv1.NewMessagesServiceClient(f.Conn(service))
+	f.concerns = referralv1.NewConcernsServiceClient(f.Conn(service))
 	f.groups = groupsv1.NewGroupsServiceClient(f.Conn("groups"))
 	f.membership = membershipv1.NewMembershipServiceClient(f.Conn("membership"))
 	f.scheduling = schedulingv1.NewSchedulingServiceClient(f.Conn("scheduling"))
@@ -88,7 +110,9 @@ func setup(t testing.TB, change ...func(*server)) *fixture {
 func (f *fixture) organization(kind partnersv1.Organization_Kind, called string) (string, context.Context) {
 	f.t.Helper()
 	o, err := partnersv1.NewPartnersServiceClient(f.Conn("partners")).CreateOrganization(f.platform, &partnersv1.CreateOrganizationRequest{
-		Organization: &partnersv1.Organization{Kind: kind, DisplayName: called},
+		Organization: &partnersv1.Organization{
+			Kind: kind, DisplayName: called, Contact: &partnersv1.Organization_Contact{Email: strings.ToLower(strings.NewReplacer(" ", "", ".", "").Replace(called)) + "@care.test"},
+		},
 	})
 	if err != nil {
 		f.t.Fatalf("create organization: %v", err)

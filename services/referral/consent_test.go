@@ -1,0 +1,185 @@
+package referral
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+)
+
+// A withdrawal closes the owner's view at once, in every answer, and a renewal opens it again; every version stays on record.
+func TestConsentIsWithdrawnAndRenewed(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := r.GetName()
+	if _, err := f.messages.CreateReferralMessage(f.refer, &referralv1.CreateReferralMessageRequest{Parent: name, Message: &referralv1.ReferralMessage{Text: written}}); err != nil {
+		t.Fatal(err)
+	}
+	if seen := f.whatTheOwnerReads(name); !strings.Contains(seen, givenName) || !strings.Contains(seen, "Z85.3") || !strings.Contains(seen, written) {
+		t.Fatalf("before: the owner reads %s", seen)
+	}
+
+	f.Clock.Advance(time.Hour)
+	if _, err := f.consents.WithdrawReferralConsent(f.receive, &referralv1.WithdrawReferralConsentRequest{Name: name}); errText(err) != "PermissionDenied WRONG_PARTY" {
+		t.Errorf("by the owner: got %v", err)
+	}
+	part, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{Name: name, Items: []referralv1.Referral_Consent_Item{
+		referralv1.Referral_Consent_CONTACT, referralv1.Referral_Consent_CLINICAL,
+	}})
+	if err != nil || part.GetConsentVersion() != 2 || part.GetAwaiting() != receiver {
+		t.Fatalf("parts: got %v, %v", part, err)
+	}
+	if seen := f.whatTheOwnerReads(name); !strings.Contains(seen, givenName) || strings.Contains(seen, "Z85.3") || strings.Contains(seen, phone) || !strings.Contains(seen, written) {
+		t.Errorf("after parts: the owner reads %s", seen)
+	}
+	if _, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{Name: name, Items: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_CONTACT}}); errText(err) != "FailedPrecondition NO_SUCH_CONSENT" {
+		t.Errorf("the same again: got %v", err)
+	}
+
+	all, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{Name: name})
+	if err != nil || all.GetConsentVersion() != 3 || all.GetAwaiting() != referrer || all.GetReassignTime() != nil {
+		t.Fatalf("all: got %v, %v", all, err)
+	}
+	seen := f.whatTheOwnerReads(name)
+	for _, secret := range []string{givenName, familyName, mrn, phone, address, written, "Z85.3", "breast", "LYMPHOEDEMA"} {
+		if strings.Contains(seen, secret) {
+			t.Errorf("after all of it: the owner reads %q in %s", secret, seen)
+		}
+	}
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: name}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
+		t.Errorf("accept: got %v", err)
+	}
+	if _, err := f.messages.CreateReferralMessage(f.receive, &referralv1.CreateReferralMessageRequest{Parent: name, Message: &referralv1.ReferralMessage{Text: "Hello?"}}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
+		t.Errorf("message: got %v", err)
+	}
+	if got := f.get(f.refer, name); got.GetSubject().GetGivenName() != givenName {
+		t.Errorf("the referrer reads %v", got)
+	}
+
+	if _, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: name, Consent: &referralv1.Referral_Consent{
+		Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}, ExpireTime: timestamppb.New(thursday),
+	}}); errText(err) != "InvalidArgument consent.expire_time consent.grant_time" {
+		t.Errorf("a bad one: got %v", err)
+	}
+	again, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: name, Consent: &referralv1.Referral_Consent{
+		Share: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}, GrantTime: timestamppb.New(f.Clock.Now()),
+	}})
+	if err != nil || again.GetConsentVersion() != 4 || again.GetAwaiting() != receiver {
+		t.Fatalf("renewed: got %v, %v", again, err)
+	}
+	if seen := f.whatTheOwnerReads(name); !strings.Contains(seen, givenName) || strings.Contains(seen, "Z85.3") || !strings.Contains(seen, "breast") {
+		t.Errorf("renewed: the owner reads %s", seen)
+	}
+	f.accept(again)
+	f.checkVersions(name)
+	f.checkDisclosures(name)
+}
+
+// whatTheOwnerReads returns every answer about a referral that the owner can get, as text.
+func (f *fixture) whatTheOwnerReads(name string) string {
+	f.t.Helper()
+	var all strings.Builder
+	add := func(m proto.Message, err error) {
+		f.t.Helper()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		all.WriteString(prototext.Format(m))
+	}
+	records := referralv1.NewReferralRecordsServiceClient(f.Conn(service))
+	call := func(ctx context.Context) {
+		add(first(f.GetReferral(ctx, &referralv1.GetReferralRequest{Name: name})))
+		add(first(f.ListReferrals(ctx, &referralv1.ListReferralsRequest{})))
+		add(first(f.ListReferralEvents(ctx, &referralv1.ListReferralEventsRequest{Parent: name})))
+		add(first(records.SearchReferrals(ctx, &referralv1.SearchReferralsRequest{})))
+		add(first(records.ListReferralVersions(ctx, &referralv1.ListReferralVersionsRequest{Parent: name})))
+		add(first(f.messages.ListReferralMessages(ctx, &referralv1.ListReferralMessagesRequest{Parent: name})))
+		add(first(f.consents.ListConsentVersions(ctx, &referralv1.ListConsentVersionsRequest{Parent: name})))
+	}
+	call(f.receive)
+	return all.String()
+}
+
+func first[M proto.Message](m M, err error) (proto.Message, error) { return m, err }
+
+func (f *fixture) checkVersions(name string) {
+	f.t.Helper()
+	var shares []int
+	token := ""
+	for more := true; more; more = token != "" {
+		resp, err := f.consents.ListConsentVersions(f.refer, &referralv1.ListConsentVersionsRequest{Parent: name, PageSize: 3, PageToken: token})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, v := range resp.GetConsentVersions() {
+			shares = append(shares, len(v.GetConsent().GetShare()))
+			if (v.GetEndTime() == nil) != (len(shares) == 4) || (v.GetConsent().GetWithdrawTime() != nil) != (len(shares) == 3) {
+				f.t.Errorf("version %s: %v", v.GetName(), v)
+			}
+		}
+		token = resp.GetNextPageToken()
+	}
+	if !slices.Equal(shares, []int{5, 3, 3, 1}) {
+		f.t.Errorf("the versions share %v items, want 5, 3, 3, 1", shares)
+	}
+	seen, err := f.consents.ListConsentVersions(f.receive, &referralv1.ListConsentVersionsRequest{Parent: name})
+	if err != nil || len(seen.GetConsentVersions()) != 1 || seen.GetConsentVersions()[0].GetName() != name+"/consentVersions/4" {
+		f.t.Errorf("the owner lists %v, %v", seen, err)
+	}
+}
+
+// checkDisclosures looks at what is on record of the readings before: one entry for each version, with what it let be shown.
+func (f *fixture) checkDisclosures(name string) {
+	f.t.Helper()
+	if _, err := f.consents.ListDisclosures(f.receive, &referralv1.ListDisclosuresRequest{Parent: name}); errText(err) != "NotFound NOT_FOUND" {
+		f.t.Errorf("by the owner: got %v", err)
+	}
+	got := map[string]int{}
+	token := ""
+	for more := true; more; more = token != "" {
+		resp, err := f.consents.ListDisclosures(f.refer, &referralv1.ListDisclosuresRequest{Parent: name, PageSize: 2, PageToken: token})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, d := range resp.GetDisclosures() {
+			if d.GetOrganization() != f.nonprofit || d.GetActor() != "apiClients/test" || d.GetTimes() < 6 {
+				f.t.Errorf("got %v", d)
+			}
+			got[d.GetConsentVersion()] = len(d.GetItems())
+		}
+		token = resp.GetNextPageToken()
+	}
+	for version, items := range map[string]int{"1": 5, "2": 3, "3": 0, "4": 1} {
+		if n, ok := got[name+"/consentVersions/"+version]; !ok || n != items {
+			f.t.Errorf("version %s: %d items (recorded: %v), want %d", version, n, ok, items)
+		}
+	}
+}
+
+// A consent that names its recipients shows the person to no other owner.
+func TestConsentForNamedOrganizations(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send(func(r *referralv1.Referral) { r.Consent.Recipients = []string{f.otherNonprofit} })
+	if got := f.get(f.receive, r.GetName()); got.GetSubject() != nil || got.Distress != nil || got.GetNeeds() == nil {
+		t.Errorf("an owner who is not named sees %v", got)
+	}
+	named := f.newGroup(f.other)
+	if _, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: r.GetName(), RequestedGroup: named}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.get(f.other, r.GetName()); got.GetSubject().GetGivenName() != givenName {
+		t.Errorf("the one who is named sees %v", got)
+	}
+}

@@ -1,0 +1,190 @@
+package referral
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+)
+
+// at runs what the clock does at a time, twice: the second run finds nothing to do.
+func (f *fixture) at(now time.Time) {
+	f.t.Helper()
+	f.Clock.Set(now)
+	for range 2 {
+		if err := f.srv.sweepDue(f.system()); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// A referral that nobody answers is reminded of, passed on to the next recommended organization, never to one that has had it, then to
+// whoever claims it; its hospital is told; and after 90 days it has failed.
+func TestUnansweredReferralGoesOn(t *testing.T) {
+	t.Parallel()
+	f, box := setupMail(t)
+	elsewhere := f.newGroup(f.other)
+	f.CatchUp()
+	r := f.send(func(r *referralv1.Referral) { r.OwnerOrganization = f.nonprofit })
+	name, due := r.GetName(), thursday.Add(5*day)
+	if got := r.GetReassignTime().AsTime(); got != due.Add(day) {
+		t.Errorf("it is to be passed on at %v, want %v", got, due.Add(day))
+	}
+
+	mailed := func(who string, n int) {
+		t.Helper()
+		for _, m := range box.Wait(t, who+"@care.test", n) {
+			if strings.Contains(m.Raw, givenName) || strings.Contains(m.Raw, familyName) || !strings.Contains(m.Text, name) {
+				t.Errorf("an e-mail says %s", m.Raw)
+			}
+		}
+	}
+
+	f.at(due.Add(-30 * time.Hour))
+	mailed("hopehouse", 1)
+	if got := f.actions(name); got != "SEND REMIND" {
+		t.Fatalf("before the due time: %s", got)
+	}
+	f.at(due)
+	mailed("hopehouse", 2)
+	f.at(due.Add(23 * time.Hour))
+	if got := f.actions(name); got != "SEND REMIND MISS_DUE_TIME" || f.get(f.receive, name).GetOverdueTime() == nil {
+		t.Fatalf("at the due time: %s", got)
+	}
+	passed := due.Add(day)
+	f.at(passed)
+	mailed("hopehouse", 3)
+	mailed("wrencircle", 1)
+	mailed("stanna", 1)
+	got := f.get(f.refer, name)
+	if got.GetOwnerOrganization() != f.otherNonprofit || got.GetRequestedGroup() != elsewhere || got.GetState() != sent || got.GetOverdueTime() != nil ||
+		!slices.Equal(got.GetPastOwnerOrganizations(), []string{f.nonprofit}) || got.GetDueTime().AsTime() != passed.Add(5*day) {
+		t.Fatalf("a day later: got %v, timeline %s", got, f.actions(name))
+	}
+	for what, err := range map[string]error{
+		"get":      second(f.GetReferral(f.receive, &referralv1.GetReferralRequest{Name: name})),
+		"events":   second(f.ListReferralEvents(f.receive, &referralv1.ListReferralEventsRequest{Parent: name})),
+		"accept":   second(f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: name})),
+		"messages": second(f.messages.ListReferralMessages(f.receive, &referralv1.ListReferralMessagesRequest{Parent: name})),
+		"consents": second(f.consents.ListConsentVersions(f.receive, &referralv1.ListConsentVersionsRequest{Parent: name})),
+	} {
+		if errText(err) != "NotFound NOT_FOUND" {
+			t.Errorf("%s by who had it: got %v", what, err)
+		}
+	}
+	if list, err := f.ListReferrals(f.receive, &referralv1.ListReferralsRequest{}); err != nil || len(list.GetReferrals()) != 0 {
+		t.Errorf("who had it lists %v, %v", list, err)
+	}
+	if seen := f.get(f.other, name); seen.GetSubject().GetGivenName() != givenName || len(seen.GetPastOwnerOrganizations()) != 0 {
+		t.Errorf("the new owner sees %v", seen)
+	}
+
+	then := passed.Add(6 * day)
+	f.at(then.Add(-day))
+	mailed("wrencircle", 2)
+	f.at(then)
+	mailed("wrencircle", 3)
+	mailed("stanna", 2)
+	if got = f.get(f.refer, name); got.GetOwnerOrganization() != "" || got.GetRequestedGroup() != "" || len(got.GetPastOwnerOrganizations()) != 2 {
+		t.Fatalf("where nobody else is recommended: got %v, timeline %s", got, f.actions(name))
+	}
+	if list, err := f.ListClaimableReferrals(f.other, &referralv1.ListClaimableReferralsRequest{}); err != nil || len(list.GetReferrals()) != 1 {
+		t.Errorf("claimable: %v, %v", list, err)
+	}
+	third := then.Add(6 * day)
+	f.at(third.Add(-day))
+	f.at(third)
+	mailed("stanna", 3)
+	f.at(third.Add(tellEvery))
+	mailed("stanna", 4)
+	want := []string{"sent", "reminded", "overdue", "reassigned", "overdue", "unassigned", "overdue", "unanswered", "unanswered"}
+	if got := f.published(name); !slices.Equal(got, want) {
+		t.Errorf("events: got %v, want %v", got, want)
+	}
+	f.at(thursday.Add(giveUpAfter))
+	if got = f.get(f.refer, name); got.GetState() != failed || !strings.Contains(got.GetStateReason(), "90 days") {
+		t.Errorf("after 90 days: got %v", got)
+	}
+	mailed("stanna", 5)
+}
+
+// A deadline ends it all, and whoever acts in time is left alone.
+func TestDeadlineAndAnswers(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.newGroup(f.other)
+	f.CatchUp()
+	limited := f.send(func(r *referralv1.Referral) { r.Deadline = timestamppb.New(thursday.Add(5*day + time.Hour)) })
+	if limited.GetReassignTime() != nil {
+		t.Errorf("a referral that has failed by then is to be passed on at %v", limited.GetReassignTime().AsTime())
+	}
+	taken := f.accept(f.send(other("b")))
+	f.at(thursday.Add(5 * day))
+	f.at(thursday.Add(5*day + time.Hour))
+	if got := f.get(f.refer, limited.GetName()); got.GetState() != failed {
+		t.Errorf("past its deadline: got %v, timeline %s", got, f.actions(limited.GetName()))
+	}
+	if got := f.actions(taken.GetName()); got != "SEND ACCEPT" {
+		t.Errorf("answered in time: %s", got)
+	}
+	// What is accepted and then forgotten is not taken away: its hospital is told.
+	f.at(thursday.Add(14 * day))
+	f.at(thursday.Add(16 * day))
+	if got, now := f.actions(taken.GetName()), f.get(f.receive, taken.GetName()); !strings.HasSuffix(got, "MISS_DUE_TIME TELL_REFERRER") || now.GetState() != accepted {
+		t.Errorf("forgotten: %s, %v", got, now)
+	}
+}
+
+// The referrer gives it to somebody else itself: at once, and to nobody who cannot have it.
+func TestAssignReferral(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	elsewhere := f.newGroup(f.other)
+	r := f.send()
+	if _, err := f.messages.CreateReferralMessage(f.receive, &referralv1.CreateReferralMessageRequest{Parent: r.GetName(), Message: &referralv1.ReferralMessage{Text: written}}); err != nil {
+		t.Fatal(err)
+	}
+	for want, req := range map[string]*referralv1.AssignReferralRequest{
+		"FailedPrecondition ALREADY_OWNED":   {RequestedGroup: f.group},
+		"InvalidArgument owner_organization": {OwnerOrganization: f.otherHospital},
+		"Aborted ETAG_MISMATCH":              {OwnerOrganization: f.otherNonprofit, Etag: `"99"`},
+	} {
+		req.Name = r.GetName()
+		if _, err := f.process.AssignReferral(f.refer, req); errText(err) != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := f.process.AssignReferral(f.receive, &referralv1.AssignReferralRequest{Name: r.GetName(), RequestedGroup: elsewhere}); errText(err) != "PermissionDenied WRONG_PARTY" {
+		t.Errorf("by the owner: got %v", err)
+	}
+	got, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: r.GetName(), RequestedGroup: elsewhere, Note: "Please take her"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.GetOwnerOrganization() != f.otherNonprofit || got.GetRequestedGroup() != elsewhere || !slices.Equal(got.GetPastOwnerOrganizations(), []string{f.nonprofit}) {
+		t.Errorf("got %v", got)
+	}
+	if list, err := f.messages.ListReferralMessages(f.other, &referralv1.ListReferralMessagesRequest{Parent: r.GetName()}); err != nil || len(list.GetMessages()) != 0 {
+		t.Errorf("the new owner reads what was written before: %v, %v", list, err)
+	}
+	open, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: r.GetName()})
+	if err != nil || open.GetOwnerOrganization() != "" {
+		t.Fatalf("to whoever claims it: %v, %v", open, err)
+	}
+	if _, err := f.ClaimReferral(f.receive, &referralv1.ClaimReferralRequest{Name: r.GetName()}); err != nil {
+		t.Errorf("claim: %v", err)
+	}
+	if _, err := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: r.GetName(), Reason: referralv1.Referral_NO_CAPACITY}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: r.GetName(), RequestedGroup: elsewhere}); errText(err) != "FailedPrecondition ILLEGAL_TRANSITION" {
+		t.Errorf("after it was declined: got %v", err)
+	}
+}
+
+// second returns the error of a call.
+func second[T any](_ T, err error) error { return err }
