@@ -14,6 +14,7 @@ import (
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/formats/fhir/backport"
 )
 
 // CreateWebhookSubscription subscribes the caller's organization.
@@ -58,7 +59,7 @@ func (s *webhooksServer) CreateWebhookSubscription(ctx context.Context, req *par
 			return fmt.Errorf("insert subscription: %w", err)
 		}
 		if row.State == webhookRequested {
-			if err := queueNotice(ctx, tx, row, handshake, now); err != nil {
+			if err := queueNotice(ctx, tx, row, backport.Handshake, now); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/formats/fhir/backport"
 )
 
 // waiting is what a lane sends next.
@@ -95,7 +96,7 @@ func (d *deliverer) release(ctx context.Context, l lane) error {
 
 // deliver sends one event, records what came of it and returns what comes next in the lane; nil if nothing may.
 func (d *deliverer) deliver(ctx context.Context, l lane, w *waiting) (*waiting, error) {
-	if w.sub.State == webhookPaused || w.sub.State == webhookRequested && w.Subject != handshake {
+	if w.sub.State == webhookPaused || w.sub.State == webhookRequested && w.Subject != backport.Handshake {
 		return nil, d.release(ctx, l)
 	}
 	contentType, body, err := d.body(ctx, w)
@@ -160,8 +161,8 @@ func (d *deliverer) record(l lane, w *waiting, o *outcome) pgx.NamedArgs {
 // delivered records that an event was taken. All of it depends on the lease: who has lost it sends nothing any more, and another
 // sends the event again.
 func (d *deliverer) delivered(ctx context.Context, l lane, w *waiting, o *outcome) (next *waiting, err error) {
-	if w.sub.FailingTime != nil || w.sub.Failures > 0 || w.Subject == handshake {
-		if err := d.recovered(ctx, w.sub.ID, w.Subject == handshake); err != nil {
+	if w.sub.FailingTime != nil || w.sub.Failures > 0 || w.Subject == backport.Handshake {
+		if err := d.recovered(ctx, w.sub.ID, w.Subject == backport.Handshake); err != nil {
 			return nil, err
 		}
 	}
@@ -263,7 +264,7 @@ func (d *deliverer) suffer(ctx context.Context, tx pgx.Tx, sub *webhookRow, w *w
 	case o.gone():
 		return d.stop(ctx, tx, sub, partnersv1.WebhookSubscription_GONE)
 	case now.Sub(since) < giveUp:
-	case w.Subject == handshake:
+	case w.Subject == backport.Handshake:
 		return d.stop(ctx, tx, sub, partnersv1.WebhookSubscription_HANDSHAKE_FAILED)
 	default:
 		return d.stop(ctx, tx, sub, partnersv1.WebhookSubscription_NOT_DELIVERED)

@@ -2,10 +2,7 @@ package partners
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,75 +11,52 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/formats/fhir/backport"
 )
 
-// Subjects of notifications that are of no event.
 const (
-	handshake      = "handshake"
-	heartbeatLane  = "heartbeat"
-	backportGuide  = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
-	noticesEvery   = time.Second
-	noticesAtOnce  = 100
-	fhirBase       = "/fhir/R4"
-	taskTopic      = "TASK"
-	notifyEvent    = "event-notification"
-	statusOperator = "/$status"
+	// fhirBase is where the FHIR face is under the public URL.
+	fhirBase = "/fhir/R4"
+
+	noticesEvery  = time.Second // between looks for heartbeats that are due
+	noticesAtOnce = 100
 )
 
-// TopicURL is the canonical of a topic that FHIR subscriptions may have, for the FHIR type "Task" or "ServiceRequest".
-func TopicURL(fhirType string) string {
-	return "https://cairn.care/fhir/SubscriptionTopic/" + strings.ToLower(fhirType)
-}
-
-// parameter is a part of the FHIR resource Parameters.
-type parameter struct {
-	Name           string      `json:"name"`
-	ValueReference *reference  `json:"valueReference,omitempty"`
-	ValueCanonical string      `json:"valueCanonical,omitempty"`
-	ValueCode      string      `json:"valueCode,omitempty"`
-	ValueString    string      `json:"valueString,omitempty"`
-	ValueInstant   string      `json:"valueInstant,omitempty"`
-	Part           []parameter `json:"part,omitempty"`
-}
-
-type reference struct {
-	Reference string `json:"reference"`
-}
-
-// bundleEntry is one of the Bundle of a notification.
-type bundleEntry struct {
-	FullURL  string         `json:"fullUrl"`
-	Resource any            `json:"resource,omitempty"`
-	Request  *entryRequest  `json:"request"`
-	Response *entryResponse `json:"response"`
-}
-
-type entryRequest struct {
-	Method string `json:"method"`
-	URL    string `json:"url"`
-}
-
-type entryResponse struct {
-	Status string `json:"status"`
-}
-
-// notification is what a FHIR subscription is sent, as Subscriptions R5 Backport 1.1 has it for R4: a Bundle whose first entry says
-// which event of which subscription this is, and whose second names the resource.
+// notification is what a FHIR subscription is sent.
 func (d *deliverer) notification(ctx context.Context, w *waiting) ([]byte, error) {
+	n := d.notificationOf(w.sub, w.EventID)
 	if w.Service == nil {
-		return notificationOf(d.url, w.sub, w.Subject, w.EventID, w.sub.EventCount, nil, "", time.Time{})
+		n.Kind = w.Subject
+		return n.JSON()
 	}
 	if w.Number == nil {
 		if err := d.number(ctx, w); err != nil {
 			return nil, err
 		}
 	}
-	kind := "ServiceRequest"
-	if w.sub.FHIRTopic == taskTopic {
-		kind = "Task"
-	}
 	_, id, _ := strings.Cut(w.Subject, "/")
-	return notificationOf(d.url, w.sub, notifyEvent, w.EventID, *w.Number, w.Revision, kind+"/"+id, *w.Time)
+	n.Count, n.Time, n.Focus, n.Created = *w.Number, *w.Time, w.sub.fhirType()+"/"+id, *w.Revision == 1
+	return n.JSON()
+}
+
+// notificationOf says of which subscription a notification is.
+func (s *service) notificationOf(sub *webhookRow, id uuid.UUID) *backport.Notification {
+	status := map[partnersv1.WebhookSubscription_State]string{
+		partnersv1.WebhookSubscription_REQUESTED: "requested", partnersv1.WebhookSubscription_ACTIVE: "active",
+		partnersv1.WebhookSubscription_FAILING: "error", partnersv1.WebhookSubscription_PAUSED: "off",
+	}[sub.state()]
+	return &backport.Notification{
+		ID: id.String(), Base: s.url + fhirBase, Subscription: sub.ID.String(), Topic: backport.Topic(sub.fhirType()), Status: status,
+		Count: sub.EventCount, Time: s.clock.Now(),
+	}
+}
+
+// fhirType is the type that the subscription's topic is about.
+func (r *webhookRow) fhirType() string {
+	if r.FHIRTopic == partnersv1.WebhookSubscription_Fhir_TASK.String() {
+		return "Task"
+	}
+	return "ServiceRequest"
 }
 
 // number gives an event its number among those of the subscription, which it keeps however often it is sent.
@@ -99,57 +73,6 @@ func (d *deliverer) number(ctx context.Context, w *waiting) error {
 			return fmt.Errorf("number notification: %w", err)
 		}
 		return nil
-	})
-}
-
-// notificationOf writes a notification; focus is the resource of an event, "" for one without.
-func notificationOf(url string, sub *webhookRow, kind string, id uuid.UUID, count int64, revision *int64, focus string, at time.Time) ([]byte, error) {
-	base := url + fhirBase
-	name := "Subscription/" + sub.ID.String()
-	status := map[partnersv1.WebhookSubscription_State]string{
-		partnersv1.WebhookSubscription_REQUESTED: "requested", partnersv1.WebhookSubscription_ACTIVE: "active",
-		partnersv1.WebhookSubscription_FAILING: "error", partnersv1.WebhookSubscription_PAUSED: "off",
-	}[sub.state()]
-	topic := TopicURL("servicerequest")
-	if sub.FHIRTopic == taskTopic {
-		topic = TopicURL("task")
-	}
-	parts := []parameter{
-		{Name: "subscription", ValueReference: &reference{base + "/" + name}},
-		{Name: "topic", ValueCanonical: topic},
-		{Name: "status", ValueCode: status},
-		{Name: "type", ValueCode: kind},
-		{Name: "events-since-subscription-start", ValueString: strconv.FormatInt(count, 10)},
-	}
-	var changed []bundleEntry
-	if focus != "" {
-		parts = append(parts, parameter{Name: "notification-event", Part: []parameter{
-			{Name: "event-number", ValueString: strconv.FormatInt(count, 10)},
-			{Name: "timestamp", ValueInstant: at.UTC().Format(time.RFC3339Nano)},
-			{Name: "focus", ValueReference: &reference{base + "/" + focus}},
-		}})
-		collection, _, _ := strings.Cut(focus, "/")
-		how, what := &entryRequest{http.MethodPut, focus}, &entryResponse{"200"}
-		if *revision == 1 {
-			how, what = &entryRequest{http.MethodPost, collection}, &entryResponse{"201"}
-		}
-		changed = []bundleEntry{{FullURL: base + "/" + focus, Request: how, Response: what}}
-	}
-	when := at
-	if when.IsZero() {
-		when = sub.UpdateTime
-	}
-	return json.Marshal(map[string]any{
-		"resourceType": "Bundle", "id": id.String(), "type": "history", "timestamp": when.UTC().Format(time.RFC3339Nano),
-		"meta": map[string]any{"profile": []string{backportGuide + "backport-subscription-notification-r4"}},
-		"entry": append([]bundleEntry{{
-			FullURL: "urn:uuid:" + id.String(),
-			Resource: map[string]any{
-				"resourceType": "Parameters", "id": id.String(), "parameter": parts,
-				"meta": map[string]any{"profile": []string{backportGuide + "backport-subscription-status-r4"}},
-			},
-			Request: &entryRequest{http.MethodGet, base + "/" + name + statusOperator}, Response: &entryResponse{"200"},
-		}}, changed...),
 	})
 }
 
@@ -183,7 +106,7 @@ func (d *deliverer) notices(ctx context.Context) error {
 func (d *deliverer) notice(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	now := d.clock.Now()
 	// The lane first, as whoever records a try locks it before the subscription.
-	if _, err := tx.Exec(ctx, `SELECT FROM webhook_lanes WHERE subscription_id = $1 AND subject = $2 FOR UPDATE`, id, heartbeatLane); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT FROM webhook_lanes WHERE subscription_id = $1 AND subject = $2 FOR UPDATE`, id, backport.Heartbeat); err != nil {
 		return err
 	}
 	sub, err := selectWebhook(ctx, tx, id, true)
@@ -215,5 +138,5 @@ func (d *deliverer) notice(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM webhook_lanes WHERE subscription_id = $1)`, id).Scan(&waits); err != nil || waits {
 		return err
 	}
-	return queueNotice(ctx, tx, sub, heartbeatLane, now)
+	return queueNotice(ctx, tx, sub, backport.Heartbeat, now)
 }

@@ -8,6 +8,7 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/formats/fhir/backport"
 )
 
 // TestWebhookSubscription sends one event and tells what came of it.
@@ -26,7 +27,9 @@ func (s *webhooksServer) TestWebhookSubscription(ctx context.Context, req *partn
 	var body []byte
 	if sub.Format == fhirNotification {
 		contentType = "application/fhir+json"
-		body, err = notificationOf(s.url, sub, heartbeatLane, id, sub.EventCount, nil, "", now)
+		n := s.notificationOf(sub, id)
+		n.Kind = backport.Heartbeat
+		body, err = n.JSON()
 	} else {
 		var data []byte
 		if data, err = protojson.Marshal(event.Data); err == nil {

@@ -1,0 +1,24 @@
+package fhirtest
+
+import (
+	"errors"
+	"testing"
+)
+
+// ValidateOutside is [Validate] by the outside validator alone: for what Cairn writes and never reads, such as Parameters.
+func ValidateOutside(t testing.TB, body []byte) {
+	t.Helper()
+	v, err := start()
+	var issues []string
+	if err == nil {
+		issues, err = v.ask(body)
+	}
+	if errors.Is(err, errNotThere) {
+		t.Log(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for _, issue := range issues {
+		t.Errorf("not valid FHIR: %s", issue)
+	}
+}
