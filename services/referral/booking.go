@@ -42,12 +42,13 @@ type bookingRow struct {
 	UpdateTime       time.Time
 	OrgID            uuid.UUID
 	OwnerOrgID       *uuid.UUID
+	PatientID        *uuid.UUID
 }
 
 // bookingColumns are of bookings b and its referral r.
 const bookingColumns = `b.id, b.referral_id, b.session_id, b.membership_id, b.group_id, b.way, b.state, b.cancel_reason, b.answer,
 	b.answer_revision, b.session_revision, b.session_cancelled, b.attendance, b.start_time, b.end_time, b.revision, b.create_time,
-	b.update_time, r.org_id, r.owner_org_id`
+	b.update_time, r.org_id, r.owner_org_id, r.patient_id`
 
 const fromBookings = ` FROM bookings b JOIN referrals r ON r.id = b.referral_id `
 
@@ -59,7 +60,7 @@ func (b *bookingRow) toProto() *referralv1.Booking {
 		Group: aip.Name("groups", b.GroupID), Organization: aip.Name("organizations", b.OrgID),
 		OwnerOrganization: optionalName("organizations", b.OwnerOrgID), State: b.State, CancelReason: b.CancelReason,
 		StartTime: timestamppb.New(b.StartTime), EndTime: timestamppb.New(b.EndTime), CreateTime: timestamppb.New(b.CreateTime),
-		UpdateTime: timestamppb.New(b.UpdateTime), Etag: aip.ETag(b.Revision),
+		UpdateTime: timestamppb.New(b.UpdateTime), Etag: aip.ETag(b.Revision), Patient: optionalName("patients", b.PatientID),
 	}
 }
 

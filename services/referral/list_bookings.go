@@ -17,6 +17,8 @@ import (
 
 func bookingFields() aip.Fields {
 	return aip.Fields{
+		"name":               aip.Ref("b.id", "bookings"),
+		"patient":            aip.Ref("r.patient_id", "patients"),
 		"referral":           aip.Ref("b.referral_id", "referrals"),
 		"session":            aip.Ref("b.session_id", "sessions"),
 		"group":              aip.Ref("b.group_id", "groups"),

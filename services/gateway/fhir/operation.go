@@ -8,7 +8,7 @@ import (
 
 // operations are what the whole system does beside its interactions.
 func operations() []operation {
-	return nil
+	return []operation{bulkPublish()}
 }
 
 // operation is an operation of the system, such as $bulk-publish. The paths below its own are its, too.

@@ -188,7 +188,9 @@ type Booking struct {
 	// When it last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Version of the booking (AIP-154).
-	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The person, as the referral names her; empty where it does not yet.
+	Patient       string `protobuf:"bytes,15,opt,name=patient,proto3" json:"patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +323,13 @@ func (x *Booking) GetEtag() string {
 	return ""
 }
 
+func (x *Booking) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
 // Data of care.cairn.referral.booking.{booked, waitlisted, pending, cancelled, attended, missed, moved}.v1: names only, nothing
 // of the person. The subject is the booking's name.
 type BookingChanged struct {
@@ -444,7 +453,8 @@ var File_cairn_referral_v1_booking_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_booking_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcairn/referral/v1/booking.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecairn/scheduling/v1/rsvp.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\t\n" +
+	"\x1fcairn/referral/v1/booking.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecairn/scheduling/v1/rsvp.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\n" +
+	"\n" +
 	"\aBooking\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12v\n" +
 	"\breferral\x18\x02 \x01(\tBZ\xe0A\x02\xe0A\x05\xfaA\x15\n" +
@@ -468,7 +478,9 @@ const file_cairn_referral_v1_booking_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x0e \x01(\tB\x03\xe0A\x03R\x04etag\"p\n" +
+	"\x04etag\x18\x0e \x01(\tB\x03\xe0A\x03R\x04etag\x124\n" +
+	"\apatient\x18\x0f \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
+	"\x12cairn.care/PatientR\apatient\"p\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\n" +

@@ -128,8 +128,8 @@ func (x *GetBookingRequest) GetName() string {
 // Request of ListBookings.
 type ListBookingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// AIP-160 filter over referral, session, group, organization, owner_organization, state, start_time, create_time and
-	// update_time, such as: referral = "referrals/…" AND state = BOOKED.
+	// AIP-160 filter over name, patient, referral, session, group, organization, owner_organization, state, start_time,
+	// create_time and update_time, such as: referral = "referrals/…" AND state = BOOKED.
 	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	// How many at most, up to 200; 0 means 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -329,9 +329,9 @@ const file_cairn_referral_v1_bookings_service_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"~\n" +
 	"\x11GetBookingRequest\x12i\n" +
 	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
-	"\x12cairn.care/Booking\xbaH8r624^bookings/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x89\x01\n" +
-	"\x13ListBookingsRequest\x12 \n" +
-	"\x06filter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x06filter\x12'\n" +
+	"\x12cairn.care/Booking\xbaH8r624^bookings/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x8a\x01\n" +
+	"\x13ListBookingsRequest\x12!\n" +
+	"\x06filter\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01R\x06filter\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
