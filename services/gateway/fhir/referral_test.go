@@ -1,0 +1,472 @@
+package fhir_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	partnersv1 "cairn.care/gen/cairn/partners/v1"
+	"cairn.care/services/groups"
+	"cairn.care/services/internal/suitetest"
+	"cairn.care/services/membership"
+	"cairn.care/services/partners"
+	"cairn.care/services/referral"
+	"cairn.care/services/scheduling"
+)
+
+type obj = map[string]any
+
+type list = []any
+
+const (
+	ownCodes    = "https://cairn.care/fhir/CodeSystem/"
+	ownURLs     = "https://cairn.care/fhir/StructureDefinition/"
+	outputCodes = ownCodes + "task-output"
+)
+
+// care is a hospital and a nonprofit with a group, as their systems see Cairn.
+type care struct {
+	*site
+	hospital, nonprofit, group string // ids
+	refers, receives           string // tokens, SDOHCC
+	bserRefers, bserReceives   string // tokens, BSeR
+}
+
+// TestReferrals runs what concerns referrals in one Cairn, each with organizations of its own.
+func TestReferrals(t *testing.T) {
+	t.Parallel()
+	s := setupCare(t).site
+	for name, run := range map[string]func(*testing.T, *care){
+		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, newCare(t, s))
+		})
+	}
+}
+
+// setupCare starts a Cairn of its own.
+func setupCare(t testing.TB) *care {
+	t.Helper()
+	return newCare(t, setup(t, partners.Component(), groups.Component(), membership.Component(), scheduling.Component(), referral.Component()))
+}
+
+func newCare(t testing.TB, s *site) *care {
+	t.Helper()
+	own := *s
+	own.t = t
+	c := &care{site: &own}
+	c.hospital = c.organization(&partnersv1.Organization{Kind: partnersv1.Organization_HOSPITAL, DisplayName: "St. Anna"})
+	c.nonprofit = c.organization(&partnersv1.Organization{Kind: partnersv1.Organization_NONPROFIT, DisplayName: "Puentes"})
+	const all = "system/*.cruds"
+	c.refers, c.bserRefers = token("organizations/"+c.hospital, "SDOHCC", all), token("organizations/"+c.hospital, "BSER", all)
+	c.receives, c.bserReceives = token("organizations/"+c.nonprofit, "SDOHCC", all), token("organizations/"+c.nonprofit, "BSER", all)
+	c.group = c.publish()
+	return c
+}
+
+// publish makes a group of the nonprofit's with room for everybody.
+func (c *care) publish() string {
+	c.t.Helper()
+	ctx := suitetest.Client(c.t.Context(), "organizations/"+c.nonprofit, "groups.write")
+	calls := groupsv1.NewGroupsServiceClient(c.Conn("groups"))
+	lead, err := calls.CreateFacilitator(ctx, &groupsv1.CreateFacilitatorRequest{Facilitator: &groupsv1.Facilitator{
+		DisplayName: "Ana", LivedExperience: []*groupsv1.Facilitator_LivedExperience{{CancerType: "breast", Role: groupsv1.Facilitator_LivedExperience_SURVIVOR}},
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	g, err := calls.CreateGroup(ctx, &groupsv1.CreateGroupRequest{Group: &groupsv1.Group{
+		Title: "Camino", Summary: "For people after breast cancer.", Languages: []string{"es"}, Kind: groupsv1.Group_PEER_SUPPORT, CancerTypes: []string{"breast"},
+		Facilitation: groupsv1.Group_PEER_LED, Format: groupsv1.Group_ONLINE, Online: &groupsv1.Group_Online{Platform: "Zoom"}, TimeZone: "America/Chicago",
+		Facilitators: []*groupsv1.Group_FacilitatorRole{{Facilitator: lead.GetName(), Role: groupsv1.Group_FacilitatorRole_LEAD}},
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err = calls.PublishGroup(ctx, &groupsv1.PublishGroupRequest{Name: g.GetName()}); err != nil {
+		c.t.Fatal(err)
+	}
+	c.CatchUp()
+	return strings.TrimPrefix(g.GetName(), "groups/")
+}
+
+func text(t testing.TB, body any) string {
+	t.Helper()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func coding(system, code string) obj { return obj{"coding": list{obj{"system": system, "code": code}}} }
+
+// person is a Patient whom nobody else is.
+func (c *care) person() obj {
+	return obj{
+		"resourceType": "Patient", "identifier": list{obj{"system": "urn:example:mrn", "value": uuid.NewString()}},
+		"name": list{obj{"family": "Quetzalcanary", "given": list{"Xochitl"}}}, "gender": "female", "birthDate": "1974-05-06",
+		"telecom": list{obj{"system": "phone", "value": "+18165550177"}},
+	}
+}
+
+// agreed is a Consent to the items.
+func (c *care) agreed(items ...string) obj {
+	codes := list{}
+	for _, i := range items {
+		codes = append(codes, coding(ownCodes+"consent-item", i))
+	}
+	out := obj{
+		"resourceType": "Consent", "status": "active", "scope": coding("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy"),
+		"category": list{coding("http://terminology.hl7.org/CodeSystem/v3-ActCode", "IDSCL")}, "dateTime": c.Clock.Now().Add(-time.Hour).UTC().Format(time.RFC3339),
+		"policyRule": coding("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN"), "sourceAttachment": obj{"title": "form 12"},
+	}
+	if len(items) > 0 {
+		out["provision"] = obj{"type": "permit", "code": codes}
+	}
+	return out
+}
+
+// request is a ServiceRequest with everything contained.
+func (c *care) request(status string) obj {
+	patient, consent := c.person(), c.agreed()
+	patient["id"], consent["id"], consent["patient"] = "p", "c", obj{"reference": "#p"}
+	return obj{
+		"resourceType": "ServiceRequest", "status": status, "intent": "order", "contained": list{patient, consent},
+		"code": coding("http://snomed.info/sct", "711281004"), "subject": obj{"reference": "#p"}, "supportingInfo": list{obj{"reference": "#c"}},
+		"performer": list{obj{"reference": "HealthcareService/" + c.group}}, "requester": obj{"display": "Dr Osei, oncology"},
+		"reasonCode": list{coding("http://hl7.org/fhir/sid/icd-10-cm", "Z85.3")},
+		"extension":  list{obj{"url": ownURLs + "distress", "valueInteger": 5}},
+	}
+}
+
+// post creates a resource and returns it.
+func (c *care) post(bearer string, body obj) obj {
+	c.t.Helper()
+	kind, _ := body["resourceType"].(string)
+	return c.do(http.MethodPost, "/"+kind, bearer, text(c.t, body)).want(c.t, http.StatusCreated).json
+}
+
+// put changes a resource.
+func (c *care) put(bearer string, body obj, headers ...string) *reply {
+	c.t.Helper()
+	kind, _ := body["resourceType"].(string)
+	id, _ := body["id"].(string)
+	return c.do(http.MethodPut, "/"+kind+"/"+id, bearer, text(c.t, body), headers...)
+}
+
+// step reads a Task, changes it and puts it.
+func (c *care) step(bearer, id string, changes obj) *reply {
+	c.t.Helper()
+	body := c.get("/Task/"+id, bearer).want(c.t, http.StatusOK).json
+	for name, v := range changes {
+		body[name] = v
+	}
+	return c.put(bearer, body)
+}
+
+// at returns what stands at a path of members and indexes, "owner.reference" or "output.0.valueString".
+func at(v any, path string) any {
+	for name := range strings.SplitSeq(path, ".") {
+		switch n := v.(type) {
+		case map[string]any:
+			v = n[name]
+		case []any:
+			i := int(name[0] - '0')
+			if i >= len(n) {
+				return nil
+			}
+			v = n[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+func expect(t testing.TB, what string, body any, want obj) {
+	t.Helper()
+	for path, w := range want {
+		if got := at(body, path); fmt.Sprint(got) != fmt.Sprint(w) {
+			t.Errorf("%s: %s is %v, want %v", what, path, got, w)
+		}
+	}
+}
+
+func output(code string, value obj) obj {
+	out := obj{"type": coding(outputCodes, code)}
+	for name, v := range value {
+		out[name] = v
+	}
+	return out
+}
+
+// A transaction of Patient, Consent, ServiceRequest and Task makes one referral; the owner finds it by polling, sees what the consent
+// covers, takes it on and reports; the hospital reads how it ended, and each step.
+func testClosedLoop(t *testing.T, c *care) {
+	patient, consent, request := c.person(), c.agreed("name", "contact"), c.request("active")
+	consent["patient"] = obj{"reference": "urn:uuid:5b0a7e56-0000-4000-8000-000000000001"}
+	delete(request, "contained")
+	request["subject"], request["supportingInfo"] = consent["patient"], list{obj{"reference": "urn:uuid:5b0a7e56-0000-4000-8000-000000000002"}}
+	entry := func(n int, body obj) obj {
+		kind, _ := body["resourceType"].(string)
+		return obj{"fullUrl": fmt.Sprintf("urn:uuid:5b0a7e56-0000-4000-8000-00000000000%d", n), "resource": body, "request": obj{"method": "POST", "url": kind}}
+	}
+	first := entry(1, patient)
+	first["request"] = obj{"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:example:mrn|" + fmt.Sprint(at(patient, "identifier.0.value"))}
+	bundle := obj{"resourceType": "Bundle", "type": "transaction", "entry": list{first, entry(2, consent), entry(3, request), entry(4, obj{
+		"resourceType": "Task", "status": "requested", "intent": "order", "priority": "urgent", "code": coding("http://hl7.org/fhir/CodeSystem/task-code", "fulfill"),
+		"focus": obj{"reference": "urn:uuid:5b0a7e56-0000-4000-8000-000000000003"}, "for": consent["patient"], "authoredOn": "2027-03-04", "requester": obj{"reference": "Organization/" + c.hospital},
+		"owner":       obj{"reference": "Organization/" + c.nonprofit},
+		"restriction": obj{"period": obj{"end": c.Clock.Now().AddDate(0, 0, 3).UTC().Format(time.RFC3339)}},
+	})}}
+	made := c.do(http.MethodPost, "", c.refers, text(t, bundle)).want(t, http.StatusOK)
+	for i, kind := range []string{"Patient", "Consent", "ServiceRequest", "Task"} {
+		location, _ := at(made.json, fmt.Sprintf("entry.%d.response.location", i)).(string)
+		if status, _ := at(made.json, fmt.Sprintf("entry.%d.response.status", i)).(string); !strings.HasPrefix(status, "201") || !strings.Contains(location, kind+"/") {
+			t.Errorf("entry %d: %s %s", i, status, location)
+		}
+	}
+	again := c.do(http.MethodPost, "/Patient", c.refers, text(t, patient), "If-None-Exist", "identifier=urn:example:mrn|"+fmt.Sprint(at(patient, "identifier.0.value"))).want(t, http.StatusOK)
+
+	// The owner asks what is new, with the request and the person.
+	poll := "/Task?owner=Organization/" + c.nonprofit + "&status=requested&_include=Task:focus&_include=Task:patient"
+	found := c.get(poll, c.receives).want(t, http.StatusOK)
+	if len(found.ids()) != 1 || len(found.resources("include")) != 2 {
+		t.Fatalf("poll: %s", found.body)
+	}
+	id := found.ids()[0]
+	work := found.resources("match")[0]
+	expect(t, "Task", work, obj{
+		"status": "requested", "priority": "urgent", "focus.reference": "ServiceRequest/" + id, "owner.reference": "Organization/" + c.nonprofit,
+		"requester.reference": "Organization/" + c.hospital, "for.reference": "Patient/" + fmt.Sprint(again.json["id"]), "businessStatus.coding.0.code": "sent",
+	})
+	for _, in := range found.resources("include") {
+		switch in["resourceType"] {
+		case "Patient":
+			expect(t, "Patient", in, obj{"name.0.family": "Quetzalcanary", "telecom.0.value": "+18165550177", "identifier": nil, "birthDate": nil})
+		case "ServiceRequest":
+			expect(t, "ServiceRequest", in, obj{"reasonCode": nil, "code.coding.0.code": "711281004", "extension": nil}) // clinical data are not shared
+		}
+	}
+
+	accepted := c.step(c.receives, id, obj{"status": "accepted", "identifier": list{obj{"type": coding("http://terminology.hl7.org/CodeSystem/v2-0203", "FILL"), "value": "F-9"}}}).want(t, http.StatusOK)
+	expect(t, "accepted", accepted.json, obj{"status": "accepted", "identifier.0.value": "F-9", "output.0.valueReference.reference": "HealthcareService/" + c.group})
+	if seen := c.get("/Task/"+id, c.refers).want(t, http.StatusOK); seen.json["status"] != "accepted" {
+		t.Errorf("the hospital sees %s", seen.body)
+	}
+	c.step(c.receives, id, obj{"status": "in-progress", "output": list{output("session-time", obj{"valueDateTime": c.Clock.Now().AddDate(0, 0, 2).UTC().Format(time.RFC3339)})}}).want(t, http.StatusOK)
+	done := c.step(c.receives, id, obj{"status": "completed", "output": list{
+		output("helped", obj{"valueCodeableConcept": coding(ownCodes+"helped", "yes")}), output("distress-after", obj{"valueInteger": 2}), output("note", obj{"valueString": "She made friends."}),
+	}}).want(t, http.StatusOK)
+	if done.json["status"] != "completed" {
+		t.Errorf("completed: %s", done.body)
+	}
+	closed := c.get("/ServiceRequest?_id="+id+"&_revinclude=Task:focus&_revinclude=Provenance:target", c.refers).want(t, http.StatusOK)
+	expect(t, "ServiceRequest", closed.resources("match")[0], obj{"status": "completed", "reasonCode.0.coding.0.code": "Z85.3", "extension.0.valueInteger": 5})
+	var actions []string
+	for _, in := range closed.resources("include") {
+		if in["resourceType"] == "Provenance" {
+			actions = append(actions, fmt.Sprint(at(in, "activity.coding.0.code")))
+		} else if out := text(t, in["output"]); !strings.Contains(out, "She made friends.") || !strings.Contains(out, `"valueInteger":-3`) {
+			t.Errorf("the outcome: %s", out)
+		}
+	}
+	if got := strings.Join(actions, " "); got != "send accept schedule complete" {
+		t.Errorf("steps: %s", got)
+	}
+
+	// Each version is there as it was.
+	history := c.get("/Task/"+id+"/_history", c.refers).want(t, http.StatusOK)
+	var states []string
+	for _, v := range history.resources("") {
+		states = append(states, fmt.Sprint(v["status"]))
+		version := fmt.Sprint(at(v, "meta.versionId"))
+		if was := c.get("/Task/"+id+"/_history/"+version, c.refers).want(t, http.StatusOK); was.json["status"] != v["status"] || at(was.json, "meta.versionId") != version {
+			t.Errorf("version %s: %s", version, was.body)
+		}
+	}
+	if got := strings.Join(states, " "); got != "completed in-progress accepted requested" {
+		t.Errorf("history: %s", got)
+	}
+	c.get("/Task/"+id+"/_history/99", c.refers).want(t, http.StatusNotFound)
+	stranger := token("organizations/"+c.organization(&partnersv1.Organization{Kind: partnersv1.Organization_NONPROFIT, DisplayName: "Ola"}), "SDOHCC", "system/*.cruds")
+	for _, path := range []string{"/Task/" + id, "/ServiceRequest/" + id, "/Consent/" + id, "/Task/" + id + "/_history", "/Patient/" + fmt.Sprint(again.json["id"]), "/Provenance/" + id + "-1"} {
+		c.get(path, stranger).want(t, http.StatusNotFound)
+	}
+	if got := c.get("/Task?_id="+id, stranger).want(t, http.StatusOK).ids(); len(got) != 0 {
+		t.Errorf("a stranger finds %v", got)
+	}
+}
+
+// What is shown follows the consent: it is read, narrowed and withdrawn as a Consent, with its version.
+func testConsent(t *testing.T, c *care) {
+	id := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
+	whole := c.get("/Consent/"+id, c.refers).want(t, http.StatusOK)
+	expect(t, "Consent", whole.json, obj{"status": "active", "sourceAttachment.title": "form 12", "provision.actor.0.reference.reference": "Organization/" + c.nonprofit})
+	if codes, _ := at(whole.json, "provision.code").([]any); len(codes) != 5 {
+		t.Errorf("without a provision all is shared: %s", whole.body)
+	}
+	expect(t, "before", c.get("/ServiceRequest/"+id, c.receives).json, obj{"reasonCode.0.coding.0.code": "Z85.3"})
+	narrow := whole.json
+	narrow["provision"] = obj{"type": "permit", "code": list{coding(ownCodes+"consent-item", "name")}}
+	c.put(c.receives, narrow).want(t, http.StatusForbidden)
+	c.put(c.refers, narrow, "If-Match", `W/"7"`).want(t, http.StatusPreconditionFailed)
+	narrowed := c.put(c.refers, narrow, "If-Match", whole.Header.Get("ETag")).want(t, http.StatusOK)
+	if narrowed.Header.Get("ETag") == whole.Header.Get("ETag") {
+		t.Error("the version stays the same")
+	}
+	expect(t, "narrowed", c.get("/ServiceRequest/"+id, c.receives).json, obj{"reasonCode": nil})
+	gone := narrowed.json
+	gone["status"] = "inactive"
+	expect(t, "withdrawn", c.put(c.refers, gone).want(t, http.StatusOK).json, obj{"status": "inactive", "provision.type": "deny"})
+	person := fmt.Sprint(at(c.get("/ServiceRequest/"+id, c.refers).json, "subject.reference"))
+	if seen := c.get("/"+person, c.receives); seen.StatusCode == http.StatusOK && seen.json["name"] != nil {
+		t.Errorf("after it is withdrawn the owner sees %s", seen.body)
+	}
+	if got := c.get("/Consent/"+id+"/_history", c.refers).want(t, http.StatusOK).resources(""); len(got) != 3 {
+		t.Errorf("%d versions", len(got))
+	}
+	if got := c.get("/Consent?patient="+person, c.refers).want(t, http.StatusOK).ids(); !slices.Equal(got, []string{id}) {
+		t.Errorf("found %v", got)
+	}
+}
+
+// SDOHCC says who sets which status: each other party is told no, and what does not follow, too.
+func testSetters(t *testing.T, c *care) {
+	for _, s := range []struct {
+		status  string
+		by      string
+		changes obj
+		want    int
+	}{
+		{"ready", c.receives, nil, http.StatusUnprocessableEntity},
+		{"received", c.receives, nil, http.StatusUnprocessableEntity},
+		{"accepted", c.refers, nil, http.StatusForbidden},
+		{"rejected", c.refers, obj{"statusReason": obj{"text": "no"}}, http.StatusForbidden},
+		{"completed", c.refers, nil, http.StatusForbidden},
+		{"in-progress", c.refers, nil, http.StatusForbidden},
+		{"in-progress", c.receives, nil, http.StatusUnprocessableEntity}, // not accepted yet
+		{"draft", c.refers, nil, http.StatusForbidden},
+		{"requested", c.receives, nil, http.StatusOK}, // as it is
+		{"accepted", c.receives, obj{"owner": obj{"reference": "Organization/" + c.hospital}}, http.StatusUnprocessableEntity},
+		{"accepted", c.receives, obj{"focus": obj{"reference": "ServiceRequest/" + c.group}}, http.StatusUnprocessableEntity},
+		{"accepted", c.receives, obj{"priority": "stat"}, http.StatusUnprocessableEntity},
+		{"accepted", c.receives, obj{"input": list{obj{"type": obj{"text": "x"}, "valueString": "y"}}}, http.StatusUnprocessableEntity},
+		{"accepted", c.receives, nil, http.StatusOK},
+		{"rejected", c.receives, obj{"statusReason": coding(ownCodes+"reject-reason", "no-capacity")}, http.StatusOK},
+		{"cancelled", c.refers, nil, http.StatusOK},
+	} {
+		id := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
+		changes := obj{"status": s.status}
+		for k, v := range s.changes {
+			changes[k] = v
+		}
+		got := c.step(s.by, id, changes)
+		who := map[string]string{c.refers: "requester", c.receives: "owner"}[s.by]
+		if got.StatusCode != s.want {
+			t.Errorf("%s by the %s with %v: %d, want %d: %s", s.status, who, s.changes, got.StatusCode, s.want, got.body)
+		}
+		if got.StatusCode == http.StatusOK && got.json["status"] != s.status {
+			t.Errorf("%s by the %s: %s", s.status, who, got.body)
+		}
+	}
+	rejected := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
+	got := c.step(c.receives, rejected, obj{"status": "rejected", "statusReason": obj{"coding": list{obj{"system": ownCodes + "reject-reason", "code": "out-of-area"}}, "text": "She lives too far away."}}).want(t, http.StatusOK)
+	expect(t, "rejected", got.json, obj{"statusReason.coding.0.code": "out-of-area", "statusReason.text": "She lives too far away."})
+	expect(t, "its request", c.get("/ServiceRequest/"+rejected, c.refers).json, obj{"status": "active"})
+	withdrawn := c.get("/ServiceRequest/"+fmt.Sprint(c.post(c.refers, c.request("active"))["id"]), c.refers).json
+	withdrawn["status"] = "revoked"
+	c.put(c.receives, withdrawn).want(t, http.StatusForbidden)
+	expect(t, "withdrawn", c.put(c.refers, withdrawn).want(t, http.StatusOK).json, obj{"status": "revoked"})
+}
+
+// A draft is changed and sent, by its ServiceRequest or by a Task; what was sent stays as it is.
+func testDrafts(t *testing.T, c *care) {
+	draft := c.post(c.refers, c.request("draft"))
+	expect(t, "draft", draft, obj{"status": "draft"})
+	id := fmt.Sprint(draft["id"])
+	c.get("/Task/"+id, c.receives).want(t, http.StatusNotFound)
+	draft["priority"] = "asap"
+	draft["reasonCode"] = list{coding("http://hl7.org/fhir/sid/icd-10-cm", "C50.911")}
+	changed := c.put(c.refers, draft).want(t, http.StatusOK)
+	expect(t, "changed", changed.json, obj{"status": "draft", "priority": "asap", "reasonCode.0.coding.0.code": "C50.911", "extension.0.valueInteger": 5})
+	expect(t, "consent", c.get("/Consent/"+id, c.refers).json, obj{"status": "active", "sourceAttachment.title": "form 12"})
+	sent := changed.json
+	sent["status"] = "active"
+	c.put(c.refers, sent, "If-Match", `W/"1"`).want(t, http.StatusPreconditionFailed)
+	expect(t, "sent", c.put(c.refers, sent, "If-Match", changed.Header.Get("ETag")).want(t, http.StatusOK).json, obj{"status": "active"})
+	expect(t, "its task", c.get("/Task/"+id, c.receives).json, obj{"status": "requested", "priority": "asap"})
+	sent["priority"] = "routine"
+	if late := c.put(c.refers, sent).want(t, http.StatusUnprocessableEntity); !strings.Contains(strings.Join(late.issues(), ""), "withdraw") {
+		t.Errorf("a change after it was sent: %v", late.issues())
+	}
+
+	other := fmt.Sprint(c.post(c.refers, c.request("draft"))["id"])
+	task := obj{"resourceType": "Task", "status": "requested", "intent": "order", "priority": "stat", "focus": obj{"reference": "ServiceRequest/" + other}, "owner": obj{"reference": "HealthcareService/" + c.group}}
+	expect(t, "a Task sends it", c.post(c.refers, task), obj{"status": "requested", "id": other, "priority": "stat"})
+	twice := c.do(http.MethodPost, "/Task", c.refers, text(t, task)).want(t, http.StatusConflict)
+	if !strings.Contains(strings.Join(twice.issues(), ""), "Task/"+other) {
+		t.Errorf("a second Task: %v", twice.issues())
+	}
+}
+
+// The searches of a closed loop find what they name, and nothing else.
+func testReferralSearch(t *testing.T, c *care) {
+	one := c.request("active")
+	one["identifier"] = list{obj{"value": "ORD-1"}}
+	a := c.post(c.refers, one)
+	b := c.post(c.refers, c.request("active"))
+	idA, idB := fmt.Sprint(a["id"]), fmt.Sprint(b["id"])
+	c.step(c.receives, idB, obj{"status": "accepted"}).want(t, http.StatusOK)
+	since := fmt.Sprint(at(c.get("/Task/"+idA, c.refers).json, "meta.lastUpdated"))
+	person := fmt.Sprint(at(a, "subject.reference"))
+	number := at(one, "contained.0.identifier.0.value")
+	for path, want := range map[string][]string{
+		"/Task":                             {idA, idB},
+		"/Task?status=requested":            {idA},
+		"/Task?status=accepted,requested":   {idA, idB},
+		"/Task?status=failed":               {},
+		"/Task?business-status=accepted":    {idB},
+		"/Task?patient=" + person:           {idA},
+		"/Task?focus=ServiceRequest/" + idB: {idB},
+		"/Task?focus:ServiceRequest.subject.identifier=urn:example:mrn|" + fmt.Sprint(number): {idA},
+		"/Task?patient.identifier=" + fmt.Sprint(number):                                      {idA},
+		"/Task?requester=Organization/" + c.hospital:                                          {idA, idB},
+		"/Task?requester=Organization/" + c.nonprofit:                                         {},
+		"/Task?_lastUpdated=lt2020":                                                           {},
+		"/Task?_lastUpdated=gt" + since:                                                       {idB},
+		"/Task?code=fulfill&priority=routine":                                                 {idA, idB},
+		"/ServiceRequest?identifier=ORD-1":                                                    {idA},
+		"/ServiceRequest?identifier=urn:x|ORD-1":                                              {},
+		"/ServiceRequest?status=active&performer=HealthcareService/" + c.group:                {idA, idB},
+		"/ServiceRequest?performer=Organization/" + c.hospital:                                {},
+		"/ServiceRequest?reason-code=http://hl7.org/fhir/sid/icd-10-cm|Z85.3":                 {idA, idB},
+		"/ServiceRequest?authored=ge2020&subject.identifier=" + fmt.Sprint(number):            {idA},
+	} {
+		got := c.get(path, c.refers).want(t, http.StatusOK).ids()
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s finds %v, want %v", path, got, want)
+		}
+	}
+	counted := c.get("/Task?_summary=count", c.refers).want(t, http.StatusOK)
+	if fmt.Sprint(counted.json["total"]) != "2" {
+		t.Errorf("count: %s", counted.body)
+	}
+	first := c.get("/Task?_count=1&_sort=_lastUpdated", c.refers).want(t, http.StatusOK)
+	second := c.get(first.link("next"), c.refers).want(t, http.StatusOK)
+	if got := append(first.ids(), second.ids()...); !slices.Equal(got, []string{idA, idB}) {
+		t.Errorf("pages: %v", got)
+	}
+}

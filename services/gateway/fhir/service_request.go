@@ -1,0 +1,258 @@
+package fhir
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/formats/fhir/r4"
+)
+
+// serviceRequest is referrals as they are asked for: of the referral service.
+func serviceRequest() *resource {
+	return &resource{
+		kind: "ServiceRequest", reads: []string{"referrals.read"}, writes: []string{"referrals.write"},
+		doc: "A referral, as it is asked for. A POST with status active sends it, and its Task appears with the same id; with status draft it waits. " +
+			"The Patient is here already, contained, or an entry of the same transaction; so is the Consent (contained or an entry, referred to by supportingInfo). " +
+			"Performer is an Organization or a HealthcareService; without one, any nonprofit may take the referral on. " +
+			"A PUT with status active sends a draft, one with status revoked withdraws or asks to stop; what was sent does not change otherwise.",
+		profiles: []string{sdohccDefinitions + "SDOHCC-ServiceRequest"},
+		read:     readRequestResource, readAll: readRequests, vread: vreadRequest, history: requestHistory, search: searchRequests,
+		create: createRequest, update: updateRequest,
+		params: append(referralParams(),
+			param{name: "requester", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that refers."},
+			param{name: "performer", kind: referenceParam, or: true, targets: []string{"Organization", "HealthcareService"}, doc: "The organization that owns the referral, or the group asked for."},
+			param{name: "status", kind: tokenParam, or: true, doc: "draft, active, revoked, completed."},
+			param{name: "authored", kind: dateParam, and: true, doc: "When it was written."},
+			param{name: "code", kind: tokenParam, or: true, doc: "What is asked for: 711281004 or 76168009 of SNOMED CT, or a code of " + ownCodes + "group-kind."},
+			param{name: "reason-code", kind: tokenParam, or: true, definition: ownDefinitions + "ServiceRequest-reason-code", doc: "A reason code, as it was sent."},
+		),
+		sorts: []string{"_lastUpdated", "authored"},
+		includes: []include{
+			{param: "subject", target: "Patient", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
+			{param: "patient", target: "Patient", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
+			{param: "requester", target: "Organization", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Requester.Reference} })},
+			{param: "performer", target: "Organization", of: ofRequest(performers)},
+			{param: "performer", target: "HealthcareService", of: ofRequest(performers)},
+		},
+		folds: []fold{
+			{kind: "Patient", forward: "subject"}, {kind: "Consent", forward: "supportingInfo"},
+			{kind: "Practitioner", forward: "requester"}, {kind: "PractitionerRole", forward: "requester"}, {kind: "Task", back: "focus"},
+		},
+		fields: requestFields(),
+	}
+}
+
+// requestFields says where the fields of a referral stand in a ServiceRequest.
+func requestFields() map[string]string {
+	return map[string]string{
+		"referral":                    "ServiceRequest",
+		"referral.patient":            "ServiceRequest.subject",
+		"referral.subject":            "ServiceRequest.subject",
+		"referral.placer_number":      "ServiceRequest.identifier",
+		"referral.author":             "ServiceRequest.requester",
+		"referral.reason_codes":       "ServiceRequest.reasonCode",
+		"referral.needs":              "ServiceRequest.orderDetail",
+		"referral.needs.location":     "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.country":      "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.times":        "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.time_zone":    "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.cost_limit":   "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.age_years":    "ServiceRequest.extension('" + needsExtension + "')",
+		"referral.needs.payer":        "ServiceRequest.insurance",
+		"referral.needs.formats":      "ServiceRequest.locationCode",
+		"referral.distress":           "ServiceRequest.extension('" + distressExtension + "')",
+		"referral.deadline":           "ServiceRequest.extension('" + answerByExtension + "')",
+		"referral.consent":            "ServiceRequest.supportingInfo",
+		"referral.requested_group":    "ServiceRequest.performer",
+		"referral.owner_organization": "ServiceRequest.performer",
+		"referral.etag":               "ServiceRequest.meta.versionId",
+		"etag":                        "ServiceRequest.meta.versionId",
+	}
+}
+
+func ofRequest(of func(*r4.ServiceRequest) []string) func(any) []string {
+	return func(body any) []string {
+		if b, ok := body.(*r4.ServiceRequest); ok {
+			return of(b)
+		}
+		return nil
+	}
+}
+
+func performers(b *r4.ServiceRequest) []string {
+	var refs []string
+	for _, p := range b.Performer {
+		refs = append(refs, p.Reference)
+	}
+	return refs
+}
+
+// requestItem shows a referral as a ServiceRequest.
+func requestItem(guide string, r *referralv1.Referral) *item {
+	it := &item{kind: "ServiceRequest", id: idIn(r.GetName()), version: revisionOf(r.GetEtag()), updated: changed(r)}
+	it.body = requestBody(meta(it.version, it.updated, requestProfiles(guide)...), guide, r)
+	return it
+}
+
+// changed is when a referral became visible as it is.
+func changed(r *referralv1.Referral) time.Time {
+	t := r.GetChangeTime()
+	if t == nil {
+		t = r.GetUpdateTime()
+	}
+	return t.AsTime().Truncate(time.Microsecond)
+}
+
+// referral reads a referral, once for a request; a kind names it in what is told when it is not there.
+func (c *call) referral(ctx context.Context, kind, id string) (*referralv1.Referral, error) {
+	if !isUUID(id) {
+		return nil, missing(kind, id)
+	}
+	if r, ok := remembered[*referralv1.Referral](c, "referrals/"+id); ok {
+		return r, nil
+	}
+	r, err := c.referrals.GetReferral(ctx, &referralv1.GetReferralRequest{Name: "referrals/" + id})
+	if status.Code(err) == codes.NotFound {
+		return nil, missing(kind, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.remember("referrals/"+id, r)
+	return r, nil
+}
+
+// wrote keeps a referral as a step has left it.
+func (c *call) wrote(r *referralv1.Referral) *referralv1.Referral {
+	c.remember(r.GetName(), r)
+	return r
+}
+
+func readRequestResource(ctx context.Context, c *call, id string) (*item, error) {
+	r, err := c.referral(ctx, "ServiceRequest", id)
+	if err != nil {
+		return nil, err
+	}
+	return requestItem(c.profile, r), nil
+}
+
+func readRequests(ctx context.Context, c *call, ids []string) ([]*item, error) {
+	return c.referralItems(ctx, ids, requestItem)
+}
+
+func vreadRequest(ctx context.Context, c *call, id, version string) (*item, error) {
+	return c.referralVersion(ctx, "ServiceRequest", id, version, requestItem)
+}
+
+func requestHistory(ctx context.Context, c *call, id string, s *search) (*page, error) {
+	return c.referralHistory(ctx, "ServiceRequest", id, s, requestItem)
+}
+
+func searchRequests(ctx context.Context, c *call, s *search) (*page, error) {
+	req, none, err := c.referralSearch(s)
+	if err != nil || none {
+		return &page{}, err
+	}
+	for _, v := range s.values("status") {
+		req.ServiceRequestStatuses = append(req.ServiceRequestStatuses, v.code)
+	}
+	if none, err = requestParams(s, req); err != nil || none {
+		return &page{}, err
+	}
+	return c.searchReferrals(ctx, s, req, requestItem)
+}
+
+// createRequest creates a referral, with all that came with it, in one call.
+func createRequest(ctx context.Context, c *call, doc *r4.Document) (*item, error) {
+	in, err := readIntake(ctx, c, doc)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.referrals.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: in.referral, Draft: in.draft, RequestId: c.requestID})
+	if err != nil {
+		return nil, err
+	}
+	it := requestItem(c.profile, c.wrote(r))
+	it.folded, err = in.folded(ctx, c, r)
+	return it, err
+}
+
+// updateRequest changes a draft, sends it, or withdraws a referral.
+func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*item, error) {
+	now, err := c.referral(ctx, "ServiceRequest", id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.principal.Platform && now.GetOrganization() != c.principal.Organization {
+		return nil, fault.Denied("WRONG_PARTY", "a ServiceRequest is changed by the organization that refers; move its Task/%s", id)
+	}
+	in, err := readIntake(ctx, c, doc)
+	if err != nil {
+		return nil, err
+	}
+	same, err := c.sameRequest(ctx, in.referral, now)
+	if err != nil {
+		return nil, err
+	}
+	etag := c.etag()
+	if now.GetState() == referralv1.Referral_DRAFT && !same && in.status != "revoked" {
+		if now, err = c.updateDraft(ctx, now, in.referral, etag); err != nil {
+			return nil, err
+		}
+		etag, same = now.GetEtag(), true
+		c.requestID = derived(c.requestID)
+	}
+	if !same && in.status != "revoked" {
+		return nil, unprocessable("business-rule", "ServiceRequest", "a referral does not change once it is sent: withdraw it (status revoked) and send another")
+	}
+	switch {
+	case in.status == "revoked" && now.GetServiceRequestStatus() != "revoked":
+		now, err = c.referrals.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: now.GetName(), Etag: etag, Note: in.reason, RequestId: c.requestID})
+	case in.status == "active" && now.GetState() == referralv1.Referral_DRAFT:
+		now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID})
+	case in.status != now.GetServiceRequestStatus():
+		err = unprocessable("business-rule", "ServiceRequest.status", "is %s; it becomes active when a draft is sent and revoked when the referrer withdraws; the rest follows from the Task", now.GetServiceRequestStatus())
+	case etag != "" && etag != now.GetEtag():
+		err = stale("ServiceRequest")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return requestItem(c.profile, c.wrote(now)), nil
+}
+
+// updateDraft writes what was sent of a draft. The consent and the person stay as they are where they are referred to only.
+func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, etag string) (*referralv1.Referral, error) {
+	mask := []string{"author", "placer_number", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "requested_group", "owner_organization", "deadline"}
+	if sent.GetConsent() != nil {
+		mask = append(mask, "consent")
+	}
+	switch {
+	case sent.GetSubject() != nil:
+		mask = append(mask, "subject")
+	case sent.GetPatient() != now.GetPatient():
+		mask = append(mask, "patient")
+	}
+	sent.Name, sent.Etag = now.GetName(), etag
+	return c.referrals.UpdateReferral(ctx, &referralv1.UpdateReferralRequest{Referral: sent, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}, RequestId: c.requestID})
+}
+
+// sameRequest tells whether what was sent says the same of a referral as what is shown of it.
+func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) (bool, error) {
+	shown, err := reread(ctx, c, requestBody(nil, c.profile, now))
+	if err != nil {
+		return false, err
+	}
+	sent = proto.CloneOf(sent)
+	if sent.GetConsent() == nil { // referred to, not sent again
+		shown.Consent = nil
+	}
+	return proto.Equal(sent, shown), nil
+}

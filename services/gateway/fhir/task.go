@@ -1,0 +1,336 @@
+package fhir
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/formats/fhir/r4"
+)
+
+// task is referrals as they are worked on: of the referral service.
+func task() *resource {
+	return &resource{
+		kind: "Task", reads: []string{"referrals.read"}, writes: []string{"referrals.write"},
+		doc: "The work on a referral. It has the id of its ServiceRequest and is there as soon as that is. Its status is moved by a PUT, by the party that the guide of the client allows " +
+			"(SDOHCC: the requester asks and withdraws, the owner does the rest; BSeR: its state machine, with businessStatus), and by what happens in groups and sessions. " +
+			"A POST sends the draft that it has as focus. An owner that asks who is new searches with owner, status and _lastUpdated; no change is ever missed by that.",
+		profiles: []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement", bserDefinitions + "ReferralTask"},
+		read:     readTaskResource, readAll: readTasks, vread: vreadTask, history: taskHistory, search: searchTasks,
+		create: createTask, update: updateTask,
+		params: append(referralParams(),
+			param{name: "owner", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that is asked to help."},
+			param{name: "requester", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that refers."},
+			param{name: "focus", kind: referenceParam, or: true, targets: []string{"ServiceRequest"}, doc: "The referral as a ServiceRequest."},
+			param{name: "focus.subject", kind: referenceParam, or: true, targets: []string{"Patient"}, doc: "The person who is referred."},
+			param{name: "focus.subject.identifier", kind: tokenParam, or: true, personal: true, doc: "A number of the person's, system|value; of your own patients."},
+			param{name: "status", kind: tokenParam, or: true, doc: "Task.status, by the guide of the client."},
+			param{name: "business-status", kind: tokenParam, or: true, doc: "Task.businessStatus: of BSeR, or Cairn's own state."},
+			param{name: "code", kind: tokenParam, or: true, doc: "fulfill: every Task has it."},
+			param{name: "authored-on", kind: dateParam, and: true, doc: "When the referral was written."},
+			param{name: "modified", kind: dateParam, and: true, doc: "The same as _lastUpdated."},
+		),
+		sorts: []string{"_lastUpdated", "modified", "authored-on"},
+		includes: []include{
+			{param: "focus", target: "ServiceRequest", reverse: true, of: ofTask(func(b *r4.Task) *r4.Reference { return b.Focus })},
+			{param: "patient", target: "Patient", of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
+			{param: "subject", target: "Patient", of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
+			{param: "owner", target: "Organization", of: ofTask(func(b *r4.Task) *r4.Reference { return b.Owner })},
+			{param: "requester", target: "Organization", of: ofTask(func(b *r4.Task) *r4.Reference { return b.Requester })},
+		},
+		fields: map[string]string{
+			"status":             "Task.status",
+			"business_status":    "Task.businessStatus",
+			"reject_reason":      "Task.statusReason",
+			"note":               "Task.statusReason.text",
+			"group":              "Task.output",
+			"session":            "Task.output",
+			"session_time":       "Task.output",
+			"attend_time":        "Task.output",
+			"outcome":            "Task.output",
+			"filler_number":      "Task.identifier",
+			"etag":               "Task.meta.versionId",
+			"owner_organization": "Task.owner",
+			"organization":       "Task.owner",
+		},
+	}
+}
+
+func ofTask(of func(*r4.Task) *r4.Reference) func(any) []string {
+	return func(body any) []string {
+		b, ok := body.(*r4.Task)
+		if !ok {
+			return nil
+		}
+		if ref := of(b); ref != nil {
+			return []string{ref.Reference}
+		}
+		return nil
+	}
+}
+
+// taskItem shows a referral as a Task.
+func taskItem(guide string, r *referralv1.Referral) *item {
+	it := &item{kind: "Task", id: idIn(r.GetName()), version: revisionOf(r.GetEtag()), updated: changed(r)}
+	it.body = taskBody(meta(it.version, it.updated, taskProfiles(guide, r)...), guide, r)
+	return it
+}
+
+func readTaskResource(ctx context.Context, c *call, id string) (*item, error) {
+	r, err := c.referral(ctx, "Task", id)
+	if err != nil {
+		return nil, err
+	}
+	return taskItem(c.profile, r), nil
+}
+
+func readTasks(ctx context.Context, c *call, ids []string) ([]*item, error) {
+	return c.referralItems(ctx, ids, taskItem)
+}
+
+func vreadTask(ctx context.Context, c *call, id, version string) (*item, error) {
+	return c.referralVersion(ctx, "Task", id, version, taskItem)
+}
+
+func taskHistory(ctx context.Context, c *call, id string, s *search) (*page, error) {
+	return c.referralHistory(ctx, "Task", id, s, taskItem)
+}
+
+func searchTasks(ctx context.Context, c *call, s *search) (*page, error) {
+	req, none, err := c.referralSearch(s)
+	if err != nil || none {
+		return &page{}, err
+	}
+	if none, err = taskParams(s, req); err != nil || none {
+		return &page{}, err
+	}
+	return c.searchReferrals(ctx, s, req, taskItem)
+}
+
+// taskParams reads what only Tasks are searched by.
+func taskParams(s *search, req *referralv1.SearchReferralsRequest) (none bool, err error) {
+	take := func(name, collection string, into *[]string) {
+		if ids, asked := s.ids(name); asked {
+			none = none || len(ids) == 0
+			*into = append(*into, names(collection, ids)...)
+		}
+	}
+	if s.values("focus") != nil && s.values("_id") != nil {
+		return false, malformed("not-supported", "", "focus and _id say the same here: leave one out")
+	}
+	take("focus", "referrals", &req.Referrals)
+	take("focus.subject", "patients", &req.Patients)
+	take("owner", "organizations", &req.OwnerOrganizations)
+	take("requester", "organizations", &req.Organizations)
+	for _, v := range s.values("focus.subject.identifier") {
+		req.SubjectIdentifiers = append(req.SubjectIdentifiers, &referralv1.SearchReferralsRequest_Identifier{System: v.system, Value: v.code})
+	}
+	for _, v := range s.values("status") {
+		req.TaskStatuses = append(req.TaskStatuses, v.code)
+	}
+	for _, v := range s.values("business-status") {
+		if state := numberFor(referralv1.Referral_SENT.Descriptor(), v.code); state != 0 && (v.system == "" || v.system == stateCodes) {
+			req.States = append(req.States, referralv1.Referral_State(state))
+		} else {
+			req.BusinessStatuses = append(req.BusinessStatuses, v.code)
+		}
+	}
+	if code := s.values("code"); code != nil && !slices.ContainsFunc(code, func(v value) bool { return v.code == "fulfill" && (v.system == "" || v.system == taskCodes) }) {
+		none = true
+	}
+	if req.CreateTime, err = timeRange(s, "authored-on"); err != nil {
+		return false, err
+	}
+	if modified, err := timeRange(s, "modified"); err != nil || modified != nil {
+		if req.ChangeTime != nil {
+			return false, malformed("not-supported", "", "modified and _lastUpdated say the same here: leave one out")
+		}
+		req.ChangeTime = modified
+		return none, err
+	}
+	return none, nil
+}
+
+// createTask sends the draft that a new Task has as its focus.
+func createTask(ctx context.Context, c *call, doc *r4.Document) (*item, error) {
+	b := &r4.Task{}
+	r, err := newReader(doc, "Task", taskElements, b)
+	if err != nil {
+		return nil, err
+	}
+	focus := ""
+	if b.Focus != nil {
+		_, focus = idOf(c.base(), b.Focus.Reference, "ServiceRequest")
+	}
+	if focus == "" {
+		return nil, unprocessable("required", "Task.focus", "is the ServiceRequest that the Task is to fulfill: ServiceRequest/{id}, a draft of yours, or an entry of the same transaction")
+	}
+	now, err := c.referral(ctx, "ServiceRequest", focus)
+	if err != nil {
+		return nil, err
+	}
+	if now.GetState() != referralv1.Referral_DRAFT {
+		return nil, &refusal{409, "HAS_TASK", []r4.Issue{{Code: "duplicate", Expression: "Task.focus", Diagnostics: "that referral is sent, and has its Task: Task/" + focus}}}
+	}
+	shown, err := reread(ctx, c.on(c.face.kinds["ServiceRequest"]), requestBody(nil, c.profile, now))
+	if err != nil {
+		return nil, err
+	}
+	in := &intake{referral: shown, r: r, subject: personOf(now).Reference}
+	before := requestKey(shown)
+	shown.OwnerOrganization, shown.Urgency = ownerUnless(b, shown), urgencyUnless(b, shown)
+	in.newTask(c, r, b)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	etag := now.GetEtag()
+	if requestKey(shown) != before {
+		updated, err := c.updateDraft(ctx, now, shown, etag)
+		if err != nil {
+			return nil, err
+		}
+		etag, c.requestID = updated.GetEtag(), derived(c.requestID)
+	}
+	if !in.draft {
+		if now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID}); err != nil {
+			return nil, err
+		}
+	} else if now, err = c.referrals.GetReferral(ctx, &referralv1.GetReferralRequest{Name: now.GetName()}); err != nil {
+		return nil, err
+	}
+	return taskItem(c.profile, c.wrote(now)), nil
+}
+
+// ownerUnless leaves the owner open where the Task names one.
+func ownerUnless(b *r4.Task, r *referralv1.Referral) string {
+	if b.Owner != nil {
+		return ""
+	}
+	return r.GetOwnerOrganization()
+}
+
+func urgencyUnless(b *r4.Task, r *referralv1.Referral) referralv1.Referral_Urgency {
+	if b.Priority != "" {
+		return 0
+	}
+	return r.GetUrgency()
+}
+
+// requestKey is what a Task can change of a draft.
+func requestKey(r *referralv1.Referral) string {
+	return fmt.Sprint(r.GetOwnerOrganization(), r.GetRequestedGroup(), r.GetUrgency(), r.GetDeadline().AsTime(), r.GetPlacerNumber())
+}
+
+// updateTask takes the step that a changed Task asks for.
+func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*item, error) {
+	now, err := c.referral(ctx, "Task", id)
+	if err != nil {
+		return nil, err
+	}
+	shown := taskBody(nil, c.profile, now)
+	trimmed, err := withoutShown(doc, shown)
+	if err != nil {
+		return nil, err
+	}
+	step, r, err := readTask(trimmed, "Task", c.profile)
+	if err != nil {
+		return nil, err
+	}
+	r.unchanged(c, step.body, shown)
+	for _, n := range step.body.Note {
+		step.request.Note = joined(step.request.GetNote(), n.Text)
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	req := step.request
+	req.Name, req.Etag, req.RequestId = now.GetName(), c.etag(), c.requestID
+	if now, err = c.records.StepTask(ctx, req); err != nil {
+		return nil, err
+	}
+	return taskItem(c.profile, c.wrote(now)), nil
+}
+
+// withoutShown takes out of a Task what its sender only sends back as it was read: it asks for nothing.
+func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
+	sent := &r4.Task{}
+	if err := doc.Decode(sent); err != nil {
+		return nil, err
+	}
+	same := func(a, b any) bool {
+		x, errX := json.Marshal(a)
+		y, errY := json.Marshal(b)
+		return errX == nil && errY == nil && string(x) == string(y)
+	}
+	sent.Output = slices.DeleteFunc(sent.Output, func(o r4.TaskOutput) bool {
+		return slices.ContainsFunc(shown.Output, func(s r4.TaskOutput) bool { return same(o, s) })
+	})
+	sent.Extension = slices.DeleteFunc(sent.Extension, func(e r4.Extension) bool { return e.Url == awaitingExtension })
+	if same(sent.StatusReason, shown.StatusReason) {
+		sent.StatusReason = nil
+	}
+	if sent.Status != shown.Status && same(sent.BusinessStatus, shown.BusinessStatus) {
+		sent.BusinessStatus = nil
+	}
+	sent.Identifier = slices.DeleteFunc(sent.Identifier, func(i r4.Identifier) bool {
+		return slices.ContainsFunc(shown.Identifier, func(s r4.Identifier) bool {
+			a, b := coded(i.Type, identifierTypes), coded(s.Type, identifierTypes)
+			return i.Value == s.Value && a != nil && b != nil && a.Code == b.Code
+		})
+	})
+	raw, err := json.Marshal(sent)
+	if err != nil {
+		return nil, fmt.Errorf("encode Task: %w", err)
+	}
+	trimmed, err := r4.Parse(raw, "Task")
+	if err != nil {
+		return nil, err
+	}
+	paths := doc.Paths // where things stood as they were sent, and what the types here do not have
+	for path := range paths {
+		for _, gone := range []string{"Task.output", "Task.extension", "Task.identifier"} {
+			if _, still := trimmed.Paths[path]; !still && (path == gone || strings.HasPrefix(path, gone+".")) {
+				delete(paths, path)
+			}
+		}
+	}
+	return &r4.Document{Type: doc.Type, Raw: raw, Paths: paths}, nil
+}
+
+// unchanged refuses changes of what the owner or the referrer cannot change in a Task. What is left out stays as it is.
+func (r *reader) unchanged(c *call, b, shown *r4.Task) {
+	for _, ref := range []struct {
+		element    string
+		sent, have *r4.Reference
+		hint       string
+	}{
+		{"focus", b.Focus, shown.Focus, "a Task keeps its ServiceRequest"},
+		{"for", b.For, shown.For, "a referral stays that person's"},
+		{"requester", b.Requester, shown.Requester, "a referral stays that organization's"},
+		{"owner", b.Owner, shown.Owner, "who refers asks somebody else by POST /v1/referrals/{id}:assign"},
+	} {
+		if ref.sent == nil || ref.sent.Reference == "" {
+			continue
+		}
+		if ref.have == nil || strings.TrimPrefix(ref.sent.Reference, c.base()+"/") != ref.have.Reference {
+			r.refuse("business-rule", "Task."+ref.element, "does not change: %s", ref.hint)
+		}
+	}
+	if b.Priority != "" && b.Priority != shown.Priority {
+		r.refuse("business-rule", "Task.priority", "does not change once a referral is sent")
+	}
+	if b.Restriction != nil && b.Restriction.Period != nil {
+		sent := r.instantAt("Task.restriction.period.end", first(b.Restriction.Period.End, "1900"), true)
+		if shown.Restriction == nil || !sent.Equal(r.instantAt("Task.restriction.period.end", shown.Restriction.Period.End, true)) {
+			r.refuse("business-rule", "Task.restriction", "does not change once a referral is sent")
+		}
+	}
+	for i, id := range b.Identifier {
+		if k := coded(id.Type, identifierTypes); k == nil || k.Code != "FILL" {
+			r.refuse("business-rule", fmt.Sprintf("Task.identifier[%d]", i), "of the numbers of a Task, its owner sets FILL; the others do not change")
+		}
+	}
+}
