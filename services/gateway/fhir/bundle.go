@@ -40,7 +40,7 @@ type entry struct {
 	err    error
 
 	into *entry // of a transaction: it is part of the creation of that one
-	part bool   // it can be nothing else: its type is no resource here
+	part bool   // it can be nothing else: its type is no resource here, or is not created by itself
 }
 
 // bundle answers POST to the root: a batch or a transaction.
@@ -172,8 +172,14 @@ func (f *Face) readEntry(e *entry, parts bool) error {
 	case "GET", "HEAD":
 		return e.readGet(impossible)
 	case "POST":
-		if e.letter = creates; e.at.r.create == nil || e.at.id != "" || query != "" {
+		if e.letter = creates; e.at.id != "" || query != "" {
 			return impossible
+		}
+		if e.at.r.create == nil { // such as a Consent, which is created with its ServiceRequest
+			if !parts || f.partKind(e.at.r.kind) == nil {
+				return impossible
+			}
+			e.part = true
 		}
 	case "PUT":
 		if e.letter = updates; e.at.r.update == nil || e.at.id == "" || e.at.history || e.at.version != "" || query != "" {

@@ -28,7 +28,7 @@ func (f *Face) transact(ctx context.Context, c *call, entries []*entry) error {
 		if e.refused != nil {
 			return e.refused
 		}
-		if e.part {
+		if f.kinds[e.at.r.kind] == nil { // part of what the caller may create
 			continue
 		}
 		if err := c.allowed(e.at.r, e.letter); err != nil {
@@ -354,8 +354,8 @@ func (f *Face) writeUnit(ctx context.Context, outer *call, entries []*entry, uni
 		if e.item = unit.item.folded[e.fullURL]; e.fullURL == "" {
 			e.item = unit.item.folded[e.doc.Type]
 		}
-		if e.part {
-			e.status = http.StatusOK // it is in what was created
+		if e.item == nil && f.kinds[e.at.r.kind] == nil {
+			e.status = http.StatusOK // it is in what was created, and cannot be read by itself
 			continue
 		}
 		if e.item == nil {

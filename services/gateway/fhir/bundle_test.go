@@ -1,0 +1,228 @@
+package fhir_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// bundle is a Bundle of entries.
+func bundle(kind string, entries ...obj) obj {
+	b := obj{"resourceType": "Bundle", "type": kind, "entry": list{}}
+	for _, e := range entries {
+		b["entry"] = append(b["entry"].(list), e) //nolint:forcetypeassert // made above
+	}
+	return b
+}
+
+// does is an entry; resource may be nil.
+func does(method, url string, resource obj, more ...obj) obj {
+	e := obj{"request": obj{"method": method, "url": url}}
+	if resource != nil {
+		e["resource"] = resource
+	}
+	for _, m := range more {
+		for k, v := range m {
+			if k == "fullUrl" {
+				e[k] = v
+				continue
+			}
+			e["request"].(obj)[k] = v //nolint:forcetypeassert // made above
+		}
+	}
+	return e
+}
+
+func (c *care) send(bearer string, b obj, headers ...string) *reply {
+	c.t.Helper()
+	return c.do(http.MethodPost, "", bearer, text(c.t, b), headers...)
+}
+
+// statuses are the status of each entry of an answer.
+func statuses(r *reply) string {
+	var out []string
+	entries, _ := r.json["entry"].([]any)
+	for _, e := range entries {
+		s, _ := at(e, "response.status").(string)
+		code, _, _ := strings.Cut(s, " ")
+		out = append(out, code)
+	}
+	return strings.Join(out, " ")
+}
+
+// TestBundles runs what concerns bundles in one Cairn, each with organizations of its own.
+func TestBundles(t *testing.T) {
+	t.Parallel()
+	s := setupCare(t).site
+	for name, run := range map[string]func(*testing.T, *care){
+		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, newCare(t, s))
+		})
+	}
+}
+
+// testBatch mixes what works and what does not: each entry is answered by itself, in the order in which it came, but writes come before reads.
+func testBatch(t *testing.T, c *care) {
+	person := c.person()
+	identifier := at(person, "identifier.0.system").(string) + "|" + at(person, "identifier.0.value").(string) //nolint:forcetypeassert // a text
+	r := c.send(c.refers, bundle("batch",
+		does("GET", "Patient?identifier="+identifier, nil),
+		does("POST", "Patient", person),
+		does("POST", "Patient", obj{"resourceType": "Patient", "colour": "red"}),
+		does("GET", "HealthcareService/"+c.group, nil),
+		does("GET", "HealthcareService/"+uuid.NewString(), nil),
+		does("GET", "Claim/1", nil),
+		does("POST", "HealthcareService", obj{"resourceType": "HealthcareService"}),
+		does("PATCH", "Patient/1", nil),
+		does("PUT", "Patient/"+uuid.NewString(), obj{"resourceType": "Patient", "id": "another"}),
+		does("DELETE", "Patient/1", nil),
+		obj{"resource": obj{"resourceType": "Patient"}},
+		does("POST", "Patient", nil),
+		does("POST", "Patient", obj{"resourceType": "Task", "status": "draft", "intent": "order"}),
+	)).want(t, http.StatusOK)
+	if got, want := statuses(r), "200 201 400 200 404 400 400 400 400 400 400 400 400"; got != want {
+		t.Fatalf("the entries are answered %s, want %s: %s", got, want, r.body)
+	}
+	expect(t, "the batch", r.json, obj{
+		"type": "batch-response", "entry.0.resource.type": "searchset", "entry.0.resource.entry.0.resource.resourceType": "Patient", "entry.1.response.etag": `W/"1"`, "entry.1.resource.resourceType": "Patient",
+		"entry.2.response.outcome.issue.0.expression.0": "Bundle.entry[2].resource.colour", "entry.3.resource.name": "Camino", "entry.5.response.outcome.issue.0.expression.0": "Bundle.entry[5].request.url",
+	})
+	if r := c.send(c.refers, bundle("batch", does("POST", "Patient", c.person())), "Prefer", "return=minimal").want(t, http.StatusOK); at(r.json, "entry.0.resource") != nil || at(r.json, "entry.0.response.location") == nil {
+		t.Errorf("return=minimal: %s", r.body)
+	}
+	reader := token("organizations/"+c.hospital, "SDOHCC", "system/Patient.s")
+	if got := statuses(c.send(reader, bundle("batch", does("POST", "Patient", c.person()), does("GET", "Patient?identifier="+identifier, nil))).want(t, http.StatusOK)); got != "403 200" {
+		t.Errorf("with a scope to search alone: %s", got)
+	}
+	if got := statuses(c.send("", bundle("batch", does("GET", "Patient/1", nil), does("GET", "HealthcareService?_count=1", nil))).want(t, http.StatusOK)); got != "401 200" {
+		t.Errorf("without a token: %s", got)
+	}
+	many := make([]obj, 101)
+	for i := range many {
+		many[i] = does("GET", "Patient/1", nil)
+	}
+	c.send(c.refers, bundle("batch", many...)).want(t, http.StatusRequestEntityTooLarge)
+}
+
+// parts are the entries of a referral, each with a fullUrl of its own: Patient, Consent, ServiceRequest and Task, in that order.
+func (c *care) parts() []obj {
+	url := func() string { return "urn:uuid:" + uuid.NewString() }
+	patient, consent, request, task := url(), url(), url(), url()
+	sr, agreed := c.request("active"), c.agreed()
+	delete(sr, "contained")
+	agreed["patient"], sr["subject"], sr["supportingInfo"] = obj{"reference": patient}, obj{"reference": patient}, list{obj{"reference": consent}}
+	return []obj{
+		does("POST", "Patient", c.person(), obj{"fullUrl": patient}),
+		does("POST", "Consent", agreed, obj{"fullUrl": consent}),
+		does("POST", "ServiceRequest", sr, obj{"fullUrl": request}),
+		does("POST", "Task", obj{"resourceType": "Task", "status": "requested", "intent": "order", "code": coding("http://hl7.org/fhir/CodeSystem/task-code", "fulfill"),
+			"focus": obj{"reference": request}, "for": obj{"reference": patient}, "owner": obj{"reference": "Organization/" + c.nonprofit}}, obj{"fullUrl": task}),
+	}
+}
+
+func testTransaction(t *testing.T, c *care) {
+	p := c.parts()
+	r := c.send(c.refers, bundle("transaction", p[3], p[2], does("GET", "HealthcareService/"+c.group, nil), p[1], p[0])).want(t, http.StatusOK)
+	if got := statuses(r); got != "201 201 200 201 201" {
+		t.Fatalf("the entries are answered %s: %s", got, r.body)
+	}
+	expect(t, "the transaction", r.json, obj{
+		"type": "transaction-response", "entry.0.resource.resourceType": "Task", "entry.0.resource.status": "requested", "entry.1.resource.resourceType": "ServiceRequest",
+		"entry.2.resource.name": "Camino", "entry.3.resource.resourceType": "Consent", "entry.4.resource.resourceType": "Patient",
+	})
+	id := at(r.json, "entry.1.resource.id")
+	if id == nil || at(r.json, "entry.0.resource.id") != id || at(r.json, "entry.3.resource.id") != id || at(r.json, "entry.0.resource.focus.reference") != fmt.Sprint("ServiceRequest/", id) ||
+		at(r.json, "entry.1.resource.subject.reference") != fmt.Sprint("Patient/", at(r.json, "entry.4.resource.id")) {
+		t.Errorf("the parts do not belong together: %s", r.body)
+	}
+}
+
+// testAllOrNothing sends transactions of which a part cannot be: nothing of them is done.
+func testAllOrNothing(t *testing.T, c *care) {
+	change := func(i int, name string, v any) []obj {
+		p := c.parts()
+		p[i]["resource"].(obj)[name] = v //nolint:forcetypeassert // made so
+		return p
+	}
+	two := append(c.parts(), c.parts()...)
+	twice := c.parts()
+	twice[1]["fullUrl"] = twice[0]["fullUrl"]
+	for name, tt := range map[string]struct {
+		entries []obj
+		code    int
+		issue   string
+	}{
+		"two referrals":                 {two, 422, "not-supported Bundle.entry[2].request"},
+		"a stranger's patient":          {change(2, "subject", obj{"reference": "urn:uuid:" + uuid.NewString()}), 422, "not-found Bundle.entry[2].resource.subject.reference"},
+		"a patient who is not there":    {change(2, "subject", obj{"reference": "Patient/" + uuid.NewString()}), 422, ""},
+		"no FHIR":                       {change(3, "status", "asked"), 422, "code-invalid Bundle.entry[3].resource.status"},
+		"an element nobody understands": {change(1, "verification", list{obj{"verified": true}}), 422, "not-supported Bundle.entry[1].resource.verification"},
+		"a read that finds nothing":     {append(c.parts(), does("GET", "HealthcareService/"+uuid.NewString(), nil)), 404, "not-found Bundle.entry[4].request"},
+		"a scope that is not there":     {append(c.parts(), does("GET", "Claim/1", nil)), 400, "not-supported Bundle.entry[4].request.url"},
+		"the same fullUrl twice":        {twice, 400, "duplicate Bundle.entry[1].fullUrl"},
+		"a condition that several meet": {change(2, "performer", list{obj{"reference": "Organization?active=true"}}), 412, "multiple-matches Bundle.entry[2].resource.performer[0].reference"},
+		"a condition that nobody meets": {change(2, "performer", list{obj{"reference": "Organization?name=nobody"}}), 412, "multiple-matches Bundle.entry[2].resource.performer[0].reference"},
+		"a Practitioner for nothing":    {append(c.parts(), does("POST", "Practitioner", obj{"resourceType": "Practitioner"}, obj{"fullUrl": "urn:uuid:" + uuid.NewString()})), 422, "not-supported Bundle.entry[4].resource"},
+	} {
+		r := c.send(c.refers, bundle("transaction", tt.entries...))
+		if r.StatusCode != tt.code || len(r.issues()) == 0 || !strings.HasPrefix(r.issues()[0], tt.issue) {
+			t.Errorf("%s: %d %v, want %d %q", name, r.StatusCode, r.issues(), tt.code, tt.issue)
+		}
+	}
+	for _, kind := range []string{"ServiceRequest", "Task"} {
+		if found := c.get("/"+kind, c.refers).want(t, http.StatusOK).ids(); len(found) != 0 {
+			t.Errorf("%d %s came of transactions that were refused", len(found), kind)
+		}
+	}
+	weak := token("organizations/"+c.hospital, "SDOHCC", "system/ServiceRequest.cruds system/Patient.cruds system/Consent.cruds")
+	c.send(weak, bundle("transaction", c.parts()...)).want(t, http.StatusForbidden)
+}
+
+// testResolved has references that lead to what is there already.
+func testResolved(t *testing.T, c *care) {
+	p := c.parts()
+	person := p[0]["resource"].(obj) //nolint:forcetypeassert // made so
+	there := c.post(c.refers, person)
+	condition := "identifier=urn:example:mrn|" + at(person, "identifier.0.value").(string) //nolint:forcetypeassert // a text
+	p[0]["request"].(obj)["ifNoneExist"] = condition                                       //nolint:forcetypeassert // made so
+	r := c.send(c.refers, bundle("transaction", p...)).want(t, http.StatusOK)
+	if got := statuses(r); got != "200 201 201 201" {
+		t.Errorf("the entries are answered %s, want the patient found: %s", got, r.body)
+	}
+	expect(t, "ServiceRequest", at(r.json, "entry.2.resource"), obj{"subject.reference": fmt.Sprint("Patient/", there["id"])})
+
+	p = c.parts()[1:]
+	for _, e := range p {
+		for _, element := range []string{"patient", "subject", "for"} {
+			if resource := e["resource"].(obj); resource[element] != nil { //nolint:forcetypeassert // made so
+				resource[element] = obj{"reference": "Patient?" + condition}
+			}
+		}
+	}
+	r = c.send(c.refers, bundle("transaction", p...)).want(t, http.StatusOK)
+	expect(t, "ServiceRequest", at(r.json, "entry.1.resource"), obj{"subject.reference": fmt.Sprint("Patient/", there["id"])})
+
+	// If-None-Exist of a single creation.
+	again := c.do(http.MethodPost, "/Patient", c.refers, text(t, person), "If-None-Exist", condition).want(t, http.StatusOK)
+	expect(t, "Patient", again.json, obj{"id": there["id"]})
+	c.do(http.MethodPost, "/Patient", c.refers, text(t, c.person()), "If-None-Exist", "name=x").want(t, http.StatusBadRequest)
+	c.do(http.MethodPost, "/Patient", c.refers, text(t, c.person()), "If-None-Exist", "").want(t, http.StatusCreated)
+	c.do(http.MethodPost, "/ServiceRequest", c.refers, text(t, c.request("active")), "If-None-Exist", "status=active").want(t, http.StatusPreconditionFailed)
+}
+
+// testRepeated sends a transaction twice, as after an answer that was lost.
+func testRepeated(t *testing.T, c *care) {
+	b, key := bundle("transaction", c.parts()...), uuid.NewString()
+	first := c.send(c.refers, b, "Idempotency-Key", key).want(t, http.StatusOK)
+	second := c.send(c.refers, b, "Idempotency-Key", key).want(t, http.StatusOK)
+	if a, b := at(first.json, "entry.2.resource.id"), at(second.json, "entry.2.resource.id"); a == nil || a != b {
+		t.Errorf("the same transaction makes %v and %v", a, b)
+	}
+	c.send(c.refers, b, "Idempotency-Key", "again").want(t, http.StatusBadRequest)
+}
