@@ -1,0 +1,108 @@
+package referral
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+)
+
+// A referral that tells of danger brings crisis lines and a concern with an owner and a due time, before any group has taken her; it
+// is told again until it is closed with an outcome.
+func TestConcernOfAReferral(t *testing.T) {
+	t.Parallel()
+	f, box := setupMail(t)
+	calm := f.send(other("calm"), func(r *referralv1.Referral) { r.Distress = proto.Int32(7) })
+	if calm.GetConcern() != "" || len(calm.GetCrisisResources()) != 0 {
+		t.Errorf("distress of 7: got %v", calm)
+	}
+	r := f.send(func(r *referralv1.Referral) { r.SelfHarmRisk = true })
+	name := r.GetName() + "/concern"
+	if r.GetConcern() != name || len(r.GetCrisisResources()) == 0 || r.GetCrisisResources()[0].GetPhone() != "988" {
+		t.Fatalf("self-harm: got %v", r)
+	}
+	if seen := f.get(f.receive, r.GetName()); seen.GetConcern() != "" || len(seen.GetCrisisResources()) != 0 {
+		t.Errorf("the owner sees %v", seen)
+	}
+	got, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: name})
+	if err != nil || got.GetKind() != referralv1.ReferralConcern_SELF_HARM_RISK || got.GetState() != referralv1.ReferralConcern_OPEN || got.GetDueTime().AsTime() != thursday.Add(time.Hour) {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	for who, ctx := range map[string]error{
+		"owner":    second(f.concerns.GetReferralConcern(f.receive, &referralv1.GetReferralConcernRequest{Name: name})),
+		"stranger": second(f.concerns.CloseReferralConcern(f.strange, &referralv1.CloseReferralConcernRequest{Name: name, Outcome: referralv1.ReferralConcern_UNFOUNDED})),
+	} {
+		if errText(ctx) != "NotFound NOT_FOUND" {
+			t.Errorf("%s: got %v", who, ctx)
+		}
+	}
+	sweep := func() {
+		t.Helper()
+		for range 2 {
+			if err := f.srv.sweepConcerns(f.system()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sweep()
+	box.Wait(t, "stanna@care.test", 1)
+	f.Clock.Advance(time.Hour)
+	sweep()
+	for _, mail := range box.Wait(t, "stanna@care.test", 2) {
+		if strings.Contains(mail.Raw, familyName) || !strings.Contains(mail.Text, r.GetName()) {
+			t.Errorf("the e-mail says %s", mail.Raw)
+		}
+	}
+	if got, err = f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: name}); err != nil || got.GetReminders() != 1 {
+		t.Errorf("overdue: got %v, %v", got, err)
+	}
+	if got, err = f.concerns.AcknowledgeReferralConcern(f.refer, &referralv1.AcknowledgeReferralConcernRequest{Name: name, Etag: got.GetEtag()}); err != nil ||
+		got.GetState() != referralv1.ReferralConcern_ACKNOWLEDGED || got.GetDueTime().AsTime() != f.Clock.Now().Add(day) {
+		t.Errorf("acknowledged: got %v, %v", got, err)
+	}
+	if _, err := f.concerns.AcknowledgeReferralConcern(f.refer, &referralv1.AcknowledgeReferralConcernRequest{Name: name}); errText(err) != "FailedPrecondition ILLEGAL_TRANSITION" {
+		t.Errorf("twice: got %v", err)
+	}
+	if got, err = f.concerns.CloseReferralConcern(f.refer, &referralv1.CloseReferralConcernRequest{Name: name, Outcome: referralv1.ReferralConcern_SUPPORTED, Note: written}); err != nil ||
+		got.GetOutcomeNote() != written || got.GetDueTime() != nil || got.GetClosedBy() == "" {
+		t.Errorf("closed: got %v, %v", got, err)
+	}
+	if _, err := f.concerns.CloseReferralConcern(f.refer, &referralv1.CloseReferralConcernRequest{Name: name, Outcome: referralv1.ReferralConcern_UNFOUNDED}); errText(err) != "FailedPrecondition ILLEGAL_TRANSITION" {
+		t.Errorf("closed twice: got %v", err)
+	}
+	f.Clock.Advance(3 * day)
+	sweep()
+	list, err := f.concerns.ListReferralConcerns(f.refer, &referralv1.ListReferralConcernsRequest{})
+	if err != nil || len(list.GetConcerns()) != 1 || list.GetConcerns()[0].GetReminders() != 1 || list.GetConcerns()[0].GetOutcomeNote() != "" {
+		t.Errorf("listed: got %v, %v", list, err)
+	}
+	if open, err := f.concerns.ListReferralConcerns(f.refer, &referralv1.ListReferralConcernsRequest{Open: true}); err != nil || len(open.GetConcerns()) != 0 {
+		t.Errorf("open: got %v, %v", open, err)
+	}
+	if leaked := query[int](f, `SELECT count(*)::int FROM outbox WHERE type LIKE 'care.cairn.referral.concern.%' AND (data LIKE '%SELF_HARM%' OR data LIKE '%drive%')`); leaked != 0 {
+		t.Errorf("%d events say what the concern is", leaked)
+	}
+}
+
+// A draft raises it too, when it comes to say so, and once.
+func TestConcernOfADraft(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(), Draft: true})
+	if err != nil || r.GetConcern() != "" {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	for range 2 {
+		r, err = f.UpdateReferral(f.refer, &referralv1.UpdateReferralRequest{Referral: &referralv1.Referral{Name: r.GetName(), Distress: proto.Int32(9)}})
+		if err != nil || r.GetConcern() != r.GetName()+"/concern" {
+			t.Fatalf("got %v, %v", r, err)
+		}
+	}
+	got, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: r.GetConcern()})
+	if err != nil || got.GetKind() != referralv1.ReferralConcern_DISTRESS || got.GetDueTime().AsTime() != thursday.Add(day) || got.GetEtag() != `"1"` {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
