@@ -47,7 +47,9 @@ func (s *tokenServer) IssueToken(ctx context.Context, req *partnersv1.IssueToken
 	if !ok {
 		return resp, err
 	}
-	s.log.InfoContext(ctx, "token refused", "error", refused.Code, "why", refused.Description)
+	if refused.Description != unproven { // which has been told with its reason
+		s.log.InfoContext(ctx, "token refused", "error", refused.Code, "why", refused.Description)
+	}
 	code := codes.InvalidArgument
 	if refused.Code == smart.InvalidClient {
 		code = codes.Unauthenticated
@@ -131,10 +133,13 @@ func (s *tokenServer) authenticateClient(ctx context.Context, a *smart.Assertion
 		return nil, errors.New("an assertion verifies under a key that nobody has")
 	}
 	s.log.InfoContext(ctx, "assertion proves no client", "client", clip(a.ClientID), "why", why, "request_id", chassis.RequestID(ctx))
-	return nil, smart.Refuse(smart.InvalidClient, "client_assertion does not prove that it comes from a registered client. Its iss must be the client id, "+
-		"its kid that of one key which is registered or stands at the registered jwks_uri, its signature must verify under that key, jku may only be the registered jwks_uri, "+
-		"and the client must not be disabled. Which of these fails is in the log, under the id of this request")
+	return nil, smart.Refuse(smart.InvalidClient, "%s", unproven)
 }
+
+// unproven is the one answer to whoever has no key of a client's.
+const unproven = "client_assertion does not prove that it comes from a registered client. Its iss must be the client id, " +
+	"its kid that of one key which is registered or stands at the registered jwks_uri, its signature must verify under that key, jku may only be the registered jwks_uri, " +
+	"and the client must not be disabled. Which of these fails is in the log, under the id of this request"
 
 // tokenClient finds the client that the assertion names, nil if there is none.
 func (s *tokenServer) tokenClient(ctx context.Context, a *smart.Assertion) (*tokenClientRow, error) {

@@ -169,7 +169,6 @@ func TestIssueTokenRefuses(t *testing.T) {
 	if _, err := s.tokens.IssueToken(t.Context(), request(used, "groups.read")); err != nil {
 		t.Fatal(err)
 	}
-	const unproven = "client_assertion does not prove that it comes from a registered client" // one answer, so that nobody learns who is registered
 	with := func(r *partnersv1.IssueTokenRequest, change func(*partnersv1.IssueTokenRequest)) *partnersv1.IssueTokenRequest {
 		change(r)
 		return r
