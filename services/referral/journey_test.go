@@ -28,8 +28,12 @@ func TestReferralClosesItsLoop(t *testing.T) {
 	if r.GetOwnerOrganization() != f.nonprofit || r.GetOrganization() != f.hospital || r.GetAwaiting() != receiver || r.GetDueTime().AsTime() != thursday.Add(5*day) {
 		t.Errorf("sent: got owner %s, awaiting %s until %v", r.GetOwnerOrganization(), r.GetAwaiting(), r.GetDueTime().AsTime())
 	}
-	if !proto.Equal(r, f.get(f.refer, r.GetName())) {
-		t.Errorf("stored: got %v, want %v", f.get(f.refer, r.GetName()), r)
+	stored := f.get(f.refer, r.GetName())
+	if stored.GetChangeTime() == nil {
+		t.Error("what is stored has no time of change")
+	}
+	if stored.ChangeTime = nil; !proto.Equal(r, stored) {
+		t.Errorf("stored: got %v, want %v", stored, r)
 	}
 
 	f.Clock.Advance(time.Hour)

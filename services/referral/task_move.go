@@ -157,6 +157,9 @@ func (g guide) moveBy(from state, w wish, by party) (action, bool) {
 		return recordEngagement, true
 	}
 	for _, a := range offered {
+		if a == recordEngagement && w.business != "5.1.4" {
+			continue // that she came is not what "in-progress" alone says
+		}
 		if told(a) || a == requestCancel && w.status == "cancelled" && g.name == sdohccGuide.name && route(from, a, by) != nil {
 			return a, true
 		}
