@@ -12,6 +12,7 @@ import (
 // peers are the services that the face stands in front of.
 type peers struct {
 	partners  partnersv1.PartnersServiceClient
+	webhooks  partnersv1.WebhooksServiceClient
 	groups    groupsv1.GroupsServiceClient
 	directory groupsv1.DirectoryServiceClient
 	sync      groupsv1.SyncServiceClient
@@ -29,6 +30,7 @@ type peers struct {
 func newPeers(to func(service string) grpc.ClientConnInterface) *peers {
 	return &peers{
 		partners:  partnersv1.NewPartnersServiceClient(to("partners")),
+		webhooks:  partnersv1.NewWebhooksServiceClient(to("partners")),
 		groups:    groupsv1.NewGroupsServiceClient(to("groups")),
 		directory: groupsv1.NewDirectoryServiceClient(to("groups")),
 		sync:      groupsv1.NewSyncServiceClient(to("groups")),

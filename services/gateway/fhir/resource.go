@@ -20,6 +20,7 @@ func resources() []*resource {
 		schedule(), slot(),
 		appointment(),
 		auditEvent(),
+		subscription(),
 	}
 }
 

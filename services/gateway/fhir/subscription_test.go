@@ -1,0 +1,88 @@
+package fhir_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"cairn.care/services/partners"
+)
+
+const subscriptionHospital = "organizations/0192d7a5-0000-7000-8000-0000000000c1"
+
+// wantedSubscription is a Subscription as the backport guide has it; each change is a piece of it and what stands there instead.
+func wantedSubscription(changes ...string) string {
+	return strings.NewReplacer(changes...).Replace(`{
+		"resourceType": "Subscription",
+		"meta": {"profile": ["http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-subscription"]},
+		"status": "requested", "end": "2099-01-01T00:00:00Z", "reason": "Referrals of the oncology department",
+		"criteria": "https://cairn.care/fhir/SubscriptionTopic/task",
+		"channel": {
+			"type": "rest-hook", "endpoint": "https://127.0.0.1:1/inbox", "header": ["Authorization: Bearer swordfish"], "payload": "application/fhir+json",
+			"extension": [{"url": "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-heartbeat-period", "valueUnsignedInt": 3600}],
+			"_payload": {"extension": [{"url": "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-payload-content", "valueCode": "id-only"}]}
+		}
+	}`)
+}
+
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	s := setup(t, partners.Component())
+	ours := token(subscriptionHospital, "SDOHCC", "system/Subscription.crds")
+	theirs := token("organizations/0192d7a5-0000-7000-8000-0000000000c2", "SDOHCC", "system/*.cruds")
+
+	made := s.do(http.MethodPost, "/Subscription", ours, wantedSubscription()).want(t, http.StatusCreated)
+	id, _ := made.json["id"].(string)
+	channel, _ := made.json["channel"].(map[string]any)
+	if made.json["status"] != "requested" || made.json["criteria"] != "https://cairn.care/fhir/SubscriptionTopic/task" || channel["endpoint"] != "https://127.0.0.1:1/inbox" ||
+		channel["header"] != nil || strings.Contains(string(made.body), "swordfish") || !strings.Contains(string(made.body), "id-only") || !strings.Contains(string(made.body), `"valueUnsignedInt":3600`) {
+		t.Errorf("created is %s", made.body)
+	}
+	s.get("/Subscription/"+id, ours).want(t, http.StatusOK)
+	s.get("/Subscription/"+id, theirs).want(t, http.StatusNotFound)
+	for query, want := range map[string]int{
+		"": 1, "?status=requested,error": 1, "?status=active": 0, "?url=https://127.0.0.1:1/inbox": 1, "?url=https://127.0.0.1:1": 0,
+		"?criteria=https://cairn.care/fhir/SubscriptionTopic/task": 1, "?_id=" + id: 1, "?_id=" + subscriptionHospital[14:]: 0, "?_lastUpdated=lt2020-01-01": 0,
+	} {
+		found := s.get("/Subscription"+query, ours).want(t, http.StatusOK)
+		entries, _ := found.json["entry"].([]any)
+		if len(entries) != want {
+			t.Errorf("%s finds %d, want %d: %s", query, len(entries), want, found.body)
+		}
+	}
+	if found := s.get("/Subscription", theirs).want(t, http.StatusOK); found.json["entry"] != nil {
+		t.Errorf("another organization finds %s", found.body)
+	}
+	s.get("/Subscription/"+id, token(subscriptionHospital, "SDOHCC", "system/Task.rs")).want(t, http.StatusForbidden)
+	s.do(http.MethodDelete, "/Subscription/"+id, theirs, "").want(t, http.StatusNoContent)
+	s.get("/Subscription/"+id, ours).want(t, http.StatusOK) // it was not theirs
+	s.do(http.MethodDelete, "/Subscription/"+id, ours, "").want(t, http.StatusNoContent)
+	s.get("/Subscription/"+id, ours).want(t, http.StatusNotFound)
+}
+
+// What is not served is refused, with where it stands.
+func TestSubscriptionRefusals(t *testing.T) {
+	t.Parallel()
+	s := setup(t, partners.Component())
+	ours := token(subscriptionHospital, "SDOHCC", "system/Subscription.c")
+	for where, changes := range map[string][]string{
+		"Subscription.status":                    {`"requested"`, `"active"`},
+		"Subscription.criteria":                  {"SubscriptionTopic/task", "SubscriptionTopic/weather"},
+		"Subscription.channel.type":              {"rest-hook", "websocket"},
+		"Subscription.channel.payload":           {`"application/fhir+json"`, `"application/fhir+xml"`},
+		"Subscription.channel.payload.extension": {"id-only", "full-resource"},
+		"Subscription.channel.endpoint":          {"https://127.0.0.1:1/inbox", "http://example.org/inbox"},
+		"Subscription.channel.extension":         {"3600", "5"},
+		"Subscription.channel.extension[0]":      {"backport-heartbeat-period", "backport-max-count"},
+		"Subscription.contact":                   {`"status"`, `"contact": [{"system": "phone", "value": "+1 555 0100"}], "status"`},
+		"Subscription.end":                       {"2099-01-01", "2020-01-01"},
+		"Subscription.channel.header":            {"Authorization:", "Host:"},
+	} {
+		got := s.do(http.MethodPost, "/Subscription", ours, wantedSubscription(changes...))
+		if got.StatusCode < 400 || got.StatusCode >= 500 || !slices.ContainsFunc(got.issues(), func(i string) bool { return strings.Contains(i, " "+where) }) {
+			t.Errorf("%s: %d %s", where, got.StatusCode, fmt.Sprint(got.issues()))
+		}
+	}
+}
