@@ -42,7 +42,7 @@ type world struct {
 func (w world) member(revision int64, state membershipv1.Membership_State) fact {
 	return fact{"membership", func() {
 		w.f.tell(func(ctx context.Context, tx pgx.Tx) error {
-			m := &membershipv1.MembershipChanged{Membership: w.membership, Referral: w.referral, State: state}
+			m := &membershipv1.MembershipChanged{Membership: w.membership, Member: strings.Replace(w.membership, "memberships", "members", 1), Referral: w.referral, State: state}
 			if state == membershipv1.Membership_ENDED {
 				m.EndReason = membershipv1.Membership_MOVED_ON
 			}
