@@ -68,7 +68,10 @@ func (g *Gateway) notAllowed(w http.ResponseWriter, r *http.Request, verbs ...st
 }
 
 // streamError is the last line of a stream that breaks off.
-func streamError(_ context.Context, err error) *status.Status { return fault.From(err) }
+func streamError(ctx context.Context, err error) *status.Status {
+	st, _ := callFrom(ctx).status(err)
+	return status.FromProto(st)
+}
 
 // fail answers with an error, as google.rpc.Status in JSON.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -134,7 +137,7 @@ func (c *call) status(err error) (*spb.Status, int) {
 	if own, ok := errors.AsType[*statusError](err); ok {
 		code = own.http
 	}
-	if st.Code() == codes.OutOfRange && hasReason(p, "SYNC_TOKEN_EXPIRED") {
+	if st.Code() == codes.OutOfRange && (hasReason(p, "SYNC_TOKEN_EXPIRED") || hasReason(p, "CURSOR_EXPIRED")) {
 		code = http.StatusGone
 	}
 	if st.Code() == codes.Aborted && c.ifMatch != "" && hasReason(p, "ETAG_MISMATCH") {

@@ -1,9 +1,13 @@
 package gateway
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 
 	"cairn.care/services/chassis/fault"
 )
@@ -40,5 +44,22 @@ func TestSpelling(t *testing.T) {
 		if st.GetMessage() != want || len(broken.GetViolations()) != 1 || broken.GetViolations()[0].GetDescription() != want {
 			t.Errorf("%q is told as %q and %v; want %q", said, st.GetMessage(), broken.GetViolations(), want)
 		}
+	}
+}
+
+// The last line of a stream that breaks off names fields as other errors do.
+func TestSpellingOfStreams(t *testing.T) {
+	t.Parallel()
+	rs, err := routesOf(services())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(t.Context(), callKey{}, &call{invoked: true, spelling: rs.spelling})
+	broken := fault.Invalid(fault.Field("start_time", "must be before end_time"))
+	if st := streamError(ctx, broken); st.Message() != "startTime: must be before endTime" {
+		t.Errorf("told is %v", st)
+	}
+	if st := streamError(ctx, errors.New("the password is swordfish")); st.Code() != codes.Internal || strings.Contains(st.String(), "swordfish") {
+		t.Errorf("told is %v", st)
 	}
 }
