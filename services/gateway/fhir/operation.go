@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"strings"
+
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
 )
 
 // operations are what the whole system does beside its interactions.
@@ -41,6 +44,9 @@ func (f *Face) operate(w http.ResponseWriter, r *http.Request, op *operation, pa
 	}
 	ctx := anonymous(r.Context())
 	if !op.public {
+		if c.principal.Kind != auth.Client {
+			return fault.Unauthenticated("TOKEN_NEEDED", "%s needs an access token of a registered client", op.path)
+		}
 		ctx = c.holding(r.Context(), op.scopes)
 	}
 	return op.handle(ctx, c, w, r, strings.Trim(strings.TrimPrefix(path, op.path), "/"))
