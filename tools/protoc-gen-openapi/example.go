@@ -234,12 +234,14 @@ func collectionOf(f *protogen.Field, r *validate.StringRules) string {
 
 func idExample(f *protogen.Field, collection string) string {
 	r := fieldRules(f).GetString()
-	if passes(collection+"/"+exampleID, r) {
-		return exampleID
-	}
-	if id, ok := idPattern(r.GetPattern(), collection); ok {
-		if match, err := regexp.MatchString("^"+id+"$", exampleID); err == nil && match {
-			return exampleID
+	for _, example := range []string{exampleID, "42"} {
+		if passes(collection+"/"+example, r) {
+			return example
+		}
+		if id, ok := idPattern(r.GetPattern(), collection); ok {
+			if match, err := regexp.MatchString("^"+id+"$", example); err == nil && match {
+				return example
+			}
 		}
 	}
 	return "demo-hospital"
