@@ -1660,7 +1660,8 @@ type Referral_Subject struct {
 	Address *v1.PostalAddress `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
 	// How she wants to be reached. Consent item CONTACT.
 	ContactPreference Referral_Subject_ContactPreference `protobuf:"varint,8,opt,name=contact_preference,json=contactPreference,proto3,enum=cairn.referral.v1.Referral_Subject_ContactPreference" json:"contact_preference,omitempty"`
-	// Whether she must not be contacted: her contact data is then shown to nobody but the referrer.
+	// Whether she must not be contacted: her contact data is then shown to nobody but the referrer. Where her patient's record says
+	// so, every referral of hers does; UpdatePatient takes it back.
 	DoNotContact bool `protobuf:"varint,9,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
 	// Her administrative gender. Personal data; consent item BIRTH_DATE.
 	Gender Referral_Subject_Gender `protobuf:"varint,10,opt,name=gender,proto3,enum=cairn.referral.v1.Referral_Subject_Gender" json:"gender,omitempty"`

@@ -1062,10 +1062,10 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\"\n" +
 	"\n" +
 	"total_size\x18\x03 \x01(\x03H\x00R\ttotalSize\x88\x01\x01B\r\n" +
-	"\v_total_size\"\xaa\x01\n" +
-	"\x19GetReferralVersionRequest\x12\x8c\x01\n" +
-	"\x04name\x18\x01 \x01(\tBx\xe0A\x02\xfaA\x1c\n" +
-	"\x1acairn.care/ReferralVersion\xbaHSrQ2O^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/versions/[1-9][0-9]{0,17}$R\x04name\"\x9b\x02\n" +
+	"\v_total_size\"\xe9\x01\n" +
+	"\x19GetReferralVersionRequest\x12\xcb\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xb6\x01\xe0A\x02\xfaA\x1c\n" +
+	"\x1acairn.care/ReferralVersion\xbaH\x90\x01r\x8d\x012O^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/versions/[1-9][0-9]{0,17}$\x92\x029referrals/019a8f0c-7b1e-7c3a-9d52-3f6e8a1b2c4d/versions/3R\x04name\"\x9b\x02\n" +
 	"\x1bListReferralVersionsRequest\x12o\n" +
 	"\x06parent\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12'\n" +
