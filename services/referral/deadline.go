@@ -76,9 +76,11 @@ func (r *row) passTime() *time.Time {
 	return &at
 }
 
-// expired tells whether a SENT referral is given up, and why.
+// expired tells whether a SENT referral, or a draft, is given up, and why.
 func (r *row) expired(now time.Time) (why string, yes bool) {
 	switch {
+	case r.State == draft && !r.CreateTime.Add(giveUpAfter).After(now):
+		return "The draft was not sent within 90 days.", true
 	case r.State != sent:
 	case r.Deadline != nil && !r.Deadline.After(now):
 		return "Nobody accepted the referral before its deadline.", true
@@ -92,6 +94,9 @@ func (r *row) expired(now time.Time) (why string, yes bool) {
 func (r *row) later(step clockStep, at time.Time) {
 	if r.State == sent && r.Deadline != nil && r.Deadline.Before(at) {
 		at = *r.Deadline
+	}
+	if give := r.CreateTime.Add(giveUpAfter); r.State == draft && give.Before(at) {
+		at = give
 	}
 	r.Step, r.StepTime, r.StepDue = step, &at, r.DueTime
 }
@@ -201,7 +206,22 @@ func (s *server) step(ctx context.Context, tx pgx.Tx, c *change) error {
 		}
 		return s.tellWhoActs(ctx, tx, c, noticeLate)
 	}
+	if r.State == cancelRequested && r.FirstAttendedTime == nil && r.Step == stepPass {
+		return s.cancelUnanswered(ctx, tx, c)
+	}
 	return s.tellReferrer(ctx, tx, c)
+}
+
+// cancelUnanswered confirms a cancellation that the receiver has not answered, of somebody who never came.
+func (s *server) cancelUnanswered(ctx context.Context, tx pgx.Tx, c *change) error {
+	const why = "The receiver has not answered the request to cancel."
+	if err := c.take(transition{from: cancelRequested, action: confirmCancel, to: cancelled}, entry{by: system, note: why}); err != nil {
+		return err
+	}
+	if err := c.because(why); err != nil {
+		return err
+	}
+	return giveBack(ctx, tx, c)
 }
 
 // tellReferrer tells the referrer that nobody acts, and does so again in a week.
@@ -210,7 +230,11 @@ func (s *server) tellReferrer(ctx context.Context, tx pgx.Tx, c *change) error {
 	if err := c.announce(noteUnanswered, entry{by: system}); err != nil {
 		return err
 	}
-	if err := s.notify(ctx, tx, c.row, noticeNobody, c.row.OrgID); err != nil {
+	text := noticeNobody
+	if c.row.Awaiting == referrer { // it is its own turn
+		text = noticeLate
+	}
+	if err := s.notify(ctx, tx, c.row, text, c.row.OrgID); err != nil {
 		return err
 	}
 	if c.row.Awaiting == receiver && c.row.OwnerOrgID != nil {
@@ -219,9 +243,10 @@ func (s *server) tellReferrer(ctx context.Context, tx pgx.Tx, c *change) error {
 	return nil
 }
 
-// giveUp fails a referral that nobody took in time.
+// giveUp ends a referral that nobody took, or a draft that nobody sent, in time.
 func (s *server) giveUp(ctx context.Context, tx pgx.Tx, c *change, why string) error {
-	if err := c.take(transition{from: sent, action: expire, to: failed}, entry{by: system}); err != nil {
+	to, _ := next(c.row.State, expire, system)
+	if err := c.take(transition{from: c.row.State, action: expire, to: to}, entry{by: system}); err != nil {
 		return err
 	}
 	if err := c.because(why); err != nil {

@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -8,7 +9,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 )
 
 // at runs what the clock does at a time, twice: the second run finds nothing to do.
@@ -101,7 +104,7 @@ func TestUnansweredReferralGoesOn(t *testing.T) {
 	mailed("stanna", 3)
 	f.at(third.Add(tellEvery))
 	mailed("stanna", 4)
-	want := []string{"sent", "reminded", "overdue", "reassigned", "overdue", "unassigned", "overdue", "unanswered", "unanswered"}
+	want := []string{"sent", "reminded", "overdue", "reassigned", "taken_away", "overdue", "unassigned", "taken_away", "overdue", "unanswered", "unanswered"}
 	if got := f.published(name); !slices.Equal(got, want) {
 		t.Errorf("events: got %v, want %v", got, want)
 	}
@@ -136,6 +139,49 @@ func TestDeadlineAndAnswers(t *testing.T) {
 	f.at(thursday.Add(16 * day))
 	if got, now := f.actions(taken.GetName()), f.get(f.receive, taken.GetName()); !strings.HasSuffix(got, "MISS_DUE_TIME TELL_REFERRER") || now.GetState() != accepted {
 		t.Errorf("forgotten: %s, %v", got, now)
+	}
+}
+
+// A request to cancel that nobody answers is granted where she never came; a draft that nobody sends is withdrawn.
+func TestSilenceEndsWhatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.weekly(f.group)
+	never, came := f.seated(), f.seated(other("b"))
+	f.await(never.GetName(), scheduled)
+	at := f.await(came.GetName(), scheduled)
+	f.Clock.Set(at.GetFirstSessionTime().AsTime().Add(time.Hour))
+	f.attend(at.GetFirstSession(), came.GetMembership(), schedulingv1.Attendance_PRESENT)
+	f.await(came.GetName(), engaged)
+	draft, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(other("d")), Draft: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*referralv1.Referral{never, came} {
+		if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := f.Clock.Now()
+	f.at(asked.Add(3 * day))
+	f.at(asked.Add(5 * day))
+	if got := f.await(never.GetName(), cancelled); got.GetStateReason() == "" {
+		t.Errorf("who never came: got %v", got)
+	}
+	if got := f.get(f.refer, came.GetName()); got.GetState() != cancelRequested || !strings.HasSuffix(f.actions(came.GetName()), "MISS_DUE_TIME TELL_REFERRER") {
+		t.Errorf("who came: got %v, timeline %s", got.GetState(), f.actions(came.GetName()))
+	}
+	f.Clock.Advance(time.Minute)
+	f.eventually(func() error {
+		m, err := f.membership.GetMembership(f.receive, &membershipv1.GetMembershipRequest{Name: never.GetMembership()})
+		if err == nil && m.GetState() != membershipv1.Membership_ENDED {
+			err = fmt.Errorf("the seat is not given back: %v", m)
+		}
+		return err
+	})
+	f.at(asked.Add(91 * day))
+	if got := f.get(f.refer, draft.GetName()); got.GetState() != cancelled || got.GetStateReason() == "" {
+		t.Errorf("the draft: got %v", got)
 	}
 }
 

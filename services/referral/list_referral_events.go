@@ -52,11 +52,15 @@ func (s *server) ListReferralEvents(ctx context.Context, req *referralv1.ListRef
 		if err != nil {
 			return nil, err
 		}
-		resp.ReferralEvents = append(resp.ReferralEvents, &referralv1.ReferralEvent{
+		m := &referralv1.ReferralEvent{
 			Name: fmt.Sprintf("%s/events/%d", r.name(), e.Number), CreateTime: timestamppb.New(e.CreateTime), Action: e.Action,
 			Party: e.Party, Actor: e.Actor, Organization: optionalName("organizations", e.ActorOrgID), FromState: e.FromState,
 			ToState: e.ToState, Note: note, Session: optionalName("sessions", e.SessionID),
-		})
+		}
+		if e.anothers(tenant, r) {
+			m.Actor, m.Organization = "", ""
+		}
+		resp.ReferralEvents = append(resp.ReferralEvents, m)
 	}
 	return resp, nil
 }
@@ -72,9 +76,13 @@ func (s *server) shownNote(t auth.Tenant, r *row, e *eventRow) (string, error) {
 		return "", err
 	}
 	own := !t.All && e.ActorOrgID != nil && *e.ActorOrgID == t.Org
-	foreign := !t.All && e.ActorOrgID != nil && !own && *e.ActorOrgID != r.OrgID
-	if foreign || consentEnded(c, s.clock.Now()) && !own {
+	if e.anothers(t, r) || consentEnded(c, s.clock.Now()) && !own {
 		return "", nil
 	}
 	return s.openNote(r, e)
+}
+
+// anothers tells whether a step was taken by an owner before the tenant, of whom only the referrer knows.
+func (e *eventRow) anothers(t auth.Tenant, r *row) bool {
+	return viewFor(t, r) != whole && !t.All && e.ActorOrgID != nil && *e.ActorOrgID != t.Org && *e.ActorOrgID != r.OrgID
 }

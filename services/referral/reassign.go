@@ -12,6 +12,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -107,13 +108,11 @@ func (s *server) hand(ctx context.Context, tx pgx.Tx, c *change, to offer, e ent
 	if to.org == nil {
 		step.action = unassign
 	}
-	e.tells = func(m *referralv1.ReferralChanged) {
-		m.PreviousOwnerOrganization = optionalName("organizations", before)
-	}
 	if err := c.take(step, e); err != nil {
 		return err
 	}
 	if before != nil {
+		c.tellTakenAway(*before)
 		if err := s.notify(ctx, tx, r, noticeTaken, *before); err != nil {
 			return err
 		}
@@ -122,6 +121,15 @@ func (s *server) hand(ctx context.Context, tx pgx.Tx, c *change, to offer, e ent
 		return s.notify(ctx, tx, r, noticeNew, *to.org)
 	}
 	return nil
+}
+
+// tellTakenAway queues the event for who had the referral, which does not see those of the referral any more, nor where it went.
+func (c *change) tellTakenAway(before uuid.UUID) {
+	e := events.Event{
+		Type: "care.cairn.referral.referral.taken_away.v1", Subject: c.row.name(), Revision: c.row.Revision,
+		Data: &referralv1.ReferralTakenAway{Referral: c.row.name(), Organization: aip.Name("organizations", before), ChangeTime: timestamp(&c.now)},
+	}
+	c.steps = append(c.steps, func(ctx context.Context, b *pgx.Batch) error { return events.Queue(ctx, b, e) })
 }
 
 // AssignReferral implements ReferralProcessService.

@@ -95,6 +95,7 @@ type transition struct {
 var transitions = []transition{
 	{draft, send, []party{referrer}, sent},
 	{draft, requestCancel, []party{referrer}, cancelled},
+	{draft, expire, []party{system}, cancelled},
 
 	{sent, claim, []party{receiver}, sent},
 	{sent, accept, []party{receiver}, accepted},

@@ -50,8 +50,6 @@ type ReferralChanged struct {
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
 	// When it happened.
 	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
-	// The owner before, with reassigned and unassigned: it sees the referral no more.
-	PreviousOwnerOrganization string `protobuf:"bytes,11,opt,name=previous_owner_organization,json=previousOwnerOrganization,proto3" json:"previous_owner_organization,omitempty"`
 	// The message, with message.created.
 	Message string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
 	// The number of the consent's version.
@@ -162,13 +160,6 @@ func (x *ReferralChanged) GetChangeTime() *timestamppb.Timestamp {
 		return x.ChangeTime
 	}
 	return nil
-}
-
-func (x *ReferralChanged) GetPreviousOwnerOrganization() string {
-	if x != nil {
-		return x.PreviousOwnerOrganization
-	}
-	return ""
 }
 
 func (x *ReferralChanged) GetMessage() string {
@@ -291,11 +282,76 @@ func (x *ReferralConcernChanged) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Data of the event care.cairn.referral.referral.taken_away.v1, for the organization that owned a referral and does so no more: it went
+// to somebody else, and is NOT_FOUND to that organization from then on. The subject is the referral's name.
+type ReferralTakenAway struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The referral.
+	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
+	// The organization that owned it, which alone sees this event.
+	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
+	// When it happened.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReferralTakenAway) Reset() {
+	*x = ReferralTakenAway{}
+	mi := &file_cairn_referral_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReferralTakenAway) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReferralTakenAway) ProtoMessage() {}
+
+func (x *ReferralTakenAway) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_referral_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReferralTakenAway.ProtoReflect.Descriptor instead.
+func (*ReferralTakenAway) Descriptor() ([]byte, []int) {
+	return file_cairn_referral_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReferralTakenAway) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
+func (x *ReferralTakenAway) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *ReferralTakenAway) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 var File_cairn_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a\x1fcairn/referral/v1/concern.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x05\n" +
+	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a\x1fcairn/referral/v1/concern.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12@\n" +
 	"\n" +
@@ -311,12 +367,11 @@ const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\bdue_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12;\n" +
 	"\vchange_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"changeTime\x12>\n" +
-	"\x1bprevious_owner_organization\x18\v \x01(\tR\x19previousOwnerOrganization\x12\x18\n" +
+	"changeTime\x12\x18\n" +
 	"\amessage\x18\f \x01(\tR\amessage\x12'\n" +
 	"\x0fconsent_version\x18\r \x01(\x05R\x0econsentVersion\x12%\n" +
 	"\x0eother_referral\x18\x0e \x01(\tR\rotherReferral\x12$\n" +
-	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContact\"\xa6\x02\n" +
+	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContactJ\x04\b\v\x10\f\"\xa6\x02\n" +
 	"\x16ReferralConcernChanged\x12\x18\n" +
 	"\aconcern\x18\x01 \x01(\tR\aconcern\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\"\n" +
@@ -324,6 +379,11 @@ const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\x0e2(.cairn.referral.v1.ReferralConcern.StateR\x05state\x125\n" +
 	"\bdue_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12;\n" +
 	"\vchange_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"\x90\x01\n" +
+	"\x11ReferralTakenAway\x12\x1a\n" +
+	"\breferral\x18\x01 \x01(\tR\breferral\x12\"\n" +
+	"\forganization\x18\x02 \x01(\tR\forganization\x12;\n" +
+	"\vchange_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"changeTimeB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
@@ -338,29 +398,31 @@ func file_cairn_referral_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_referral_v1_events_proto_rawDescData
 }
 
-var file_cairn_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cairn_referral_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_cairn_referral_v1_events_proto_goTypes = []any{
 	(*ReferralChanged)(nil),        // 0: cairn.referral.v1.ReferralChanged
 	(*ReferralConcernChanged)(nil), // 1: cairn.referral.v1.ReferralConcernChanged
-	(Referral_State)(0),            // 2: cairn.referral.v1.Referral.State
-	(Referral_Party)(0),            // 3: cairn.referral.v1.Referral.Party
-	(*timestamppb.Timestamp)(nil),  // 4: google.protobuf.Timestamp
-	(ReferralConcern_State)(0),     // 5: cairn.referral.v1.ReferralConcern.State
+	(*ReferralTakenAway)(nil),      // 2: cairn.referral.v1.ReferralTakenAway
+	(Referral_State)(0),            // 3: cairn.referral.v1.Referral.State
+	(Referral_Party)(0),            // 4: cairn.referral.v1.Referral.Party
+	(*timestamppb.Timestamp)(nil),  // 5: google.protobuf.Timestamp
+	(ReferralConcern_State)(0),     // 6: cairn.referral.v1.ReferralConcern.State
 }
 var file_cairn_referral_v1_events_proto_depIdxs = []int32{
-	2, // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
-	2, // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
-	3, // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
-	4, // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
-	4, // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
-	5, // 5: cairn.referral.v1.ReferralConcernChanged.state:type_name -> cairn.referral.v1.ReferralConcern.State
-	4, // 6: cairn.referral.v1.ReferralConcernChanged.due_time:type_name -> google.protobuf.Timestamp
-	4, // 7: cairn.referral.v1.ReferralConcernChanged.change_time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	3, // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
+	3, // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
+	4, // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
+	5, // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
+	5, // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
+	6, // 5: cairn.referral.v1.ReferralConcernChanged.state:type_name -> cairn.referral.v1.ReferralConcern.State
+	5, // 6: cairn.referral.v1.ReferralConcernChanged.due_time:type_name -> google.protobuf.Timestamp
+	5, // 7: cairn.referral.v1.ReferralConcernChanged.change_time:type_name -> google.protobuf.Timestamp
+	5, // 8: cairn.referral.v1.ReferralTakenAway.change_time:type_name -> google.protobuf.Timestamp
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_events_proto_init() }
@@ -376,7 +438,7 @@ func file_cairn_referral_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_referral_v1_events_proto_rawDesc), len(file_cairn_referral_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
