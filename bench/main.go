@@ -36,6 +36,7 @@ func items() []item {
 		{"rest", benchREST},
 		{"rls", benchRowSecurity},
 		{"create", benchCreate},
+		{"fhir", benchFHIR},
 		{"events", benchEvents},
 		{"join", benchJoin},
 		{"recurrence", benchRecurrence},
