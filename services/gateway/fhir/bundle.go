@@ -225,6 +225,8 @@ func (e *entry) expression(of string) string {
 	switch {
 	case strings.HasPrefix(of, "Bundle."):
 		return of
+	case strings.HasPrefix(of, httpParameter):
+		return e.path("request")
 	case !ok:
 		return e.path("resource")
 	}

@@ -377,6 +377,9 @@ func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, 
 		return nil, &refusal{http.StatusPreconditionFailed, "NOT_CONDITIONAL", []r4.Issue{{Code: "not-supported",
 			Diagnostics: c.resource.kind + " is not created conditionally here: leave If-None-Exist out"}}}
 	}
+	if err := c.allowed(c.resource, searches); err != nil { // it tells what there is
+		return nil, err
+	}
 	if _, query, ok := strings.Cut(condition, "?"); ok { // "Patient?identifier=…"
 		condition = query
 	}

@@ -91,7 +91,7 @@ func (s *search) groups(near string) (*groupSearch, error) {
 	}
 	for _, key := range s.sort {
 		if gs.req.Near == nil || key.descending {
-			return nil, malformed("not-supported", "", "_sort=%s needs %[1]s, and sorts the nearest first", near)
+			return nil, malformed("not-supported", httpParameter+"_sort", "_sort=%s needs %[1]s, and sorts the nearest first", near)
 		}
 		gs.req.OrderBy = "distance"
 	}
@@ -115,7 +115,7 @@ func (gs *groupSearch) restrict(ids []string) {
 // readNear reads "latitude|longitude|distance|unit" (https://hl7.org/fhir/R4/location.html#positional).
 func readNear(name, text string) (*groupsv1.SearchGroupsRequest_Near, error) {
 	parts := strings.Split(text, "|")
-	bad := malformed("value", "", "%s is latitude|longitude|distance|unit, such as 41.65|-4.72|30|km", name)
+	bad := malformed("value", httpParameter+name, "%s is latitude|longitude|distance|unit, such as 41.65|-4.72|30|km", name)
 	if len(parts) < 2 || len(parts) > 4 {
 		return nil, bad
 	}
@@ -139,7 +139,7 @@ func readNear(name, text string) (*groupsv1.SearchGroupsRequest_Near, error) {
 	}
 	factor, ok := map[string]float64{"km": 1, "m": 0.001, "[mi_us]": 1.609347, "[mi_i]": 1.609344, "mi": 1.609344}[unit]
 	if !ok {
-		return nil, malformed("value", "", "%s: the unit is km, m, [mi_us] or [mi_i], not %q", name, clip(unit))
+		return nil, malformed("value", httpParameter+name, "%s: the unit is km, m, [mi_us] or [mi_i], not %q", name, clip(unit))
 	}
 	return &groupsv1.SearchGroupsRequest_Near{Center: &latlng.LatLng{Latitude: n[0], Longitude: n[1]}, RadiusKm: min(n[2]*factor, 20100)}, nil
 }
@@ -173,13 +173,13 @@ func (gs *groupSearch) readServiceParams(s *search) error {
 	}
 	for _, v := range s.values("communication") {
 		if gs.plain = false; v.code == "" || v.bar && v.system != bcp47 {
-			return malformed("value", "", "communication is a language of %s, such as es", bcp47)
+			return malformed("value", httpParameter+"communication", "communication is a language of %s, such as es", bcp47)
 		}
 		gs.req.Languages = append(gs.req.Languages, v.code)
 	}
 	for _, v := range s.values("open-seats") {
 		if v.prefix != "eq" && v.prefix != "ge" || v.number != math.Trunc(v.number) || v.number < 1 || v.number > 1000 {
-			return malformed("value", "", "open-seats is a number from 1 to 1000: that many or more")
+			return malformed("value", httpParameter+"open-seats", "open-seats is a number from 1 to 1000: that many or more")
 		}
 		gs.req.MinOpenSeats, gs.plain = int32(v.number), false
 	}

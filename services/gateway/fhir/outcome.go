@@ -205,6 +205,9 @@ func outcomeIssue(severity, reason string, i r4.Issue) r4.OperationOutcomeIssue 
 	if i.Expression != "" {
 		issue.Expression = []string{i.Expression}
 	}
+	if strings.HasPrefix(i.Expression, httpParameter) {
+		issue.Location = issue.Expression
+	}
 	if reason != "" {
 		issue.Details = &r4.CodeableConcept{Coding: []r4.Coding{{System: reasonSystem, Code: reason}}}
 	}

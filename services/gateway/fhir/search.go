@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -97,7 +98,7 @@ func (s *search) truth(name string) (*bool, error) {
 	}
 	b, err := strconv.ParseBool(values[0].code)
 	if err != nil || len(values) > 1 || len(values[0].code) < 4 {
-		return nil, malformed("value", "", "%s is true or false", name)
+		return nil, malformed("value", httpParameter+name, "%s is true or false", name)
 	}
 	return &b, nil
 }
@@ -115,7 +116,7 @@ func (s *search) span(name string) (span, error) {
 	var out span
 	for _, cl := range s.clausesOf(name) {
 		if len(cl.values) > 1 {
-			return span{}, malformed("not-supported", "", "%s takes one value; give it twice for a beginning and an end", name)
+			return span{}, malformed("not-supported", httpParameter+name, "%s takes one value; give it twice for a beginning and an end", name)
 		}
 		v := cl.values[0]
 		from, before := time.Time{}, time.Time{}
@@ -131,7 +132,7 @@ func (s *search) span(name string) (span, error) {
 		case "le":
 			before = v.to
 		default:
-			return span{}, malformed("not-supported", "", "%s does not take %s; it takes eq, gt, ge, lt, le, sa and eb", name, v.prefix)
+			return span{}, malformed("not-supported", httpParameter+name, "%s does not take %s; it takes eq, gt, ge, lt, le, sa and eb", name, v.prefix)
 		}
 		if from.After(out.from) {
 			out.from = from
@@ -151,7 +152,7 @@ func (f *Face) readSearch(c *call, query []pair) (*search, error) {
 	}
 	for _, p := range query {
 		if err := f.readPair(c, s, p); err != nil {
-			return nil, err
+			return nil, about(err, p.name)
 		}
 	}
 	if s.only {
@@ -159,6 +160,21 @@ func (f *Face) readSearch(c *call, query []pair) (*search, error) {
 	}
 	return s, nil
 }
+
+// about says which parameter of the query an error is about, as "http.name".
+func about(err error, name string) error {
+	if own, ok := errors.AsType[*refusal](err); ok {
+		for i := range own.issues {
+			if own.issues[i].Expression == "" {
+				own.issues[i].Expression = httpParameter + clip(name)
+			}
+		}
+	}
+	return err
+}
+
+// httpParameter begins the expression of what is wrong with a parameter, not with a resource (https://hl7.org/fhir/R4/operationoutcome.html).
+const httpParameter = "http."
 
 func valueOf(query []pair, name string) string {
 	for _, p := range query {
