@@ -19,12 +19,16 @@ import (
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
+	"cairn.care/services/chassis/rekey"
 )
 
 // Component is one service as the chassis hosts it.
 type Component struct {
 	Name       string // "groups": its database and role are cairn_groups, its peers call it that
 	Migrations fs.FS  // goose files; nil: the service has no database
+
+	// Sealed is what of the database the keyset itself has sealed or indexed, beside what the chassis keeps there.
+	Sealed rekey.Schema
 
 	// Start builds the server and registers it. Nothing is served, consumed or worked on
 	// before every component's Start has returned.
@@ -45,6 +49,9 @@ type Host struct {
 	Workers  *river.Workers
 	Periodic []*river.PeriodicJob
 
+	// Reindexes make the blind indexes of a table anew, for each table of the component's Sealed.Indexes; fill it in Start.
+	Reindexes map[string]Reindex
+
 	process       *Process
 	channel       *inprocgrpc.Channel
 	services      []*grpc.ServiceDesc
@@ -54,6 +61,7 @@ type Host struct {
 	followers     []namedFollower
 	waker         *events.Waker
 	jobs          *river.Client[pgx.Tx]
+	schema        rekey.Schema
 	errs          []error
 }
 

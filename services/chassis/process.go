@@ -200,7 +200,7 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		h := &Host{
 			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
 			Log:     p.tel.Log.With("service", comp.Name),
-			Workers: river.NewWorkers(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
+			Workers: river.NewWorkers(), Reindexes: map[string]Reindex{}, schema: comp.Keyed(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
 		}
 		p.hosts = append(p.hosts, h)
 		if comp.Migrations == nil {
@@ -274,6 +274,9 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 	if err != nil {
 		return err
 	}
+	if err := h.addRekeying(); err != nil {
+		return err
+	}
 	// Before the consumer runs: its handlers enqueue jobs.
 	h.jobs, err = jobs.New(jobs.Config{Service: h.Name, DB: h.DB, Workers: h.Workers, Periodic: h.Periodic, Waker: h.waker, Log: h.Log})
 	if err != nil {
@@ -297,6 +300,7 @@ func (p *Process) startWork(ctx context.Context, h *Host) error {
 		}
 		run("e-mail", sender.Run)
 	}
+	run("keys", h.watchKeys)
 	run("jobs", func(ctx context.Context) error { return jobs.Run(ctx, h.jobs, h.DB, h.Log) })
 	return nil
 }

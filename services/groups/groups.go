@@ -29,7 +29,7 @@ func Component() chassis.Component { return component(nil) }
 
 // component trusts roots, or the system's authorities if nil, where feeds are pulled from.
 func component(roots *x509.CertPool) chassis.Component {
-	return chassis.Component{Name: "groups", Migrations: migrations, Start: func(ctx context.Context, h *chassis.Host) error {
+	return chassis.Component{Name: "groups", Migrations: migrations, Sealed: sealed(), Start: func(ctx context.Context, h *chassis.Host) error {
 		return start(ctx, h, roots)
 	}}
 }

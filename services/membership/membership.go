@@ -23,7 +23,7 @@ const service = "membership"
 
 // Component returns the membership service for the chassis to host.
 func Component() chassis.Component {
-	return chassis.Component{Name: service, Migrations: migrations, Start: start}
+	return chassis.Component{Name: service, Migrations: migrations, Sealed: sealed(), Start: start}
 }
 
 func start(ctx context.Context, h *chassis.Host) error {
@@ -42,6 +42,7 @@ func start(ctx context.Context, h *chassis.Host) error {
 	membershipv1.RegisterRecipientsServiceServer(h, s)
 	h.Subscribe(s.subscription())
 	h.Subscribe(s.referralContacts())
+	h.Reindexes["member_identifiers"] = s.reindexMember
 	return s.startApps(ctx, h)
 }
 

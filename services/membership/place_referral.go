@@ -33,7 +33,7 @@ type placement struct {
 	referral uuid.UUID
 	group    *groupRow
 	subject  *membershipv1.Member
-	digests  [][]byte
+	known    []identifierIndex
 	override string
 }
 
@@ -68,7 +68,7 @@ func (s *server) PlaceReferral(ctx context.Context, req *membershipv1.PlaceRefer
 	if p.group.closed() { // no need to wait for those who are just taking the last seats
 		return nil, groupFull(p.group)
 	}
-	p.digests = s.digests(p.group.OrgID, req.GetSubject().GetIdentifiers())
+	p.known = s.digests(p.group.OrgID, req.GetSubject().GetIdentifiers())
 
 	for attempt := 1; ; attempt++ {
 		answer, err := s.place(ctx, p)
@@ -118,7 +118,7 @@ func (s *server) place(ctx context.Context, p placement) (answer *membershipv1.M
 
 // seatSubject finds or makes the member and gives her a seat or a place on the waitlist.
 func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p placement, now time.Time) (*membershipRow, error) {
-	member, err := findMember(ctx, tx, p.group.OrgID, p.digests)
+	member, err := findMember(ctx, tx, p.group.OrgID, p.known)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("find member: %w", err)
@@ -127,7 +127,9 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 			return nil, err
 		}
 		insertMember(b, member)
-		identifyMember(b, member, p.digests, true)
+		if err := identifyMember(b, s.keys, member, p.known, true); err != nil {
+			return nil, err
+		}
 		if err := queueMemberChanged(ctx, b, member, "created"); err != nil {
 			return nil, err
 		}
@@ -136,7 +138,9 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 		if err := s.referred(ctx, b, member, p.subject); err != nil {
 			return nil, err
 		}
-		identifyMember(b, member, p.digests, false)
+		if err := identifyMember(b, s.keys, member, p.known, false); err != nil {
+			return nil, err
+		}
 	}
 
 	if err := mayBeKept(member); err != nil {
@@ -252,19 +256,27 @@ func released(referral uuid.UUID) error {
 	return fault.Precondition("REFERRAL_RELEASED", aip.Name("referrals", referral), "the referral has been released: nothing is placed for it any more")
 }
 
-// digests returns the blind indexes of a person's identifiers within an organization. Case, spaces and compatible forms of
-// letters do not matter.
-func (s *server) digests(org uuid.UUID, identifiers []*membershipv1.ReferralSubject_Identifier) [][]byte {
+// identifierIndex is a blind index of an identifier.
+type identifierIndex struct {
+	digest []byte
+	of     *membershipv1.ReferralSubject_Identifier
+}
+
+// digests returns the blind indexes of a person's identifiers within an organization, by every key that is known. Case, spaces and
+// compatible forms of letters do not matter.
+func (s *server) digests(org uuid.UUID, identifiers []*membershipv1.ReferralSubject_Identifier) []identifierIndex {
 	fold := cases.Fold()
 	normal := func(v string) string { return fold.String(norm.NFKC.String(strings.Join(strings.Fields(v), ""))) }
-	var digests [][]byte
+	var all []identifierIndex
 	for _, id := range identifiers {
 		purpose := "member identifier " + org.String() + " " + normal(id.GetSystem())
-		digests = append(digests, s.keys.BlindIndex(purpose, normal(id.GetValue())))
+		for _, digest := range s.keys.BlindIndexes(purpose, normal(id.GetValue())) {
+			all = append(all, identifierIndex{digest, id})
+		}
 	}
 	// In one order, for two who record the same person at once not to wait for each other.
-	slices.SortFunc(digests, bytes.Compare)
-	return slices.CompactFunc(digests, bytes.Equal)
+	slices.SortStableFunc(all, func(a, b identifierIndex) int { return bytes.Compare(a.digest, b.digest) })
+	return slices.CompactFunc(all, func(a, b identifierIndex) bool { return bytes.Equal(a.digest, b.digest) })
 }
 
 // placementRow is a row of referral_placements.

@@ -61,7 +61,7 @@ const stopContext = "cairn stop messages"
 
 // stopToken returns the token with which a member stops messages of a kind. It tells nothing, and is good for ever.
 func (s *server) stopToken(member uuid.UUID, kind membershipv1.Member_MessageKind) (string, error) {
-	sealed, err := s.keys.AEAD().Encrypt(append(member[:], byte(kind)), []byte(stopContext))
+	sealed, err := s.keys.Links().Encrypt(append(member[:], byte(kind)), []byte(stopContext))
 	if err != nil {
 		return "", fmt.Errorf("stop token: %w", err)
 	}
@@ -74,7 +74,7 @@ func (s *server) readStopToken(token string) (uuid.UUID, membershipv1.Member_Mes
 	if err != nil {
 		return uuid.Nil, 0, broken
 	}
-	plain, err := s.keys.AEAD().Decrypt(sealed, []byte(stopContext))
+	plain, err := s.keys.Links().Decrypt(sealed, []byte(stopContext))
 	if err != nil || len(plain) != len(uuid.Nil)+1 {
 		return uuid.Nil, 0, broken
 	}

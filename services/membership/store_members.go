@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -171,9 +172,13 @@ func lockMember(ctx context.Context, tx pg.Querier, t auth.Tenant, id uuid.UUID)
 }
 
 // findMember returns the member of an organization that has one of the identifiers, nil if there is none.
-func findMember(ctx context.Context, tx pg.Querier, org uuid.UUID, digests [][]byte) (*memberRow, error) {
-	if len(digests) == 0 {
+func findMember(ctx context.Context, tx pg.Querier, org uuid.UUID, known []identifierIndex) (*memberRow, error) {
+	if len(known) == 0 {
 		return nil, nil
+	}
+	digests := make([][]byte, len(known))
+	for i, k := range known {
+		digests[i] = k.digest
 	}
 	rows, err := tx.Query(ctx, `SELECT `+memberColumns+` FROM members
 		WHERE org_id = @org AND erase_time IS NULL AND id = (
@@ -191,13 +196,30 @@ func findMember(ctx context.Context, tx pg.Querier, org uuid.UUID, digests [][]b
 
 // identifyMember records identifiers of a member; one that the organization has given to somebody already stays hers.
 // With fresh, an identifier in use is a unique violation of member_identifiers_pkey instead.
-func identifyMember(b *pgx.Batch, r *memberRow, digests [][]byte, fresh bool) {
-	if len(digests) == 0 {
-		return
+func identifyMember(b *pgx.Batch, ks *crypt.Keyset, r *memberRow, known []identifierIndex, fresh bool) error {
+	if len(known) == 0 {
+		return nil
 	}
-	sql := `INSERT INTO member_identifiers (org_id, digest, member_id) SELECT @org, d, @id FROM unnest(@digests::bytea[]) AS d`
+	key, err := ks.OpenDataKey(r.DataKey)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name(), err)
+	}
+	digests, sealed, numbers := make([][]byte, len(known)), make([][]byte, len(known)), make([]int32, len(known))
+	for i, k := range known {
+		digests[i], numbers[i] = k.digest, int32(slices.IndexFunc(known, func(o identifierIndex) bool { return o.of == k.of }))
+		if sealed[i], err = crypt.SealProto(key, r.name(), identifierField, k.of); err != nil {
+			return err
+		}
+	}
+	sql := `INSERT INTO member_identifiers AS i (org_id, digest, member_id, identifier)
+		SELECT @org, k.digest, @id, k.identifier FROM unnest(@digests::bytea[], @sealed::bytea[], @numbers::int[]) AS k (digest, identifier, number)`
 	if !fresh {
-		sql += ` ON CONFLICT DO NOTHING`
+		sql += ` WHERE NOT EXISTS (
+				SELECT FROM unnest(@digests::bytea[], @numbers::int[]) AS o (digest, number)
+				JOIN member_identifiers x ON x.org_id = @org AND x.digest = o.digest AND x.member_id <> @id WHERE o.number = k.number)
+			ON CONFLICT (org_id, digest) DO UPDATE SET identifier = EXCLUDED.identifier
+			WHERE i.member_id = EXCLUDED.member_id AND i.identifier IS NULL`
 	}
-	b.Queue(sql, pgx.NamedArgs{"org": r.OrgID, "id": r.ID, "digests": digests})
+	b.Queue(sql, pgx.NamedArgs{"org": r.OrgID, "id": r.ID, "digests": digests, "sealed": sealed, "numbers": numbers})
+	return nil
 }

@@ -46,6 +46,7 @@ func component(roots *x509.CertPool) chassis.Component {
 	return chassis.Component{
 		Name:       Name,
 		Migrations: migrations,
+		Sealed:     sealed(),
 		Start: func(ctx context.Context, h *chassis.Host) error {
 			s := &service{
 				db: h.DB, clock: h.Clock, log: h.Log, crypt: h.Crypt, mail: h.Mail, url: h.Config.PublicURL,

@@ -30,7 +30,7 @@ const service = "referral"
 
 // Component returns the referral service for the chassis to host.
 func Component() chassis.Component {
-	return chassis.Component{Name: service, Migrations: migrations, Start: start}
+	return chassis.Component{Name: service, Migrations: migrations, Sealed: sealed(), Start: start}
 }
 
 func start(_ context.Context, h *chassis.Host) error {
@@ -79,6 +79,7 @@ func (s *server) register(h *chassis.Host) {
 	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseReferrals))
 	h.Subscribe(s.schedulingEvents())
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
+	h.Reindexes["patient_identifiers"] = s.reindexPatient
 }
 
 // server implements ReferralService.

@@ -71,9 +71,9 @@ func whoHas[I identifier](s *server, args pgx.NamedArgs, org uuid.UUID, identifi
 	var keys, values [][]byte
 	for _, id := range identifiers {
 		if id.GetSystem() == "" {
-			values = append(values, s.valueKey(org, id.GetValue()))
+			values = append(values, s.valueKeysOf(org, id.GetValue())...)
 		} else {
-			keys = append(keys, s.identifierKey(org, id.GetSystem(), id.GetValue()))
+			keys = append(keys, s.identifierKeys(org, id.GetSystem(), id.GetValue())...)
 		}
 	}
 	args["keys"], args["values"] = keys, values

@@ -91,30 +91,30 @@ func normal(v string) string {
 	return cases.Fold().String(norm.NFKC.String(strings.Join(strings.Fields(v), "")))
 }
 
-// subjectKeys returns the blind indexes of a person's identifiers within the organization that gave them.
+// subjectKeys returns the blind indexes of a person's identifiers within the organization that gave them, by every key that is
+// known; valueKeys those of the values alone, in the same order.
 func (s *server) subjectKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
-	keys := make([][]byte, len(subject.GetIdentifiers()))
-	for i, id := range subject.GetIdentifiers() {
-		keys[i] = s.identifierKey(org, id.GetSystem(), id.GetValue())
+	keys := [][]byte{} // never nil: that would be NULL
+	for _, id := range subject.GetIdentifiers() {
+		keys = append(keys, s.identifierKeys(org, id.GetSystem(), id.GetValue())...)
 	}
 	return keys
 }
 
-func (s *server) identifierKey(org uuid.UUID, system, value string) []byte {
-	return s.keys.BlindIndex("referral subject "+org.String()+" "+normal(system), normal(value))
+func (s *server) identifierKeys(org uuid.UUID, system, value string) [][]byte {
+	return s.keys.BlindIndexes("referral subject "+org.String()+" "+normal(system), normal(value))
 }
 
-// valueKeys returns the blind indexes of the identifiers' values alone.
 func (s *server) valueKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
-	keys := make([][]byte, len(subject.GetIdentifiers()))
-	for i, id := range subject.GetIdentifiers() {
-		keys[i] = s.valueKey(org, id.GetValue())
+	keys := [][]byte{} // never nil: that would be NULL
+	for _, id := range subject.GetIdentifiers() {
+		keys = append(keys, s.valueKeysOf(org, id.GetValue())...)
 	}
 	return keys
 }
 
-func (s *server) valueKey(org uuid.UUID, value string) []byte {
-	return s.keys.BlindIndex("referral subject of any system "+org.String(), normal(value))
+func (s *server) valueKeysOf(org uuid.UUID, value string) [][]byte {
+	return s.keys.BlindIndexes("referral subject of any system "+org.String(), normal(value))
 }
 
 // identifierTaken is the constraint by which no two people of an organization have the same identifier.

@@ -85,6 +85,7 @@ func rootCommand() *cobra.Command {
   cairn export           write the public directory in a feed format
   cairn schedule preview print when a series takes place
   cairn encryption-keys  make the keys that encrypt personal data
+  cairn keys             rotate them, while Cairn runs
   cairn audit verify     find what was changed in the record of who saw whose data
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key
@@ -93,7 +94,7 @@ of the configuration file (data_dir); the flag wins over the environment over th
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	chassis.AddFlags(root.PersistentFlags())
-	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), exportCommand(), keysCommand(), scheduleCommand(), auditCommand())
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), importCommand(), exportCommand(), keysCommand(), rotationCommand(), scheduleCommand(), auditCommand())
 	return root
 }
 

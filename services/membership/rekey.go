@@ -1,0 +1,84 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/pg"
+	"cairn.care/services/chassis/rekey"
+)
+
+// identifierField is the field name that identifiers are sealed for.
+const identifierField = "identifier"
+
+// sealed is what of the database hangs on the keyset: the keys of members and concerns, under which most is encrypted, and
+// announcements.
+func sealed() rekey.Schema {
+	return rekey.Schema{
+		Columns: []rekey.Column{
+			{Table: "members", Name: "data_key", ID: "id", Type: "uuid"},
+			{Table: "safety_concerns", Name: "data_key", ID: "id", Type: "uuid"},
+			{
+				Table: "announcements", Name: "body", ID: "id", Type: "uuid", Of: `'groups/' || group_id || '/announcements/' || id`,
+				Context: func(name string) []byte { return crypt.Context(name, bodyField) },
+			},
+		},
+		Indexes: []rekey.Index{{Table: "member_identifiers", Column: "digest", Entity: "member_id"}},
+	}
+}
+
+// identifiersOf returns the identifiers of a member that are kept, each once for every key that has indexed it.
+func identifiersOf(ctx context.Context, q pg.Querier, ks *crypt.Keyset, r *memberRow) ([]*membershipv1.ReferralSubject_Identifier, error) {
+	rows, err := q.Query(ctx, `SELECT identifier FROM member_identifiers WHERE member_id = @id AND identifier IS NOT NULL`, pgx.NamedArgs{"id": r.ID})
+	if err != nil {
+		return nil, fmt.Errorf("find identifiers: %w", err)
+	}
+	kept, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil, fmt.Errorf("find identifiers: %w", err)
+	}
+	key, err := ks.OpenDataKey(r.DataKey)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
+	}
+	all := make([]*membershipv1.ReferralSubject_Identifier, len(kept))
+	for i, raw := range kept {
+		all[i] = new(membershipv1.ReferralSubject_Identifier)
+		if err := crypt.OpenProto(key, r.name(), identifierField, raw, all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// reindexMember adds the indexes of a member's identifiers that she lacks.
+func (s *server) reindexMember(ctx context.Context, id uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		row, err := lockMember(ctx, tx, auth.TenantFrom(ctx), id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // erased meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("lock member: %w", err)
+		}
+		kept, err := identifiersOf(ctx, tx, s.keys, row)
+		if err != nil {
+			return err
+		}
+		if len(kept) == 0 {
+			return errors.New("her identifiers are not kept: she is found by the old key alone until she is referred again")
+		}
+		b := new(pgx.Batch)
+		if err := identifyMember(b, s.keys, row, s.digests(row.OrgID, kept), false); err != nil {
+			return err
+		}
+		return send(ctx, tx, b)
+	})
+}
