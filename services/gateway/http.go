@@ -150,11 +150,11 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		h.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Traceparent, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, Allow")
+		h.Set("Access-Control-Expose-Headers", "ETag, X-Request-Id, Traceparent, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, Allow, Location, Content-Location, Last-Modified")
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, Prefer, X-Request-Id, Traceparent, Tracestate")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, Prefer, X-Purpose-Of-Use, X-Request-Id, Traceparent, Tracestate")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

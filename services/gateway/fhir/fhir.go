@@ -268,18 +268,9 @@ func notAllowed(w http.ResponseWriter, r *http.Request, verbs ...string) error {
 // call begins an interaction: it finds out who calls.
 func (f *Face) call(r *http.Request) (*call, error) {
 	c := &call{peers: f.peers, face: f, profile: profileSDOHCC, requestID: uuid.NewString(), memory: &memory{known: map[string]any{}}}
-	switch bearer := r.Header.Values("Authorization"); len(bearer) {
-	case 0:
-	default:
-		scheme, token, _ := strings.Cut(bearer[0], " ")
-		if len(bearer) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return nil, fault.Unauthenticated("BAD_TOKEN", "authorization must be one header of the form: Bearer <token>")
-		}
-		p, err := f.options.Verify(r.Context(), strings.TrimSpace(token))
-		if err != nil {
-			return nil, err
-		}
-		c.principal = p
+	var err error
+	if c.principal, err = f.principal(r); err != nil {
+		return nil, err
 	}
 	if c.principal.Profile == profileBSER {
 		c.profile = profileBSER
@@ -288,6 +279,19 @@ func (f *Face) call(r *http.Request) (*call, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// principal finds out who calls, and counts the call.
+func (f *Face) principal(r *http.Request) (auth.Principal, error) {
+	bearer := r.Header.Values("Authorization")
+	if len(bearer) == 0 {
+		return auth.Principal{}, nil
+	}
+	scheme, token, _ := strings.Cut(bearer[0], " ")
+	if len(bearer) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return auth.Principal{}, fault.Unauthenticated("BAD_TOKEN", "authorization must be one header of the form: Bearer <token>")
+	}
+	return f.options.Verify(r.Context(), strings.TrimSpace(token))
 }
 
 // begin checks the scope and returns the context in which the services are asked.
