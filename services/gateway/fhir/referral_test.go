@@ -44,7 +44,7 @@ func TestReferrals(t *testing.T) {
 	t.Parallel()
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
-		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch,
+		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,6 +180,12 @@ func at(v any, path string) any {
 		switch n := v.(type) {
 		case map[string]any:
 			v = n[name]
+		case []map[string]any:
+			i := int(name[0] - '0')
+			if i >= len(n) {
+				return nil
+			}
+			v = n[i]
 		case []any:
 			i := int(name[0] - '0')
 			if i >= len(n) {
@@ -255,7 +261,7 @@ func testClosedLoop(t *testing.T, c *care) {
 		case "Patient":
 			expect(t, "Patient", in, obj{"name.0.family": "Quetzalcanary", "telecom.0.value": "+18165550177", "identifier": nil, "birthDate": nil})
 		case "ServiceRequest":
-			expect(t, "ServiceRequest", in, obj{"reasonCode": nil, "code.coding.0.code": "711281004", "extension": nil}) // clinical data are not shared
+			expect(t, "ServiceRequest", in, obj{"reasonCode": nil, "code.coding.0.code": "711281004", "extension.0.url": ownURLs + "answer-by", "extension.1": nil}) // clinical data are not shared
 		}
 	}
 
