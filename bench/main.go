@@ -38,6 +38,7 @@ func items() []item {
 		{"create", benchCreate},
 		{"fhir", benchFHIR},
 		{"events", benchEvents},
+		{"webhook", benchWebhook},
 		{"join", benchJoin},
 		{"recurrence", benchRecurrence},
 		{"calendar", benchCalendar},

@@ -148,7 +148,7 @@ func (s *searching) add(groups []*groupsv1.Group) error {
 func (b *bench) restart(ctx context.Context) error {
 	err := b.stopServer()
 	if err == nil {
-		b.server, err = startServer(ctx, b.data())
+		b.server, err = startServer(ctx, b.data(), b.hook.cert)
 	}
 	if err != nil {
 		return err

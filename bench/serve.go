@@ -42,7 +42,8 @@ func serve(ctx context.Context, dir string, in io.Reader, out io.Writer) (err er
 	config.DataDir, config.DemoClients = dir, true
 	config.HTTP, config.GRPC = "127.0.0.1:0", "127.0.0.1:0"
 	config.LogLevel = "warn"
-	config.RateLimit = 0 // one client makes all of the load
+	config.RateLimit = 0               // one client makes all of the load
+	config.AllowPrivateOutbound = true // webhooks come back to this machine
 	if config.BootstrapFile, err = demo.EnsureClients(config.Path("demo")); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type bench struct {
 	options
 	dir    string // of everything; removed at the end
 	server *server
+	hook   *hook
 	demo   demo.Server
 	table  table
 
@@ -45,7 +46,10 @@ func newBench(ctx context.Context, o options) (_ *bench, err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL passes through as another user
 		return nil, fmt.Errorf("directory: %w", err)
 	}
-	if b.server, err = startServer(ctx, b.data()); err != nil {
+	if b.hook, err = newHook(dir); err != nil {
+		return nil, fmt.Errorf("receiver of webhooks: %w", err)
+	}
+	if b.server, err = startServer(ctx, b.data(), b.hook.cert); err != nil {
 		return nil, err
 	}
 	b.demo = demo.Server{
@@ -61,7 +65,11 @@ func (b *bench) data() string { return filepath.Join(b.dir, "data") }
 
 // close stops the server and removes everything.
 func (b *bench) close() error {
-	return errors.Join(b.stopServer(), os.RemoveAll(b.dir))
+	err := b.stopServer()
+	if b.hook != nil {
+		b.hook.server.Close()
+	}
+	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
 func (b *bench) stopServer() error {
@@ -87,13 +95,15 @@ type addresses struct {
 	GRPC string `json:"grpc"`
 }
 
-func startServer(ctx context.Context, dir string) (*server, error) {
+// startServer starts it; whom it sends to has the certificate.
+func startServer(ctx context.Context, dir, certificate string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, serveCommand, dir) //nolint:gosec // this program
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+certificate)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	stdin, err := cmd.StdinPipe()

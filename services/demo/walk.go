@@ -54,11 +54,18 @@ func (s Server) Conn(ctx context.Context, client, service string) (*grpc.ClientC
 		}
 		return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply, cc, opts...)
 	}
+	streamWithToken := func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		token, err := tokens.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return open(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), desc, cc, method, opts...)
+	}
 	creds := insecure.NewCredentials()
 	if s.TLS != nil {
 		creds = credentials.NewTLS(s.TLS)
 	}
-	conn, err := grpc.NewClient(s.GRPC(service), grpc.WithTransportCredentials(creds), grpc.WithUnaryInterceptor(withToken))
+	conn, err := grpc.NewClient(s.GRPC(service), grpc.WithTransportCredentials(creds), grpc.WithUnaryInterceptor(withToken), grpc.WithStreamInterceptor(streamWithToken))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", service, err)
 	}
