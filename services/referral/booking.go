@@ -30,6 +30,7 @@ type bookingRow struct {
 	Way              schedulingv1.Rsvp_Way
 	State            referralv1.Booking_State
 	CancelReason     referralv1.Booking_CancelReason
+	CancelAsked      referralv1.Booking_CancelReason
 	Answer           schedulingv1.Rsvp_State
 	AnswerRevision   int64
 	SessionRevision  int64
@@ -46,7 +47,7 @@ type bookingRow struct {
 }
 
 // bookingColumns are of bookings b and its referral r.
-const bookingColumns = `b.id, b.referral_id, b.session_id, b.membership_id, b.group_id, b.way, b.state, b.cancel_reason, b.answer,
+const bookingColumns = `b.id, b.referral_id, b.session_id, b.membership_id, b.group_id, b.way, b.state, b.cancel_reason, b.cancel_asked, b.answer,
 	b.answer_revision, b.session_revision, b.session_cancelled, b.attendance, b.start_time, b.end_time, b.revision, b.create_time,
 	b.update_time, r.org_id, r.owner_org_id, r.patient_id`
 
@@ -87,21 +88,22 @@ func (b *bookingRow) learn(answer schedulingv1.Rsvp_State, way schedulingv1.Rsvp
 		return false
 	}
 	b.Answer, b.Way, b.AnswerRevision = answer, way, revision
+	if answer != schedulingv1.Rsvp_DECLINED {
+		b.CancelAsked = 0
+	}
 	return true
 }
 
-// settle brings state and reason in line with what is known, asked being why the caller cancels, if it does. What it returns
-// is the event that tells of it, "" if nothing changed for anybody.
-func (b *bookingRow) settle(asked referralv1.Booking_CancelReason) string {
+// settle brings state and reason in line with what is known. What it returns is the event that tells of it, "" if nothing
+// changed for anybody.
+func (b *bookingRow) settle() string {
 	state, reason := b.stands(), referralv1.Booking_CANCEL_REASON_UNSPECIFIED
 	if state == referralv1.Booking_CANCELLED {
 		switch {
 		case b.SessionCancelled:
 			reason = referralv1.Booking_SESSION
-		case asked != 0:
-			reason = asked
-		case b.CancelReason == referralv1.Booking_PERSON, b.CancelReason == referralv1.Booking_ORGANIZATION:
-			reason = b.CancelReason
+		case b.CancelAsked != 0:
+			reason = b.CancelAsked
 		default:
 			reason = referralv1.Booking_ANSWER
 		}
@@ -117,11 +119,11 @@ func (b *bookingRow) settle(asked referralv1.Booking_CancelReason) string {
 func saveBooking(ctx context.Context, batch *pgx.Batch, b *bookingRow, what string, now time.Time) error {
 	b.Revision++
 	b.UpdateTime = now
-	batch.Queue(`UPDATE bookings SET way = @way, state = @state, cancel_reason = @reason, answer = @answer, answer_revision = @answer_revision,
+	batch.Queue(`UPDATE bookings SET way = @way, state = @state, cancel_reason = @reason, cancel_asked = @asked, answer = @answer, answer_revision = @answer_revision,
 			session_revision = @session_revision, session_cancelled = @cancelled, attendance = @attendance, start_time = @start,
 			end_time = @end, revision = @revision, update_time = @update
 		WHERE id = @id`, pgx.NamedArgs{
-		"id": b.ID, "way": int32(b.Way), "state": int32(b.State), "reason": int32(b.CancelReason), "answer": int32(b.Answer),
+		"id": b.ID, "way": int32(b.Way), "state": int32(b.State), "reason": int32(b.CancelReason), "asked": int32(b.CancelAsked), "answer": int32(b.Answer),
 		"answer_revision": b.AnswerRevision, "session_revision": b.SessionRevision, "cancelled": b.SessionCancelled,
 		"attendance": int32(b.Attendance), "start": b.StartTime, "end": b.EndTime, "revision": b.Revision, "update": b.UpdateTime,
 	})

@@ -2,7 +2,9 @@ package referral
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -417,4 +419,38 @@ func chicago(t *testing.T) *time.Location {
 		t.Fatal(err)
 	}
 	return zone
+}
+
+// What was booked for a person goes into her archive, and goes with her.
+func TestBookingsAreExportedAndErased(t *testing.T) {
+	t.Parallel()
+	d := bookingDesk(t)
+	r := d.seated()
+	b := d.mustBook(r, d.sessions(d.group)[1])
+	privacy := referralv1.NewPrivacyServiceClient(d.ConnAs("membership", service))
+	stream, err := privacy.ExportReferrals(auth.System(t.Context(), "membership"), &referralv1.ExportReferralsRequest{Referrals: []string{r.GetName()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported := false
+	for {
+		e, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		exported = exported || e.GetResource() == b.GetName()
+	}
+	if !exported {
+		t.Error("her archive has no booking")
+	}
+	d.erasePerson(d.memberOf(r.GetMembership()))
+	if _, err := d.GetBooking(d.refer, &referralv1.GetBookingRequest{Name: b.GetName()}); errText(err) != "NotFound NOT_FOUND" {
+		t.Errorf("of her who was erased: %v", err)
+	}
+	if n := query[int](d.fixture, `SELECT count(*)::int FROM bookings`); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -50,7 +51,8 @@ func (s *server) CancelBooking(ctx context.Context, req *referralv1.CancelBookin
 		case !b.StartTime.After(s.clock.Now()):
 			return fault.Precondition("SESSION_BEGUN", b.name(), "the session began at %s: whether she came is for who leads it to record", b.StartTime.Format(time.RFC3339))
 		}
-		return nil
+		// Written first: what scheduling tells may come before its answer.
+		return askCancel(ctx, tx, id, cmp.Or(req.GetReason(), referralv1.Booking_ORGANIZATION))
 	}); err != nil || m != nil {
 		return m, err
 	}
@@ -60,9 +62,20 @@ func (s *server) CancelBooking(ctx context.Context, req *referralv1.CancelBookin
 	})
 	switch {
 	case status.Code(err) == codes.FailedPrecondition, status.Code(err) == codes.NotFound:
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) error { return askCancel(ctx, tx, id, 0) }); err != nil {
+			return nil, err
+		}
 		return nil, fault.Aborted("BOOKING_CHANGED", "the session or her membership has just changed, and the booking with it: read it again")
 	case err != nil:
 		return nil, fmt.Errorf("set rsvp: %w", err)
 	}
-	return s.bookingAnswered(ctx, b.ReferralID, answer, cmp.Or(req.GetReason(), referralv1.Booking_ORGANIZATION))
+	return s.bookingAnswered(ctx, b.ReferralID, answer)
+}
+
+// askCancel writes down why a booking is being cancelled.
+func askCancel(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason referralv1.Booking_CancelReason) error {
+	if _, err := tx.Exec(ctx, `UPDATE bookings SET cancel_asked = $2 WHERE id = $1`, id, int32(reason)); err != nil {
+		return fmt.Errorf("write down why it is cancelled: %w", err)
+	}
+	return nil
 }

@@ -55,7 +55,7 @@ func (s *server) CreateBooking(ctx context.Context, req *referralv1.CreateBookin
 	if err != nil {
 		return nil, fmt.Errorf("set rsvp: %w", err)
 	}
-	return s.bookingAnswered(ctx, r.ID, answer, 0)
+	return s.bookingAnswered(ctx, r.ID, answer)
 }
 
 // sessionNamed asks scheduling for a session; nil if there is none.
@@ -78,9 +78,9 @@ func (s *server) intendBooking(ctx context.Context, tx pgx.Tx, r *row, at *sched
 	}
 	now := s.clock.Now()
 	if _, err := tx.Exec(ctx, `
-		INSERT INTO bookings (id, referral_id, session_id, membership_id, group_id, way, state, cancel_reason, answer, answer_revision,
+		INSERT INTO bookings (id, referral_id, session_id, membership_id, group_id, way, state, cancel_reason, cancel_asked, answer, answer_revision,
 			session_revision, session_cancelled, attendance, start_time, end_time, revision, create_time, update_time)
-		VALUES (@id, @referral, @session, @membership, @group, 0, 0, 0, 0, 0, @session_revision, false, 0, @start, @end, 0, @now, @now)
+		VALUES (@id, @referral, @session, @membership, @group, 0, 0, 0, 0, 0, 0, @session_revision, false, 0, @start, @end, 0, @now, @now)
 		ON CONFLICT (referral_id, session_id) DO UPDATE SET membership_id = excluded.membership_id, session_cancelled = false,
 			start_time = excluded.start_time, end_time = excluded.end_time, session_revision = excluded.session_revision,
 			answer_revision = CASE bookings.membership_id WHEN excluded.membership_id THEN bookings.answer_revision ELSE 0 END
@@ -93,9 +93,8 @@ func (s *server) intendBooking(ctx context.Context, tx pgx.Tx, r *row, at *sched
 	return nil
 }
 
-// bookingAnswered writes what came of an answer that a caller has had scheduling write down; asked is why it cancels, if it
-// does.
-func (s *server) bookingAnswered(ctx context.Context, referral uuid.UUID, answer *schedulingv1.Rsvp, asked referralv1.Booking_CancelReason) (*referralv1.Booking, error) {
+// bookingAnswered writes what came of an answer that a caller has had scheduling write down.
+func (s *server) bookingAnswered(ctx context.Context, referral uuid.UUID, answer *schedulingv1.Rsvp) (*referralv1.Booking, error) {
 	session, _, err := rsvpNamed(answer.GetName())
 	if err != nil {
 		return nil, err
@@ -108,8 +107,8 @@ func (s *server) bookingAnswered(ctx context.Context, referral uuid.UUID, answer
 	ctx = auth.WithTenant(ctx, auth.Tenant{All: true})
 	var m *referralv1.Booking
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
-		b, err := s.takeAnswer(ctx, tx, referral, session, func(b *bookingRow) (bool, referralv1.Booking_CancelReason) {
-			return b.learn(answer.GetState(), answer.GetWay(), revision), asked
+		b, err := s.takeAnswer(ctx, tx, referral, session, func(b *bookingRow) bool {
+			return b.learn(answer.GetState(), answer.GetWay(), revision)
 		})
 		if err != nil {
 			return err
@@ -124,7 +123,7 @@ func (s *server) bookingAnswered(ctx context.Context, referral uuid.UUID, answer
 }
 
 // takeAnswer has learn change a referral's booking of a session, and lets the referral follow. It returns nil if there is none.
-func (s *server) takeAnswer(ctx context.Context, tx pgx.Tx, referral, session uuid.UUID, learn func(*bookingRow) (bool, referralv1.Booking_CancelReason)) (*bookingRow, error) {
+func (s *server) takeAnswer(ctx context.Context, tx pgx.Tx, referral, session uuid.UUID, learn func(*bookingRow) bool) (*bookingRow, error) {
 	if err := lockKey(ctx, tx, "sessions", session); err != nil {
 		return nil, err
 	}
@@ -138,8 +137,8 @@ func (s *server) takeAnswer(ctx context.Context, tx pgx.Tx, referral, session uu
 	}
 	c := s.newChange(r, actorFrom(ctx))
 	way := b.Way
-	news, asked := learn(b)
-	what := b.settle(asked)
+	news := learn(b)
+	what := b.settle()
 	if what == "" && b.Way != way {
 		what = "moved" // to the other way of taking part
 	}
@@ -150,8 +149,8 @@ func (s *server) takeAnswer(ctx context.Context, tx pgx.Tx, referral, session uu
 			return nil, err
 		}
 	case news:
-		batch.Queue(`UPDATE bookings SET answer = @answer, answer_revision = @revision WHERE id = @id`,
-			pgx.NamedArgs{"id": b.ID, "answer": int32(b.Answer), "revision": b.AnswerRevision})
+		batch.Queue(`UPDATE bookings SET answer = @answer, answer_revision = @revision, cancel_asked = @asked WHERE id = @id`,
+			pgx.NamedArgs{"id": b.ID, "answer": int32(b.Answer), "revision": b.AnswerRevision, "asked": int32(b.CancelAsked)})
 		audit.Queue(ctx, batch, b.name())
 	default: // it is as the caller wants it
 		audit.Queue(ctx, batch, b.name())

@@ -159,6 +159,7 @@ func emptyReferral(b *pgx.Batch, r *row) {
 			requested_group_id = @requested_group, erased_revision = @erased
 		WHERE id = @id`, args)
 	b.Queue(`UPDATE placements SET note = NULL, filler_number = '' WHERE referral_id = @id`, args)
+	eraseBookings(b, r.ID)
 }
 
 // openNote returns the note of a step; what was erased is empty.

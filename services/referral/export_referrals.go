@@ -98,6 +98,11 @@ func (s *server) export(ctx context.Context, whose held, record []string, send f
 	if err := s.exportProcess(ctx, out, hers, args, byID); err != nil {
 		return err
 	}
+	booked, err := s.exportBookings(ctx, out, hers, args)
+	if err != nil {
+		return err
+	}
+	seen = append(seen, booked...)
 	return out.AddAccess(ctx, s.db, seen)
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	referralv1 "cairn.care/gen/cairn/referral/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/events"
@@ -46,8 +45,8 @@ func (s *server) rsvpChanged(_ context.Context, e *events.Received) (events.Writ
 		if err != nil {
 			return fmt.Errorf("find booking: %w", err)
 		}
-		_, err = s.takeAnswer(ctx, tx, referral, session, func(b *bookingRow) (bool, referralv1.Booking_CancelReason) {
-			return b.learn(m.GetState(), m.GetWay(), e.Revision), 0
+		_, err = s.takeAnswer(ctx, tx, referral, session, func(b *bookingRow) bool {
+			return b.learn(m.GetState(), m.GetWay(), e.Revision)
 		})
 		return err
 	}, nil
@@ -101,7 +100,7 @@ func (s *server) followed(ctx context.Context, batch *pgx.Batch, b *bookingRow, 
 			pgx.NamedArgs{"id": b.ID, "revision": b.SessionRevision, "cancelled": b.SessionCancelled, "start": b.StartTime, "end": b.EndTime})
 		return nil
 	}
-	what := b.settle(0)
+	what := b.settle()
 	if what == "" && moved {
 		what = "moved"
 	}

@@ -21,7 +21,7 @@ const (
 func appointmentElements() elements {
 	const because = "no text is kept here that may tell something of her"
 	return taken("Appointment", "status", "cancelationReason."+conceptParts, "start", "end", "created", "slot."+referenceParts, "basedOn."+referenceParts,
-		"participant.{actor."+referenceParts+",status,required}", "extension.{url,valueCode}").
+		"participant.{actor."+referenceParts+",status,required}", "extension.{url,value}").
 		hinting("Appointment.comment", because).hinting("Appointment.description", because).hinting("Appointment.patientInstruction", because).
 		hinting("Appointment.reasonCode", "the ServiceRequest says why").hinting("Appointment.reasonReference", "the ServiceRequest says why").
 		hinting("Appointment.requestedPeriod", "choose a Slot").hinting("Appointment.serviceType", "the slot's group says what is offered").

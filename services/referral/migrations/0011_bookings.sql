@@ -11,6 +11,7 @@ CREATE TABLE bookings (
     way                 integer NOT NULL,
     state               integer NOT NULL,
     cancel_reason       integer NOT NULL,
+    cancel_asked        integer NOT NULL, -- the reason that whoever cancels has given; 0: nobody does
     answer              integer NOT NULL, -- to the session, as scheduling last told it
     answer_revision     bigint NOT NULL,  -- 0: it is just being given, and nobody sees the booking yet
     session_revision    bigint NOT NULL,
