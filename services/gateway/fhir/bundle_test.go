@@ -1,12 +1,26 @@
 package fhir_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/fault"
+	"cairn.care/services/gateway/fhir"
+	"cairn.care/services/internal/fhirtest"
 )
 
 // bundle is a Bundle of entries.
@@ -225,4 +239,34 @@ func testRepeated(t *testing.T, c *care) {
 		t.Errorf("the same transaction makes %v and %v", a, b)
 	}
 	c.send(c.refers, b, "Idempotency-Key", "again").want(t, http.StatusBadRequest)
+}
+
+// TestEveryEntryCounts sends a batch of more entries than the caller has calls left.
+func TestEveryEntryCounts(t *testing.T) {
+	t.Parallel()
+	left := 2
+	keys := auth.NewIdentities(clock.System{})
+	f, err := fhir.New(fhir.Options{
+		Peer: func(string) grpc.ClientConnInterface { return outOfReach{} }, PublicURL: "https://cairn.test", MaxBodyBytes: 1 << 20,
+		Seal: func(plain []byte) (string, error) { return keys.Seal("page", plain) }, Open: func(sealed string) ([]byte, error) { return keys.Open("page", sealed) },
+		Verify: func(ctx context.Context, bearer string) (auth.Principal, error) {
+			if left--; left < 0 {
+				return auth.Principal{}, &fault.Error{Code: codes.ResourceExhausted, Reason: "RATE_LIMITED", Message: "too often",
+					Details: []protoadapt.MessageV1{&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)}}}
+			}
+			return verify(ctx, bearer)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := does("GET", "Location", nil)
+	r := httptest.NewRequest(http.MethodPost, fhir.Root, strings.NewReader(text(t, bundle("batch", get, get, get))))
+	r.Header.Set("Authorization", "Bearer "+token("organizations/0192d7a5-0000-7000-8000-00000000000a", "", "system/*.rs"))
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "2" || !strings.Contains(w.Body.String(), `"code":"throttled"`) {
+		t.Errorf("three entries with two calls left: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	fhirtest.Validate(t, w.Body.Bytes())
 }
