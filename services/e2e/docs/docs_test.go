@@ -149,8 +149,17 @@ type block struct {
 	prints string
 }
 
-// read returns the page's blocks: those fenced as sh, each with the one fenced as text that
-// follows it at once, if any. Other fences show what a reader does in another terminal.
+// withNode tells whether blocks that need Node and the packages of tools can run.
+func withNode() bool {
+	if _, err := exec.LookPath("node"); err != nil {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(root, "tools/node_modules/fhir-kit-client"))
+	return err == nil
+}
+
+// read returns the page's blocks: those fenced as sh, or "sh node" where that is there, each with the one fenced as text
+// that follows it at once, if any. Other fences show what a reader does in another terminal.
 func read(page string) []block {
 	var blocks []block
 	lines := strings.Split(page, "\n")
@@ -165,7 +174,7 @@ func read(page string) []block {
 		}
 		content := strings.Join(lines[first:min(i, len(lines))], "\n")
 		switch {
-		case kind == "sh":
+		case kind == "sh", kind == "sh node" && withNode():
 			blocks, after = append(blocks, block{line: first + 1, sh: content}), i+1
 		case kind == "text" && first-1 == after:
 			blocks[len(blocks)-1].prints = content
