@@ -24,7 +24,7 @@ func (g *Gateway) openFHIR() error {
 	var routes sync.Map // by verb and pattern: as many as there are interactions
 	var err error
 	g.fhir, err = fhir.New(fhir.Options{
-		Peer: g.options.Peer, Verify: g.options.Verify, PublicURL: g.options.PublicURL, MaxBodyBytes: g.options.MaxBodyBytes,
+		Peer: g.options.Peer, Verify: g.options.Verify, PublicURL: g.options.PublicURL, MaxBodyBytes: g.options.MaxBodyBytes, CORS: len(g.options.CORSOrigins) > 0,
 		Seal:  func(plain []byte) (string, error) { return g.options.Seal(purpose, plain) },
 		Open:  func(sealed string) ([]byte, error) { return g.options.Open(purpose, sealed) },
 		Clock: g.options.Clock, Log: g.options.Log,

@@ -18,13 +18,12 @@ var guides = []string{
 
 // capability is what there is, as the registry knows it.
 func (f *Face) capability() *r4.CapabilityStatement {
-	yes := true
 	rest := r4.CapabilityStatementRest{
 		Mode: "server",
 		Documentation: "Errors are OperationOutcomes with expressions. Content that is not understood is refused, never dropped. Unknown search parameters are refused " +
 			"unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes any POST and PUT repeatable.",
 		Security: &r4.CapabilityStatementRestSecurity{
-			Cors: &yes,
+			Cors: &f.options.CORS,
 			Service: []r4.CodeableConcept{{Coding: []r4.Coding{{
 				System: "http://terminology.hl7.org/CodeSystem/restful-security-service", Code: "SMART-on-FHIR",
 			}}, Text: "SMART Backend Services: client_credentials with private_key_jwt"}},
@@ -81,7 +80,7 @@ func (f *Face) capabilityOf(r *resource) r4.CapabilityStatementRestResource {
 	switch {
 	case r.update != nil:
 		out.Versioning = "versioned-update"
-	case r.vread != nil:
+	case r.vread != nil || r.versions:
 		out.Versioning = "versioned"
 	}
 	for _, p := range r.params {

@@ -36,6 +36,7 @@ type Options struct {
 	Open         func(sealed string) ([]byte, error)             // fails on what Seal did not make
 	PublicURL    string                                          // under which callers reach the gateway
 	MaxBodyBytes int64                                           // largest request body
+	CORS         bool                                            // browser apps of some origins may call
 	Clock        clock.Clock                                     // the system's if nil
 	Log          *slog.Logger                                    // none if nil
 	RequestID    func(ctx context.Context) string                // by which the request is quoted

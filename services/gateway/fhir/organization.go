@@ -18,7 +18,7 @@ import (
 // groups; the others are nobody's business.
 func organization() *resource {
 	return &resource{
-		kind: "Organization", public: true, reads: []string{"partners.read"},
+		kind: "Organization", public: true, versions: true, reads: []string{"partners.read"},
 		doc:      "The organizations that take part: hospitals, nonprofits, umbrellas, authorities. Without a token only those that have groups in the public directory.",
 		profiles: []string{usCore + "us-core-organization"},
 		read:     readOrganization, search: searchOrganizations,

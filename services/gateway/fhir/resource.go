@@ -34,6 +34,7 @@ type resource struct {
 	doc      string   // what it stands for here, Markdown, for the CapabilityStatement
 	profiles []string // canonical URLs of the profiles that what is shown meets
 	public   bool     // is read and searched without a token, too
+	versions bool     // has versions, also where old ones are not kept
 	reads    []string // scopes that the services ask for where this is read: "referrals.read"
 	writes   []string // scopes that they ask for where it is written, beside those of reading
 

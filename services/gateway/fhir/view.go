@@ -58,10 +58,6 @@ func (v view) of(kind string, body any) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil {
-		return nil, fmt.Errorf("read %s: %w", kind, err)
-	}
 	kept := map[string]bool{"resourceType": true, "id": true, "meta": true}
 	for _, e := range r4.Elements(kind) {
 		keep := e.Required || e.Modifier
@@ -78,15 +74,51 @@ func (v view) of(kind string, body any) (any, error) {
 			kept[p], kept["_"+p] = keep || kept[p], keep || kept["_"+p]
 		}
 	}
-	for name := range members {
-		if !kept[name] {
-			delete(members, name)
+	return part(raw, kept, v.summary == "data")
+}
+
+// part returns the members of a resource that are kept, in their order, and the mark of what is not whole.
+func part(raw []byte, kept map[string]bool, profiles bool) (json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("read a resource: %w", err)
+	}
+	var b bytes.Buffer
+	write := func(name string, value json.RawMessage) {
+		b.WriteByte(map[bool]byte{true: '{', false: ','}[b.Len() == 0])
+		fmt.Fprintf(&b, "%q:", name)
+		b.Write(value)
+	}
+	marked := false
+	for dec.More() {
+		name, err := dec.Token()
+		var value json.RawMessage
+		if err == nil {
+			err = dec.Decode(&value)
+		}
+		text, ok := name.(string)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("read a resource: %w", err)
+		}
+		if text == "meta" {
+			if value, err = tagged(value, profiles); err != nil {
+				return nil, err
+			}
+			marked = true
+		}
+		if kept[text] {
+			write(text, value)
 		}
 	}
-	if members["meta"], err = tagged(members["meta"], v.summary == "data"); err != nil {
-		return nil, err
+	if !marked {
+		meta, err := tagged(nil, profiles)
+		if err != nil {
+			return nil, err
+		}
+		write("meta", meta)
 	}
-	return members, nil
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // tagged adds the mark of what is not whole to a meta. What lacks more than its narrative need not meet its profiles any more.
