@@ -57,11 +57,12 @@ func TestCanary(t *testing.T) {
 	w, bootstrap := prepareWorld(t)
 	httpAddr, grpcAddr := freeAddr(t), freeAddr(t)
 	w.url, w.grpcAddr = "http://"+httpAddr, grpcAddr
-	cairn := run(t, "cairn", "--data-dir", dir+"/data", "--http", httpAddr, "--grpc", grpcAddr, "--postgres-url", postgres.URL(), "--nats-url", broker.URL(),
+	in := receive(t)
+	cairn := runWith(t, []string{"SSL_CERT_FILE=" + in.cert}, "cairn", "--allow-private-outbound", "--data-dir", dir+"/data", "--http", httpAddr, "--grpc", grpcAddr, "--postgres-url", postgres.URL(), "--nats-url", broker.URL(),
 		"--bootstrap-file", bootstrap, "--log-level", "debug", "--otlp-endpoint", "http://"+collector.addr, "--trace-ratio", "1")
 	cairn.ready(t, http.DefaultClient, w.url)
 
-	referral, membership, secrets := w.plant(t)
+	referral, membership, secrets, events, refused := w.plant(t, in)
 	metrics := w.send(t, http.MethodGet, "/metrics", nil).ok(t).body
 	if err := cairn.stop(t); err != nil {
 		t.Errorf("stop: %v", err)
@@ -77,6 +78,9 @@ func TestCanary(t *testing.T) {
 	tables := dump(t, postgres.URL())
 	expect(t, "the tables", tables, people, id, place, private)
 	expect(t, "the events", streams(t, broker.URL()), hidden, referral, membership)
+	expect(t, "the webhooks", in.all(), hidden, "Webhook-Signature")
+	expect(t, "the event log as it is told", events, hidden, referral)
+	expect(t, "the refusals of FHIR", refused, people, "OperationOutcome")
 	expect(t, "the logs", cairn.out.all(), hidden, "ReferralService/CreateReferral", "level=DEBUG")
 	expect(t, "the logs of PostgreSQL and NATS", logs.all(), hidden)
 	expect(t, "the metrics", metrics, hidden, "ReferralService/CreateReferral")
@@ -86,7 +90,7 @@ func TestCanary(t *testing.T) {
 
 // plant has people referred, placed, kept and let go, with the canaries wherever a caller can
 // write. It returns a referral and a membership, and the tokens that were used.
-func (w *world) plant(t *testing.T) (referral, membership string, tokens []string) {
+func (w *world) plant(t *testing.T, in *inbox) (referral, membership string, tokens []string, events, refused []byte) {
 	t.Helper()
 	hospital, nonprofit := w.hospital(t, "Bayou Regional"), w.nonprofit(t, "Puentes")
 	callers := []*caller{w.app, hospital, nonprofit}
@@ -161,7 +165,8 @@ func (w *world) plant(t *testing.T) (referral, membership string, tokens []strin
 	hospital.get(t, "/v1/referrals/"+person).want(t, http.StatusBadRequest, "INVALID_FIELD")
 	nonprofit.post(t, "/v1/members", obj{"alias": private, "role": "PATIENT", "phone": person + "\x00"}).want(t, http.StatusBadRequest, "INVALID_FIELD")
 	w.send(t, http.MethodGet, "/v1/members", nil, "Authorization", "Bearer "+tokens[1]+"x").want(t, http.StatusUnauthorized, "TOKEN_INVALID")
-	return referral, membership, tokens
+	events, refused = w.plantAtTheDoor(t, in, hospital, nonprofit, group)
+	return referral, membership, tokens, events, refused
 }
 
 // forms are the ways in which a word might stand somewhere: as it is, as bytes print, in base64.

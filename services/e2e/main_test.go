@@ -94,12 +94,18 @@ type program struct {
 // run starts a program; it is killed when the test ends, if it still runs.
 func run(t *testing.T, name string, flags ...string) *program {
 	t.Helper()
+	return runWith(t, nil, name, flags...)
+}
+
+// runWith is run with something in the environment.
+func runWith(t *testing.T, env []string, name string, flags ...string) *program {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &program{name: name, cmd: exec.Command(self, flags...), out: new(syncBuffer), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), programVar+"="+name)
+	p.cmd.Env = append(append(os.Environ(), programVar+"="+name), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
