@@ -58,24 +58,28 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	feedback := c.post(t, "/v1/feedback", obj{"membership": membership, "occasion": "SESSION", "session": session.text("sessions.0.name"), "helped": 4, "feltSafe": 5}).ok(t)
 	room := c.post(t, "/v1/rooms", obj{"title": "Room 2", "seats": 12}).ok(t)
 	member := c.get(t, "/v1/"+membership).ok(t).text("member")
+	webhook := c.post(t, "/v1/webhookSubscriptions", obj{"url": "https://ehr.example.org/inbox", "eventTypes": list{"care.cairn.referral.*"}}).ok(t).text("name")
+	c.post(t, "/v1/"+webhook+":pause", obj{}).ok(t)
 	return holdings{
-		"calendars":     {c.post(t, "/v1/calendars", obj{"member": member}).ok(t).text("name")},
-		"feedback":      {feedback.text("name")},
-		"peerMatches":   {c.pair(t)},
-		"organizations": {c.org, hospital.org},
-		"apiClients":    {"apiClients/" + c.id, "apiClients/" + hospital.id},
-		"groups":        {group, draft, deleted},
-		"facilitators":  {lead.text("name")},
-		"resources":     {exercise.text("name")},
-		"feeds":         {feed},
-		"feedRuns":      {run},
-		"duplicates":    {ofOne(pair, c.org)},
-		"members":       {member},
-		"memberships":   {membership},
-		"rooms":         {room.text("name")},
-		"series":        {series.text("name")},
-		"sessions":      {session.text("sessions.0.name")},
-		"referrals":     {sent, accepted, unsent},
+		"webhookSubscriptions": {webhook},
+		"calendars":            {c.post(t, "/v1/calendars", obj{"member": member}).ok(t).text("name")},
+		"feedback":             {feedback.text("name")},
+		"peerMatches":          {c.pair(t)},
+		"organizations":        {c.org, hospital.org},
+		"apiClients":           {"apiClients/" + c.id, "apiClients/" + hospital.id},
+		"groups":               {group, draft, deleted},
+		"facilitators":         {lead.text("name")},
+		"resources":            {exercise.text("name")},
+		"feeds":                {feed},
+		"feedRuns":             {run},
+		"duplicates":           {ofOne(pair, c.org)},
+		"members":              {member},
+		"memberships":          {membership},
+		"rooms":                {room.text("name")},
+		"series":               {series.text("name")},
+		"sessions":             {session.text("sessions.0.name")},
+		"referrals":            {sent, accepted, unsent},
+		"patients":             {c.get(t, "/v1/"+unsent).ok(t).text("patient"), hospital.get(t, "/v1/"+sent).ok(t).text("patient")},
 		"safetyConcerns": {c.post(t, "/v1/safetyConcerns", obj{
 			"group": group, "membership": membership, "kind": "DISTRESS", "severity": "LOW", "description": "She was very quiet.",
 		}).ok(t).text("name")},
@@ -190,6 +194,9 @@ func TestTenantsAreApart(t *testing.T) {
 						req, resp := shape.request(t, m), answer(t, service, string(m.Name()))
 						if r, ok := req.Interface().(*referralv1.ScheduleReferralRequest); ok && !ref.identifies() {
 							r.Name, r.SessionTime = mine["referrals"][1], nil // one that is accepted could take it
+						}
+						if r, ok := req.Interface().(*referralv1.UpdateReferralRequest); ok && !ref.identifies() {
+							r.Referral.Name = mine["referrals"][2] // its own draft
 						}
 						shape.put(req, ref, name)
 						err := call(t.Context(), full, req.Interface(), resp)

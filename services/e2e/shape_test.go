@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -102,7 +103,8 @@ func (c *contract) references(m protoreflect.MethodDescriptor) []reference {
 			case behaves(fd, annotations.FieldBehavior_OUTPUT_ONLY):
 			case behaves(fd, annotations.FieldBehavior_IMMUTABLE) && strings.HasPrefix(string(m.Name()), "Update"): // passed over
 			case c.collection(fd) != "":
-				if len(path) == 0 || fd.Name() != "name" || !strings.HasPrefix(string(m.Name()), "Create") { // the server chooses it
+				creates := strings.HasPrefix(string(m.Name()), "Create") || strings.HasPrefix(string(m.Name()), "Ensure")
+				if len(path) == 0 || fd.Name() != "name" || !creates { // the server chooses it
 					found = append(found, reference{here, c.collection(fd)})
 				}
 			case fd.Message() != nil && strings.HasPrefix(string(fd.Message().FullName()), "cairn.") && len(path) < 4 && !fd.IsMap():
@@ -150,6 +152,12 @@ func (s *shaper) fill(m protoreflect.Message) {
 	case *referralv1.Referral:
 		r.Author = "Dr Osei"
 		r.Subject = &referralv1.Referral_Subject{GivenName: "Rosa"}
+	case *partnersv1.WebhookSubscription:
+		r.Url = "https://ehr.example.org/inbox"
+		r.EventTypes = []string{"care.cairn.*"}
+		r.Fhir = nil
+	case *referralv1.Patient:
+		r.Subject = &referralv1.Referral_Subject{GivenName: "Rosa", Identifiers: []*referralv1.Referral_Subject_Identifier{{System: "urn:mrn", Value: uuid.NewString()}}}
 	case *partnersv1.ApiClient:
 		r.Scopes = []string{"groups.read"}
 		r.Keys = &partnersv1.ApiClient_JwksUri{JwksUri: "https://ehr.example.org/jwks.json"}
@@ -158,6 +166,9 @@ func (s *shaper) fill(m protoreflect.Message) {
 
 // set gives one field a value.
 func (s *shaper) set(m protoreflect.Message, fd protoreflect.FieldDescriptor) {
+	if fd.IsMap() { // what its keys mean, only the service knows
+		return
+	}
 	if fd.Message() != nil {
 		var child protoreflect.Message
 		if fd.IsList() {
@@ -204,6 +215,8 @@ func (s *shaper) word(fd protoreflect.FieldDescriptor) string {
 		return "2026-03"
 	case "cancer_type":
 		return "breast"
+	case "status": // of a FHIR Task
+		return "accepted"
 	}
 	return "something"
 }
