@@ -44,12 +44,13 @@ type bookingRow struct {
 	OrgID            uuid.UUID
 	OwnerOrgID       *uuid.UUID
 	PatientID        *uuid.UUID
+	ReportsStopped   bool
 }
 
 // bookingColumns are of bookings b and its referral r.
 const bookingColumns = `b.id, b.referral_id, b.session_id, b.membership_id, b.group_id, b.way, b.state, b.cancel_reason, b.cancel_asked, b.answer,
 	b.answer_revision, b.session_revision, b.session_cancelled, b.attendance, b.start_time, b.end_time, b.revision, b.create_time,
-	b.update_time, r.org_id, r.owner_org_id, r.patient_id`
+	b.update_time, r.org_id, r.owner_org_id, r.patient_id, r.reports_stopped`
 
 const fromBookings = ` FROM bookings b JOIN referrals r ON r.id = b.referral_id `
 
@@ -65,9 +66,14 @@ func (b *bookingRow) toProto() *referralv1.Booking {
 	}
 }
 
-// stands returns where a booking stands by what scheduling has told of it.
+// stands returns where a booking stands by what scheduling has told of it. Of who does not want that to be told more, it stands where
+// it did, but for what everybody sees and what is asked for here.
 func (b *bookingRow) stands() referralv1.Booking_State {
 	switch {
+	case b.ReportsStopped && (b.SessionCancelled || b.CancelAsked != 0):
+		return referralv1.Booking_CANCELLED
+	case b.ReportsStopped:
+		return b.State
 	case b.Attendance == schedulingv1.Attendance_PRESENT:
 		return referralv1.Booking_ATTENDED
 	case b.Attendance == schedulingv1.Attendance_ABSENT:
@@ -104,6 +110,8 @@ func (b *bookingRow) settle() string {
 			reason = referralv1.Booking_SESSION
 		case b.CancelAsked != 0:
 			reason = b.CancelAsked
+		case b.ReportsStopped:
+			reason = b.CancelReason
 		default:
 			reason = referralv1.Booking_ANSWER
 		}
@@ -189,6 +197,9 @@ func (c *change) expect(ctx context.Context, tx pgx.Tx) error {
 	default:
 		return nil
 	}
+	if r.ReportsStopped {
+		return nil
+	}
 	next, err := nextBooked(ctx, tx, r.ID, c.now)
 	if err != nil || next == nil || r.FirstSessionID != nil && *r.FirstSessionID == next.id && r.State == scheduled {
 		return err
@@ -222,7 +233,9 @@ func (r *row) unbookable(now time.Time, field string, at *schedulingv1.Session) 
 		return fault.Precondition("REFERRAL_ENDED", r.name(), "the referral is %s: nothing is booked for it any more", enumWords(r.State.String()))
 	case r.AcceptTime == nil || r.MembershipID == nil || r.GroupID == nil:
 		return fault.Precondition("NOT_PLACED", r.name(), "the referral is %s and has placed her in no group yet: who owns it does so by accepting it, and finds her first session; book when it is accepted", enumWords(r.State.String()))
-	case consent.GetExpireTime() != nil && !consent.GetExpireTime().AsTime().After(now):
+	case r.ReportsStopped:
+		return fault.Precondition("REPORTS_STOPPED", r.name(), "the person does not want the referrer to be told more of her: who runs the group can book for her there")
+	case consentEnded(consent, now):
 		return fault.Precondition("CONSENT_OVER", r.name(), "her consent to this referral is over: nothing is booked for her without it")
 	case at == nil || at.GetGroup() != optionalName("groups", r.GroupID):
 		return fault.Precondition("OTHER_GROUP", r.name(), "%s names no session of %s, which took her", field, optionalName("groups", r.GroupID))

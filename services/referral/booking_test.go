@@ -454,3 +454,56 @@ func TestBookingsAreExportedAndErased(t *testing.T) {
 		t.Errorf("%d rows are left", n)
 	}
 }
+
+// Who takes back that her referrer is told of her is booked no more, and what she does is told of no booking until she allows it.
+func TestBookingsOfWhoWantsNothingTold(t *testing.T) {
+	t.Parallel()
+	d := bookingDesk(t)
+	r := d.seated()
+	sessions := d.sessions(d.group)
+	first, second, third := d.mustBook(r, sessions[1]), d.mustBook(r, sessions[2]), d.mustBook(r, sessions[3])
+	member := d.memberOf(r.GetMembership())
+	stopped := func(want bool) {
+		t.Helper()
+		d.eventually(func() error {
+			if d.get(d.refer, r.GetName()).GetReportsStopped() != want {
+				return fmt.Errorf("reports are stopped: %t", !want)
+			}
+			return nil
+		})
+	}
+	if _, err := d.membership.WithdrawConsent(d.receive, &membershipv1.WithdrawConsentRequest{Name: member, Kind: membershipv1.Member_REPORT_TO_REFERRER}); err != nil {
+		t.Fatal(err)
+	}
+	stopped(true)
+	if _, err := d.book(d.refer, r, sessions[4]); errText(err) != "FailedPrecondition REPORTS_STOPPED" {
+		t.Errorf("booked: %v", err)
+	}
+	if _, err := d.rsvps.SetRsvp(d.receive, &schedulingv1.SetRsvpRequest{Session: sessions[1].GetName(), Membership: r.GetMembership(), Answer: schedulingv1.Rsvp_NO}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.scheduling.CancelSession(d.receive, &schedulingv1.CancelSessionRequest{Name: sessions[2].GetName(), Reason: "Snow."}); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitBooking(second.GetName(), referralv1.Booking_CANCELLED, referralv1.Booking_SESSION) // what everybody sees
+	if b, err := d.CancelBooking(d.refer, &referralv1.CancelBookingRequest{Name: third.GetName()}); err != nil || b.GetState() != referralv1.Booking_CANCELLED {
+		t.Errorf("what is asked for here: %v, %v", b, err)
+	}
+	d.eventually(func() error {
+		if n := query[int](d.fixture, `SELECT count(*)::int FROM bookings WHERE answer = 4`); n != 2 {
+			return fmt.Errorf("%d noes have been heard of, want 2", n)
+		}
+		return nil
+	})
+	if b, err := d.GetBooking(d.refer, &referralv1.GetBookingRequest{Name: first.GetName()}); err != nil || b.GetState() != referralv1.Booking_BOOKED || b.GetEtag() != first.GetEtag() {
+		t.Errorf("her own no was told: %v, %v", b, err)
+	}
+	if told := d.told(first.GetName()); told != "booked" {
+		t.Errorf("told %q", told)
+	}
+	if _, err := d.membership.GrantConsent(d.receive, &membershipv1.GrantConsentRequest{Name: member, Kind: membershipv1.Member_REPORT_TO_REFERRER, Version: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	stopped(false)
+	d.awaitBooking(first.GetName(), referralv1.Booking_CANCELLED, referralv1.Booking_ANSWER)
+}

@@ -124,6 +124,26 @@ func (s *server) sessionToExpect(ctx context.Context, r *row) (next *session, er
 	return s.nextSession(ctx, *r.GroupID)
 }
 
+// settleBookings tells of a referral's bookings what was not told while its person wanted none of it to be. The caller has locked the
+// referral.
+func (s *server) settleBookings(ctx context.Context, tx pgx.Tx, referral uuid.UUID) error {
+	booked, err := queryBookings(ctx, tx, `b.referral_id = @referral ORDER BY b.id FOR UPDATE OF b`, pgx.NamedArgs{"referral": referral})
+	if err != nil {
+		return err
+	}
+	batch := new(pgx.Batch)
+	for _, b := range booked {
+		b.ReportsStopped = false
+		if err := s.followed(ctx, batch, b, false, s.clock.Now()); err != nil {
+			return err
+		}
+	}
+	if err := sendBatch(ctx, tx, batch); err != nil {
+		return fmt.Errorf("write bookings: %w", err)
+	}
+	return nil
+}
+
 // bookingKept is how long is kept that a booking was begun, of which nothing came.
 const bookingKept = day
 

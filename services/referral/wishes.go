@@ -115,6 +115,9 @@ func (s *server) heed(ctx context.Context, tx pgx.Tx, c *change, w wishes) error
 	}
 	r.ReportsStopped = w.reportsStopped
 	if !w.reportsStopped {
+		if err := s.settleBookings(ctx, tx, r.ID); err != nil {
+			return err
+		}
 		return s.follow(ctx, tx, c)
 	}
 	return c.announce(noteReportsStopped, entry{by: system})

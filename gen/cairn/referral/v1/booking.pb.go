@@ -157,7 +157,8 @@ func (Booking_CancelReason) EnumDescriptor() ([]byte, []int) {
 }
 
 // A place in one session of a group for the person whom a referral has placed there: her answer to the session, as those see
-// it who booked it for her. There is one for a referral and a session; booked again after it was cancelled it is the same
+// it who booked it for her; while she wants the referrer to be told no more of her, it stays as it was but for what happens to
+// the session and what is asked for here. There is one for a referral and a session; booked again after it was cancelled it is the same
 // one. Personal health data.
 type Booking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

@@ -37,10 +37,10 @@ type BookingsServiceClient interface {
 	//
 	// The referral must have placed her: only who runs a group takes people in, so one that nobody has accepted yet is
 	// FAILED_PRECONDITION (NOT_PLACED), as is a person who has not acknowledged the group's guidelines, waits for a seat or has
-	// left (MEMBERSHIP_NOT_ACTIVE), a referral that has ended (REFERRAL_ENDED), a consent that is over (CONSENT_OVER), and a
-	// session that has begun (SESSION_BEGUN), is cancelled (SESSION_CANCELLED), is of another group (OTHER_GROUP) or is not held
-	// in the way that is asked for (WAY_NOT_OFFERED). Until she has attended one, the referral expects her at the soonest
-	// session that is booked for her.
+	// left (MEMBERSHIP_NOT_ACTIVE) or wants the referrer to be told no more of her (REPORTS_STOPPED), a referral that has ended
+	// (REFERRAL_ENDED), a consent that is over (CONSENT_OVER), and a session that has begun (SESSION_BEGUN), is cancelled
+	// (SESSION_CANCELLED), is of another group (OTHER_GROUP) or is not held in the way that is asked for (WAY_NOT_OFFERED).
+	// Until she has attended one, the referral expects her at the soonest session that is booked for her.
 	CreateBooking(ctx context.Context, in *CreateBookingRequest, opts ...grpc.CallOption) (*Booking, error)
 	// Gets a booking for a referral of the caller's organization, as referrer or owner.
 	GetBooking(ctx context.Context, in *GetBookingRequest, opts ...grpc.CallOption) (*Booking, error)
@@ -112,10 +112,10 @@ type BookingsServiceServer interface {
 	//
 	// The referral must have placed her: only who runs a group takes people in, so one that nobody has accepted yet is
 	// FAILED_PRECONDITION (NOT_PLACED), as is a person who has not acknowledged the group's guidelines, waits for a seat or has
-	// left (MEMBERSHIP_NOT_ACTIVE), a referral that has ended (REFERRAL_ENDED), a consent that is over (CONSENT_OVER), and a
-	// session that has begun (SESSION_BEGUN), is cancelled (SESSION_CANCELLED), is of another group (OTHER_GROUP) or is not held
-	// in the way that is asked for (WAY_NOT_OFFERED). Until she has attended one, the referral expects her at the soonest
-	// session that is booked for her.
+	// left (MEMBERSHIP_NOT_ACTIVE) or wants the referrer to be told no more of her (REPORTS_STOPPED), a referral that has ended
+	// (REFERRAL_ENDED), a consent that is over (CONSENT_OVER), and a session that has begun (SESSION_BEGUN), is cancelled
+	// (SESSION_CANCELLED), is of another group (OTHER_GROUP) or is not held in the way that is asked for (WAY_NOT_OFFERED).
+	// Until she has attended one, the referral expects her at the soonest session that is booked for her.
 	CreateBooking(context.Context, *CreateBookingRequest) (*Booking, error)
 	// Gets a booking for a referral of the caller's organization, as referrer or owner.
 	GetBooking(context.Context, *GetBookingRequest) (*Booking, error)
