@@ -200,6 +200,13 @@ func TestSearchPages(t *testing.T) {
 	if r := s.get("/HealthcareService?_count=0&communication=en", "").want(t, http.StatusOK); r.json["total"] != 5.0 || len(r.resources("")) != 0 {
 		t.Errorf("_count=0: %s", r.body)
 	}
+	if r := s.get("/HealthcareService?characteristic=online&_total=accurate&_count=1", "").want(t, http.StatusOK); r.json["total"] != 5.0 || len(r.ids()) != 1 {
+		t.Errorf("_total=accurate of what is left out afterwards: %s", r.body)
+	}
+	byID := s.get("/HealthcareService?_count=3&_id="+strings.Join(want, ","), "").want(t, http.StatusOK)
+	if rest := s.get(byID.link("next"), "").want(t, http.StatusOK); byID.json["total"] != 5.0 || len(byID.ids()) != 3 || len(rest.ids()) != 2 || rest.link("next") != "" {
+		t.Errorf("_id in pages: %s, then %s", byID.body, rest.body)
+	}
 	posted := s.do(http.MethodPost, "/HealthcareService/_search?_count=2", "", "communication=en", "Content-Type", "application/x-www-form-urlencoded").want(t, http.StatusOK)
 	if len(posted.ids()) != 2 || posted.link("next") == "" {
 		t.Errorf("POST _search: %s", posted.body)

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"strconv"
@@ -286,12 +287,12 @@ func (gs *groupSearch) find(ctx context.Context, c *call, s *search) ([]*groupsv
 		zero := 0
 		return nil, &page{total: &zero}, nil
 	case gs.byIDs:
-		return gs.findByIDs(ctx, c)
+		return gs.findByIDs(ctx, c, s)
 	case gs.plain && len(gs.keep) <= 1 && gs.req.Near == nil: // the organization, which the listing knows
 		return gs.list(ctx, c, s)
 	}
-	if s.total {
-		if err := gs.count(ctx, c, s); err != nil {
+	if s.total && len(gs.keep) == 0 && gs.when == (span{}) {
+		if err := gs.count(ctx, c); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -323,44 +324,18 @@ func (gs *groupSearch) find(ctx context.Context, c *call, s *search) ([]*groupsv
 	return groups, p, nil
 }
 
-// count counts what a search finds: in the directory's index where that knows, else by going through all.
-func (gs *groupSearch) count(ctx context.Context, c *call, s *search) error {
-	n := 0
-	gs.total = &n
-	if len(gs.keep) == 0 && gs.when == (span{}) {
-		gs.req.PageSize, gs.req.Facets = 1, []groupsv1.SearchGroupsRequest_Facet{groupsv1.SearchGroupsRequest_KINDS}
-		resp, err := c.directory.SearchGroups(anonymous(ctx), gs.req)
-		n, gs.req.Facets = int(resp.GetTotalSize()), nil
-		return err
-	}
-	gs.req.PageSize, gs.req.PageToken = 100, ""
-	for range maxCounted / 100 {
-		resp, err := c.directory.SearchGroups(anonymous(ctx), gs.req)
-		if err != nil {
-			return err
-		}
-		for _, r := range resp.GetResults() {
-			if gs.keeps(r.GetGroup()) {
-				n++
-			}
-		}
-		if gs.req.PageToken = resp.GetNextPageToken(); gs.req.PageToken == "" {
-			return nil
-		}
-	}
-	if s.only {
-		return malformed("too-costly", "", "more than %d were looked at, and there are more: narrow the search", maxCounted)
-	}
-	gs.total = nil // the search itself goes on without
-	return nil
+// count counts what a search finds, in the directory's index.
+func (gs *groupSearch) count(ctx context.Context, c *call) error {
+	gs.req.PageSize, gs.req.Facets = 1, []groupsv1.SearchGroupsRequest_Facet{groupsv1.SearchGroupsRequest_KINDS}
+	resp, err := c.directory.SearchGroups(anonymous(ctx), gs.req)
+	n := int(resp.GetTotalSize())
+	gs.total, gs.req.Facets = &n, nil
+	return err
 }
-
-// maxCounted is how many groups are gone through to count those that meet what the index does not know.
-const maxCounted = 2000
 
 // findByIDs finds groups by ids. What else is asked for is left to the directory's search where it alone knows: words, places and
 // the like, of which every page is gone through until all ids were met.
-func (gs *groupSearch) findByIDs(ctx context.Context, c *call) ([]*groupsv1.Group, *page, error) {
+func (gs *groupSearch) findByIDs(ctx context.Context, c *call, s *search) ([]*groupsv1.Group, *page, error) {
 	found, err := c.publicGroups(ctx, gs.ids)
 	if err != nil {
 		return nil, nil, err
@@ -382,7 +357,16 @@ func (gs *groupSearch) findByIDs(ctx context.Context, c *call) ([]*groupsv1.Grou
 	}
 	n := len(groups)
 	p.total = &n
-	return groups, p, nil
+	from, err := strconv.Atoi(cmp.Or(s.cursor, "0"))
+	if err != nil || from > n {
+		return nil, nil, errStale()
+	}
+	until := min(from+s.count, n)
+	if until < n {
+		p.next = strconv.Itoa(until)
+	}
+	p.items = p.items[from:until]
+	return groups[from:until], p, nil
 }
 
 // among returns those of the groups that the search finds.

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -26,7 +27,7 @@ func organization() *resource {
 			byID(), byUpdate(),
 			{name: "name", kind: stringParam, modifiers: []string{"contains", "exact"}, doc: "The beginning of the name; with :contains any part of it. Case does not matter."},
 			{name: "active", kind: tokenParam, doc: "true: every organization that is shown is active."},
-			{name: "type", kind: tokenParam, or: true, doc: "What sort of organization it is, of " + kindSystem + ": hospital, nonprofit, umbrella, public-authority."},
+			{name: "type", kind: tokenParam, or: true, doc: "What sort of organization it is: prov, cg, govt or other of HL7's organization-type, or of " + kindSystem + ": hospital, nonprofit, umbrella, public-authority, platform."},
 			{name: "partof", kind: referenceParam, targets: []string{"Organization"}, doc: "The umbrella that it belongs to."},
 		},
 		sorts: []string{"name"},
@@ -80,15 +81,34 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// searchOrganizations goes through the organizations as the partners service lists them: there are some thousands at most.
+// searchOrganizations finds organizations as the partners service lists them, and leaves out what it cannot tell apart.
 func searchOrganizations(ctx context.Context, c *call, s *search) (*page, error) {
 	keep, filter, err := organizationFilter(s)
 	if err != nil {
 		return nil, err
 	}
-	open := c.principal.Kind == auth.Anonymous
-	if open {
-		ctx = gateway(ctx)
+	if c.principal.Kind == auth.Anonymous {
+		listed, err := c.face.owners.listed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ctx, keep = gateway(ctx), append(keep, func(o *partnersv1.Organization) bool { return listed[o.GetName()] })
+	}
+	shown := func(o *partnersv1.Organization) bool {
+		return !slices.ContainsFunc(keep, func(k func(*partnersv1.Organization) bool) bool { return !k(o) })
+	}
+	out := &page{}
+	if ids, ok := s.ids("_id"); ok {
+		for _, id := range ids {
+			o, err := c.partners.GetOrganization(ctx, &partnersv1.GetOrganizationRequest{Name: "organizations/" + id})
+			if err != nil && status.Code(err) != codes.NotFound {
+				return nil, err
+			}
+			if err == nil && shown(o) {
+				out.items = append(out.items, organizationItem(o))
+			}
+		}
+		return out, nil
 	}
 	req := &partnersv1.ListOrganizationsRequest{PageSize: int32(s.count), PageToken: s.cursor, Filter: filter} //nolint:gosec // at most 100
 	if len(s.sort) > 0 {
@@ -97,25 +117,15 @@ func searchOrganizations(ctx context.Context, c *call, s *search) (*page, error)
 			req.OrderBy += " desc"
 		}
 	}
-	out := &page{}
 	for range maxPages {
 		resp, err := c.partners.ListOrganizations(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		for _, o := range resp.GetOrganizations() {
-			if !keep(o) {
-				continue
+			if shown(o) {
+				out.items = append(out.items, organizationItem(o))
 			}
-			if open {
-				if shown, err := c.hasGroups(ctx, o.GetName()); err != nil || !shown {
-					if err != nil {
-						return nil, err
-					}
-					continue
-				}
-			}
-			out.items = append(out.items, organizationItem(o))
 		}
 		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" || len(out.items) > 0 {
 			break
@@ -128,8 +138,8 @@ func searchOrganizations(ctx context.Context, c *call, s *search) (*page, error)
 // maxPages is how many pages of a service are gone through for one of ours before what was found so far is given.
 const maxPages = 20
 
-// organizationFilter returns what of the search the service cannot do, and its filter for the rest.
-func organizationFilter(s *search) (func(*partnersv1.Organization) bool, string, error) {
+// organizationFilter returns what the service finds, and what is left out of that.
+func organizationFilter(s *search) (keep []func(*partnersv1.Organization) bool, filter string, err error) {
 	when, err := s.span("_lastUpdated")
 	if err != nil {
 		return nil, "", err
@@ -138,28 +148,37 @@ func organizationFilter(s *search) (func(*partnersv1.Organization) bool, string,
 	if err != nil {
 		return nil, "", err
 	}
-	ids, byIDs := s.ids("_id")
-	parents, byParent := s.ids("partof")
+	keep = append(keep, func(o *partnersv1.Organization) bool {
+		return (active == nil || *active) && when.holds(o.GetUpdateTime().AsTime())
+	})
 	var parts []string
-	if byParent && len(parents) > 0 {
-		parts = append(parts, `parent = "organizations/`+parents[0]+`"`)
-	}
-	kinds := s.values("type")
-	return func(o *partnersv1.Organization) bool {
-		_, id, _ := strings.Cut(o.GetName(), "/")
-		switch {
-		case active != nil && !*active, byParent && len(parents) == 0, byIDs && !contains(ids, id), !when.holds(o.GetUpdateTime().AsTime()):
-			return false
-		case kinds != nil && !hasToken(kinds, kindSystem, codeFor(o.GetKind())):
-			return false
+	if parents, ok := s.ids("partof"); ok {
+		keep = append(keep, func(o *partnersv1.Organization) bool { return contains(parents, idIn(o.GetParent())) })
+		if len(parents) > 0 {
+			parts = append(parts, `parent = "organizations/`+parents[0]+`"`)
 		}
-		for _, cl := range s.clausesOf("name") {
-			if !matchesText(cl, o.GetDisplayName()) {
-				return false
+	}
+	if kinds := s.values("type"); kinds != nil {
+		keep = append(keep, func(o *partnersv1.Organization) bool {
+			return hasCoding(organizationType(o.GetKind()), kinds)
+		})
+		var either []string
+		for k, name := range partnersv1.Organization_Kind_name {
+			if k != 0 && hasCoding(organizationType(partnersv1.Organization_Kind(k)), kinds) {
+				either = append(either, "kind = "+name)
 			}
 		}
-		return true
-	}, strings.Join(parts, " AND "), nil
+		if len(either) > 0 {
+			parts = append(parts, "("+strings.Join(either, " OR ")+")")
+		}
+	}
+	for _, cl := range s.clausesOf("name") {
+		keep = append(keep, func(o *partnersv1.Organization) bool { return matchesText(cl, o.GetDisplayName()) })
+		if text := cl.values[0].text; !strings.ContainsAny(text, "\"\\") && strings.TrimSpace(text) != "" {
+			parts = append(parts, `display_name:"`+text+`"`)
+		}
+	}
+	return keep, strings.Join(parts, " AND "), nil
 }
 
 // hasToken tells whether one of the tokens is the code of the system.
@@ -192,7 +211,7 @@ func organizationItem(o *partnersv1.Organization) *item {
 	yes := true
 	out := &r4.Organization{
 		ResourceType: "Organization", Id: id, Meta: meta(version, updated, usCore+"us-core-organization"), Active: &yes, Name: o.GetDisplayName(),
-		Type: []r4.CodeableConcept{{Coding: append(organizationTypes(o.GetKind()), r4.Coding{System: kindSystem, Code: codeFor(o.GetKind()), Display: wordsFor(o.GetKind())})}},
+		Type: organizationType(o.GetKind()),
 	}
 	contact := o.GetContact()
 	for _, t := range []r4.ContactPoint{{System: "phone", Value: contact.GetPhone()}, {System: "email", Value: contact.GetEmail()}, {System: "url", Value: contact.GetWebsite()}} {
@@ -209,18 +228,18 @@ func organizationItem(o *partnersv1.Organization) *item {
 	return &item{kind: "Organization", id: id, version: version, updated: updated, body: out}
 }
 
-// organizationTypes are the codes of HL7 for a kind of organization.
-func organizationTypes(k partnersv1.Organization_Kind) []r4.Coding {
-	const system = "http://terminology.hl7.org/CodeSystem/organization-type"
+// organizationType says what sort of organization it is.
+func organizationType(k partnersv1.Organization_Kind) []r4.CodeableConcept {
+	coding := r4.Coding{System: "http://terminology.hl7.org/CodeSystem/organization-type", Code: "other", Display: "Other"}
 	switch k {
 	case partnersv1.Organization_HOSPITAL:
-		return []r4.Coding{{System: system, Code: "prov", Display: "Healthcare Provider"}}
+		coding.Code, coding.Display = "prov", "Healthcare Provider"
 	case partnersv1.Organization_NONPROFIT:
-		return []r4.Coding{{System: system, Code: "cg", Display: "Community Group"}}
+		coding.Code, coding.Display = "cg", "Community Group"
 	case partnersv1.Organization_PUBLIC_AUTHORITY:
-		return []r4.Coding{{System: system, Code: "govt", Display: "Government"}}
+		coding.Code, coding.Display = "govt", "Government"
 	}
-	return []r4.Coding{{System: system, Code: "other", Display: "Other"}}
+	return []r4.CodeableConcept{{Coding: []r4.Coding{coding, {System: kindSystem, Code: codeFor(k), Display: wordsFor(k)}}}}
 }
 
 // address writes a postal address; nil if there is none.

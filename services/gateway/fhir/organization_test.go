@@ -61,6 +61,17 @@ func TestOrganizations(t *testing.T) {
 			t.Errorf("%s finds %v, want %v", query, ids, want)
 		}
 	}
+	for query, want := range map[string]float64{"?name=santa&_summary=count": 1, "?name=nobody&_count=0": 0, "?type=http://terminology.hl7.org/CodeSystem/organization-type%7Cprov&_total=accurate": 1} {
+		if r := s.get("/Organization"+query, bearer).want(t, http.StatusOK); r.json["total"] != want {
+			t.Errorf("%s: total %v, want %v", query, r.json["total"], want)
+		}
+	}
+	if ids := s.get("/Organization?_sort=-name", bearer).want(t, http.StatusOK).ids(); slices.Index(ids, hospital) > slices.Index(ids, umbrella) {
+		t.Errorf("_sort=-name: %v", ids)
+	}
+	if ids := s.get("/Organization", "").want(t, http.StatusOK).ids(); len(ids) != 0 {
+		t.Errorf("organizations without public groups are shown to anybody: %v", ids)
+	}
 	with := s.get("/Organization?name=santa&_include=Organization:partof", bearer).want(t, http.StatusOK)
 	if in := with.resources("include"); len(in) != 1 || in[0]["id"] != umbrella {
 		t.Errorf("_include: %s", with.body)

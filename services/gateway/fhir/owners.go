@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/clock"
 )
@@ -25,6 +26,10 @@ type owners struct {
 
 	mu    sync.Mutex
 	known map[string]owner
+
+	listing sync.Mutex
+	public  map[string]bool // who has public groups, as last asked
+	until   time.Time
 }
 
 type owner struct {
@@ -52,4 +57,35 @@ func (o *owners) get(ctx context.Context, name string) (*partnersv1.Organization
 	}
 	o.known[name] = owner{found, now.Add(ownerKnown)}
 	return found, nil
+}
+
+// listTime is how long asking for all of them may take.
+const listTime = 10 * time.Second
+
+// listed returns who has groups in the public directory, as it was some seconds ago at most. One caller asks for all who wait, also when it
+// goes away meanwhile.
+func (o *owners) listed(ctx context.Context) (map[string]bool, error) {
+	o.listing.Lock()
+	defer o.listing.Unlock()
+	now := o.clock.Now()
+	if now.Before(o.until) {
+		return o.public, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(anonymous(ctx)), listTime)
+	defer cancel()
+	public := map[string]bool{}
+	for req := (&groupsv1.ListDirectoryOrganizationsRequest{PageSize: 1000}); ; {
+		resp, err := o.peers.sync.ListDirectoryOrganizations(ctx, req)
+		if err != nil {
+			return nil, fmt.Errorf("list organizations of the directory: %w", err)
+		}
+		for _, name := range resp.GetOrganizations() {
+			public[name] = true
+		}
+		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			break
+		}
+	}
+	o.public, o.until = public, now.Add(ownerKnown)
+	return public, nil
 }

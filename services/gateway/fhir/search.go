@@ -23,7 +23,8 @@ type search struct {
 	sort    []sortKey
 	count   int    // how many resources the page may have, 1 to 100
 	cursor  string // page.next of the page before; empty on the first
-	total   bool   // the caller wants to know how many there are
+	total   bool   // the caller wants to know how many there are: to be told where it is cheap
+	exact   bool   // and wants it however much that costs: what a resource does not count is gone through
 	only    bool   // and nothing else: items may be left out
 
 	query    []pair // as it was asked for, with what narrows or orders
@@ -156,7 +157,7 @@ func (f *Face) readSearch(c *call, query []pair) (*search, error) {
 		}
 	}
 	if s.only {
-		s.total = true
+		s.total, s.exact = true, true
 	}
 	return s, nil
 }
@@ -198,7 +199,7 @@ func (f *Face) readPair(c *call, s *search, p pair) error {
 		if !contains([]string{"none", "estimate", "accurate"}, p.value) {
 			return malformed("value", "", "_total is none, estimate or accurate")
 		}
-		s.total = p.value != "none"
+		s.total, s.exact = p.value != "none", p.value == "accurate"
 	case "_summary", "_elements":
 		err = s.view.read(p)
 		s.only = s.only || p.name == "_summary" && p.value == "count"
@@ -357,7 +358,36 @@ func (f *Face) find(ctx context.Context, c *call, query []pair) (*r4.Bundle, err
 	if err != nil {
 		return nil, err
 	}
+	if s.exact && found.total == nil {
+		if found.total, err = c.count(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	return f.searchset(ctx, c, s, found)
+}
+
+// maxCounted is how many resources are gone through to count them.
+const maxCounted = 2000
+
+// count goes through all that a search finds; nil if that is too much, and the caller wants more than the number.
+func (c *call) count(ctx context.Context, s *search) (*int, error) {
+	all := *s
+	all.cursor, all.count, all.total = "", maxCount, false
+	n := 0
+	for range maxCounted / maxCount {
+		p, err := c.resource.search(ctx, c, &all)
+		if err != nil {
+			return nil, err
+		}
+		n += len(p.items)
+		if all.cursor = p.next; p.next == "" {
+			return &n, nil
+		}
+	}
+	if s.only {
+		return nil, malformed("too-costly", "", "there are more than can be counted (%d were looked at): narrow the search", maxCounted)
+	}
+	return nil, nil
 }
 
 // form reads the parameters of POST _search.

@@ -135,6 +135,11 @@ func (f *Face) pageURL(c *call, s *search, cursor string) (string, error) {
 	return at + "?_page=" + sealed, nil
 }
 
+// errStale refuses the link of a page that cannot be read: 410.
+func errStale() error {
+	return &refusal{http.StatusGone, "PAGE_EXPIRED", []r4.Issue{{Code: "expired", Diagnostics: "this page is not, or no longer, known: search again"}}}
+}
+
 // readPage reads a search out of the link of a page.
 func (f *Face) readPage(c *call, query []pair, sealed string) (*search, error) {
 	for _, p := range query {
@@ -142,14 +147,13 @@ func (f *Face) readPage(c *call, query []pair, sealed string) (*search, error) {
 			return nil, malformed("value", "", "follow the link of a page as it is: %s does not go with _page", clip(p.name))
 		}
 	}
-	stale := &refusal{http.StatusGone, "PAGE_EXPIRED", []r4.Issue{{Code: "expired", Diagnostics: "this page is not, or no longer, known: search again"}}}
 	raw, err := f.options.Open(sealed)
 	if err != nil {
-		return nil, stale
+		return nil, errStale()
 	}
 	var t pageToken
 	if err := json.Unmarshal(raw, &t); err != nil || t.Kind != c.resource.kind || t.Org != c.principal.Organization || len(t.Query)%2 != 0 {
-		return nil, stale
+		return nil, errStale()
 	}
 	s := &search{count: defaultCount, cursor: t.Cursor}
 	for i := 0; i < len(t.Query); i += 2 {
@@ -196,7 +200,7 @@ func (f *Face) versions(ctx context.Context, c *call, id string, query []pair) (
 		case "_page":
 			raw, err := f.options.Open(p.value)
 			if err != nil {
-				return nil, &refusal{http.StatusGone, "PAGE_EXPIRED", []r4.Issue{{Code: "expired", Diagnostics: "this page is not, or no longer, known: begin again"}}}
+				return nil, errStale()
 			}
 			s.cursor = string(raw)
 		default:
