@@ -26,7 +26,7 @@ func (s *server) CloseReferralConcern(ctx context.Context, req *referralv1.Close
 
 // changeConcern changes an open concern: row, event, audit and kept answer, at once.
 func (s *server) changeConcern(ctx context.Context, name, etag, what string, change func(*concernRow, *row) error) (answer *referralv1.ReferralConcern, err error) {
-	id, err := concernID(name)
+	id, err := aip.ParseName("name", "referralConcerns", name)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +15,6 @@ import (
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/events"
-	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/referral/match"
 )
@@ -50,7 +48,7 @@ const concernColumns = `referral_id, org_id, revision, kind, state, due_time, te
 
 const concernNoteField = "concern.note"
 
-func (c *concernRow) name() string { return aip.Name("referrals", c.ReferralID) + "/concern" }
+func (c *concernRow) name() string { return aip.Name("referralConcerns", c.ReferralID) }
 
 // within is how long somebody has to take a concern up, and then to close it.
 func (c *concernRow) within() time.Duration {
@@ -62,7 +60,7 @@ func (c *concernRow) within() time.Duration {
 
 func (c *concernRow) toProto() *referralv1.ReferralConcern {
 	return &referralv1.ReferralConcern{
-		Name: c.name(), Kind: referralv1.ReferralConcern_Kind(c.Kind), State: c.State, DueTime: timestamp(c.DueTime), Reminders: c.Reminders,
+		Name: c.name(), Referral: aip.Name("referrals", c.ReferralID), Kind: referralv1.ReferralConcern_Kind(c.Kind), State: c.State, DueTime: timestamp(c.DueTime), Reminders: c.Reminders,
 		AcknowledgedBy: c.AcknowledgedBy, AcknowledgeTime: timestamp(c.AcknowledgeTime), Outcome: c.Outcome, ClosedBy: c.ClosedBy,
 		CloseTime: timestamp(c.CloseTime), CreateTime: timestamppb.New(c.CreateTime), Etag: aip.ETag(c.Revision),
 	}
@@ -131,15 +129,6 @@ func (c *concernRow) write(ctx context.Context, b *pgx.Batch, what string, now t
 	return c.tell(ctx, b, what, now)
 }
 
-// concernID parses the name of a concern.
-func concernID(name string) (uuid.UUID, error) {
-	referral, ok := strings.CutSuffix(name, "/concern")
-	if !ok {
-		return uuid.Nil, fault.Invalid(fault.Field("name", "must be referrals/{uuid}/concern"))
-	}
-	return aip.ParseName("name", "referrals", referral)
-}
-
 // sweepConcerns tells the referrer of concerns that are new, and of those that nobody has taken up or closed in time, again and again.
 func (s *server) sweepConcerns(ctx context.Context) error {
 	var broken []error
@@ -155,7 +144,7 @@ func (s *server) sweepConcerns(ctx context.Context) error {
 		}
 		for _, id := range late {
 			if err := s.concernDue(ctx, id); err != nil {
-				broken = append(broken, fmt.Errorf("%s/concern: %w", aip.Name("referrals", id), err))
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referralConcerns", id), err))
 			}
 			after = id
 		}

@@ -1,7 +1,9 @@
 package referral
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 )
 
 // concern has the coordinator raise an urgent concern about somebody, and returns the escalation that it opens.
@@ -147,5 +150,60 @@ func TestErasedPersonIsNotEscalated(t *testing.T) {
 	}
 	if n := query[int](f, `SELECT count(*)::int FROM referrals`); n != 0 {
 		t.Errorf("%d referrals, want none", n)
+	}
+}
+
+// What the process has kept of a person goes with her: what was written about her, what she allowed, and the concern about her is closed.
+func TestErasedPersonLeavesTheProcess(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.seated(func(r *referralv1.Referral) { r.SelfHarmRisk = true })
+	if _, err := f.messages.CreateReferralMessage(f.receive, &referralv1.CreateReferralMessageRequest{Parent: r.GetName(), Message: &referralv1.ReferralMessage{Text: written}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{
+		Name: r.GetName(), Items: []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_CONTACT},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	concern := f.get(f.refer, r.GetName()).GetConcern()
+	if got := f.archived(r.GetName()); !strings.Contains(got, written) || !strings.Contains(got, "SELF_HARM_RISK") || !strings.Contains(got, "consentVersion") || !strings.Contains(got, "disclosure") {
+		t.Errorf("her archive says %s", got)
+	}
+	f.erasePerson(f.memberOf(r.GetMembership()))
+	f.await(r.GetName(), cancelled)
+	if list, err := f.messages.ListReferralMessages(f.refer, &referralv1.ListReferralMessagesRequest{Parent: r.GetName()}); err != nil || len(list.GetMessages()) != 0 {
+		t.Errorf("messages are left: %v, %v", list, err)
+	}
+	if list, err := f.consents.ListConsentVersions(f.refer, &referralv1.ListConsentVersionsRequest{Parent: r.GetName()}); err != nil || len(list.GetConsentVersions()) != 1 || len(list.GetConsentVersions()[0].GetConsent().GetShare()) != 0 {
+		t.Errorf("consents are left: %v, %v", list, err)
+	}
+	c, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: concern})
+	if err != nil || c.GetState() != referralv1.ReferralConcern_CLOSED || c.GetOutcome() != referralv1.ReferralConcern_PERSON_ERASED {
+		t.Errorf("the concern: %v, %v", c, err)
+	}
+	if _, err := f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: r.GetName()}); errText(err) != "FailedPrecondition PERSON_ERASED" {
+		t.Errorf("refer again: got %v", err)
+	}
+}
+
+// archived returns what a person's archive says of a referral, as text.
+func (f *fixture) archived(referral string) string {
+	f.t.Helper()
+	stream, err := referralv1.NewPrivacyServiceClient(f.ConnAs("membership", service)).ExportReferrals(auth.System(f.t.Context(), "membership"),
+		&referralv1.ExportReferralsRequest{Referrals: []string{referral}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var all strings.Builder
+	for {
+		e, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return all.String()
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		all.WriteString(e.String())
 	}
 }

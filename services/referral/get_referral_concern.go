@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
@@ -16,7 +17,7 @@ const selectConcern = `SELECT ` + concernColumns + ` FROM concerns WHERE referra
 
 // GetReferralConcern implements ConcernsService.
 func (s *server) GetReferralConcern(ctx context.Context, req *referralv1.GetReferralConcernRequest) (*referralv1.ReferralConcern, error) {
-	id, err := concernID(req.GetName())
+	id, err := aip.ParseName("name", "referralConcerns", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (s *server) ListReferralConcerns(ctx context.Context, req *referralv1.ListR
 	b.Queue(`SELECT `+concernColumns+` FROM concerns WHERE (@all OR org_id = @org) AND referral_id < @before AND (NOT @open OR state <> 3)
 		ORDER BY referral_id DESC LIMIT @n`, pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "before": before, "open": req.GetOpen(), "n": size + 1}).
 		Query(collect(&rows))
-	audit.Queue(ctx, b, "referrals/-/concern")
+	audit.Queue(ctx, b, "referralConcerns/-")
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list concerns: %w", err)
 	}

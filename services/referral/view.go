@@ -171,7 +171,7 @@ func (r *row) showReferrer(m *referralv1.Referral) {
 		m.PastOwnerOrganizations = append(m.PastOwnerOrganizations, aip.Name("organizations", id))
 	}
 	if r.HasConcern {
-		m.Concern = r.name() + "/concern"
+		m.Concern = aip.Name("referralConcerns", r.ID)
 	}
 	if acute(r.Distress, r.SelfHarmRisk) {
 		m.CrisisResources = match.CrisisLines(m.GetNeeds().GetCountry(), "en")

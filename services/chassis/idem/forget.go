@@ -40,11 +40,11 @@ func names(m protoreflect.Message, list []string, depth int) []string {
 	return list
 }
 
-// personal adds what names a person's resource.
+// personal adds what names a person's resource, or what belongs to one, such as "referrals/…/messages/…".
 func personal(list []string, s string) []string {
 	for _, collection := range [...]string{"members/", "memberships/", "referrals/", "safetyConcerns/", "patients/"} {
-		if strings.HasPrefix(s, collection) && len(s) == len(collection)+36 {
-			return append(list, s)
+		if id, ok := strings.CutPrefix(s, collection); ok && len(id) >= 36 && (len(id) == 36 || id[36] == '/') {
+			return append(list, s[:len(collection)+36])
 		}
 	}
 	return list

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
+	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 )
 
@@ -21,6 +22,10 @@ func TestNamesOfAnswers(t *testing.T) {
 	slices.Sort(got)
 	if want := []string{member, membership, referral}; !slices.Equal(got, want) {
 		t.Errorf("the answer names %q, want %q", got, want)
+	}
+	message := &referralv1.ReferralMessage{Name: referral + "/messages/" + group}
+	if got := names(message.ProtoReflect(), []string{}, 0); !slices.Equal(got, []string{referral}) {
+		t.Errorf("a message names %q, want %q", got, referral)
 	}
 	b := new(pgx.Batch)
 	Forget(b, got)

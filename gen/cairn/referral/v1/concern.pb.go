@@ -203,7 +203,7 @@ func (ReferralConcern_Outcome) EnumDescriptor() ([]byte, []int) {
 // outcome. Only that organization sees it.
 type ReferralConcern struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resource name, "referrals/{uuid}/concern".
+	// The resource name, "referralConcerns/{uuid}"; the id is the referral's.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What the concern is. Health data.
 	Kind ReferralConcern_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=cairn.referral.v1.ReferralConcern_Kind" json:"kind,omitempty"`
@@ -228,7 +228,9 @@ type ReferralConcern struct {
 	// When it was raised.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with every change; send it back to change only what you have read.
-	Etag          string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The referral that tells of it.
+	Referral      string `protobuf:"bytes,14,opt,name=referral,proto3" json:"referral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,11 +356,18 @@ func (x *ReferralConcern) GetEtag() string {
 	return ""
 }
 
+func (x *ReferralConcern) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
 var File_cairn_referral_v1_concern_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_concern_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcairn/referral/v1/concern.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\b\n" +
+	"\x1fcairn/referral/v1/concern.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\b\n" +
 	"\x0fReferralConcern\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\x04kind\x18\x02 \x01(\x0e2'.cairn.referral.v1.ReferralConcern.KindB\x03\xe0A\x03R\x04kind\x12C\n" +
@@ -375,7 +384,9 @@ const file_cairn_referral_v1_concern_proto_rawDesc = "" +
 	"close_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tcloseTime\x12@\n" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12\x17\n" +
-	"\x04etag\x18\r \x01(\tB\x03\xe0A\x03R\x04etag\">\n" +
+	"\x04etag\x18\r \x01(\tB\x03\xe0A\x03R\x04etag\x127\n" +
+	"\breferral\x18\x0e \x01(\tB\x1b\xe0A\x03\xfaA\x15\n" +
+	"\x13cairn.care/ReferralR\breferral\">\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bDISTRESS\x10\x01\x12\x12\n" +
@@ -392,8 +403,8 @@ const file_cairn_referral_v1_concern_proto_rawDesc = "" +
 	"\bREFERRED\x10\x02\x12\x14\n" +
 	"\x10EMERGENCY_CALLED\x10\x03\x12\r\n" +
 	"\tUNFOUNDED\x10\x04\x12\x11\n" +
-	"\rPERSON_ERASED\x10\x05:`\xeaA]\n" +
-	"\x1acairn.care/ReferralConcern\x12\x1creferrals/{referral}/concern*\x10referralConcerns2\x0freferralConcernB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"\rPERSON_ERASED\x10\x05:g\xeaAd\n" +
+	"\x1acairn.care/ReferralConcern\x12#referralConcerns/{referral_concern}*\x10referralConcerns2\x0freferralConcernB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_concern_proto_rawDescOnce sync.Once

@@ -27,7 +27,7 @@ const (
 // Request of GetReferralConcern.
 type GetReferralConcernRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The concern, `referrals/{uuid}/concern`.
+	// The concern, `referralConcerns/{uuid}`.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -192,7 +192,7 @@ func (x *ListReferralConcernsResponse) GetNextPageToken() string {
 // Request of AcknowledgeReferralConcern.
 type AcknowledgeReferralConcernRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The concern, `referrals/{uuid}/concern`.
+	// The concern, `referralConcerns/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -256,7 +256,7 @@ func (x *AcknowledgeReferralConcernRequest) GetRequestId() string {
 // Request of CloseReferralConcern.
 type CloseReferralConcernRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The concern, `referrals/{uuid}/concern`.
+	// The concern, `referralConcerns/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What came of it. PERSON_ERASED is the system's own and refused here.
 	Outcome ReferralConcern_Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=cairn.referral.v1.ReferralConcern_Outcome" json:"outcome,omitempty"`
@@ -339,10 +339,10 @@ var File_cairn_referral_v1_concerns_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_concerns_service_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/referral/v1/concerns_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1fcairn/referral/v1/concern.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x97\x01\n" +
-	"\x19GetReferralConcernRequest\x12z\n" +
-	"\x04name\x18\x01 \x01(\tBf\xe0A\x02\xfaA\x1c\n" +
-	"\x1acairn.care/ReferralConcern\xbaHAr?2=^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/concern$R\x04name\"\x83\x01\n" +
+	"(cairn/referral/v1/concerns_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1fcairn/referral/v1/concern.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x96\x01\n" +
+	"\x19GetReferralConcernRequest\x12y\n" +
+	"\x04name\x18\x01 \x01(\tBe\xe0A\x02\xfaA\x1c\n" +
+	"\x1acairn.care/ReferralConcern\xbaH@r>2<^referralConcerns/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x83\x01\n" +
 	"\x1bListReferralConcernsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
@@ -351,26 +351,26 @@ const file_cairn_referral_v1_concerns_service_proto_rawDesc = "" +
 	"\x04open\x18\x03 \x01(\bR\x04open\"\x86\x01\n" +
 	"\x1cListReferralConcernsResponse\x12>\n" +
 	"\bconcerns\x18\x01 \x03(\v2\".cairn.referral.v1.ReferralConcernR\bconcerns\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe8\x01\n" +
-	"!AcknowledgeReferralConcernRequest\x12z\n" +
-	"\x04name\x18\x01 \x01(\tBf\xe0A\x02\xfaA\x1c\n" +
-	"\x1acairn.care/ReferralConcern\xbaHAr?2=^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/concern$R\x04name\x12\x1b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x01\n" +
+	"!AcknowledgeReferralConcernRequest\x12y\n" +
+	"\x04name\x18\x01 \x01(\tBe\xe0A\x02\xfaA\x1c\n" +
+	"\x1acairn.care/ReferralConcern\xbaH@r>2<^referralConcerns/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xd7\x02\n" +
-	"\x1bCloseReferralConcernRequest\x12z\n" +
-	"\x04name\x18\x01 \x01(\tBf\xe0A\x02\xfaA\x1c\n" +
-	"\x1acairn.care/ReferralConcern\xbaHAr?2=^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/concern$R\x04name\x12U\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xd6\x02\n" +
+	"\x1bCloseReferralConcernRequest\x12y\n" +
+	"\x04name\x18\x01 \x01(\tBe\xe0A\x02\xfaA\x1c\n" +
+	"\x1acairn.care/ReferralConcern\xbaH@r>2<^referralConcerns/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12U\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2*.cairn.referral.v1.ReferralConcern.OutcomeB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x10\x01 \x00 \x05R\aoutcome\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x04note\x12\x1b\n" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xb5\x06\n" +
-	"\x0fConcernsService\x12\xc1\x01\n" +
-	"\x12GetReferralConcern\x12,.cairn.referral.v1.GetReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"Y\xdaA\x04name\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=referrals/*/concern}\x12\xc1\x01\n" +
-	"\x14ListReferralConcerns\x12..cairn.referral.v1.ListReferralConcernsRequest\x1a/.cairn.referral.v1.ListReferralConcernsResponse\"H\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/referralConcerns\x12\xd0\x01\n" +
-	"\x1aAcknowledgeReferralConcern\x124.cairn.referral.v1.AcknowledgeReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"X\xdaA\x04name\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=referrals/*/concern}:acknowledge\x12\xc6\x01\n" +
-	"\x14CloseReferralConcern\x12..cairn.referral.v1.CloseReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"Z\xdaA\fname,outcome\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=referrals/*/concern}:closeB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId2\xb2\x06\n" +
+	"\x0fConcernsService\x12\xc0\x01\n" +
+	"\x12GetReferralConcern\x12,.cairn.referral.v1.GetReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"X\xdaA\x04name\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=referralConcerns/*}\x12\xc1\x01\n" +
+	"\x14ListReferralConcerns\x12..cairn.referral.v1.ListReferralConcernsRequest\x1a/.cairn.referral.v1.ListReferralConcernsResponse\"H\x82\xce\x18(\x12\x0ereferrals.read\x12\x0freferrals.write\x1a\x01\x01(\x010\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/referralConcerns\x12\xcf\x01\n" +
+	"\x1aAcknowledgeReferralConcern\x124.cairn.referral.v1.AcknowledgeReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"W\xdaA\x04name\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=referralConcerns/*}:acknowledge\x12\xc5\x01\n" +
+	"\x14CloseReferralConcern\x12..cairn.referral.v1.CloseReferralConcernRequest\x1a\".cairn.referral.v1.ReferralConcern\"Y\xdaA\fname,outcome\x82\xce\x18\x18\x12\x0freferrals.write\x1a\x01\x01(\x010\x02\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=referralConcerns/*}:closeB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
 	file_cairn_referral_v1_concerns_service_proto_rawDescOnce sync.Once

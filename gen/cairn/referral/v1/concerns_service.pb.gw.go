@@ -211,7 +211,7 @@ func RegisterConcernsServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/GetReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/GetReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -251,7 +251,7 @@ func RegisterConcernsServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/AcknowledgeReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}:acknowledge"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/AcknowledgeReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}:acknowledge"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -271,7 +271,7 @@ func RegisterConcernsServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/CloseReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}:close"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/CloseReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}:close"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -329,7 +329,7 @@ func RegisterConcernsServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/GetReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/GetReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -363,7 +363,7 @@ func RegisterConcernsServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/AcknowledgeReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}:acknowledge"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/AcknowledgeReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}:acknowledge"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -380,7 +380,7 @@ func RegisterConcernsServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/CloseReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referrals/*/concern}:close"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/cairn.referral.v1.ConcernsService/CloseReferralConcern", runtime.WithHTTPPathPattern("/v1/{name=referralConcerns/*}:close"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -397,10 +397,10 @@ func RegisterConcernsServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 }
 
 var (
-	pattern_ConcernsService_GetReferralConcern_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "referrals", "concern", "name"}, ""))
+	pattern_ConcernsService_GetReferralConcern_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "referralConcerns", "name"}, ""))
 	pattern_ConcernsService_ListReferralConcerns_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "referralConcerns"}, ""))
-	pattern_ConcernsService_AcknowledgeReferralConcern_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "referrals", "concern", "name"}, "acknowledge"))
-	pattern_ConcernsService_CloseReferralConcern_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "referrals", "concern", "name"}, "close"))
+	pattern_ConcernsService_AcknowledgeReferralConcern_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "referralConcerns", "name"}, "acknowledge"))
+	pattern_ConcernsService_CloseReferralConcern_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "referralConcerns", "name"}, "close"))
 )
 
 var (

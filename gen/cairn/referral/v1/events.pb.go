@@ -194,7 +194,7 @@ func (x *ReferralChanged) GetDoNotContact() bool {
 // the subject is the concern's name. Nothing of the person, nor what the concern is.
 type ReferralConcernChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The concern, `referrals/{uuid}/concern`.
+	// The concern, `referralConcerns/{uuid}`.
 	Concern string `protobuf:"bytes,1,opt,name=concern,proto3" json:"concern,omitempty"`
 	// The referral.
 	Referral string `protobuf:"bytes,2,opt,name=referral,proto3" json:"referral,omitempty"`

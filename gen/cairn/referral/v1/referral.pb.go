@@ -905,7 +905,7 @@ type Referral struct {
 	PossibleDuplicates []string `protobuf:"bytes,42,rep,name=possible_duplicates,json=possibleDuplicates,proto3" json:"possible_duplicates,omitempty"`
 	// Help at once, where distress is 8 or more or there is a risk of self-harm; shown to the organization that refers only.
 	CrisisResources []*CrisisResource `protobuf:"bytes,45,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
-	// What has to be done because of it, `referrals/{uuid}/concern`; shown to the organization that refers only, empty where there is
+	// What has to be done because of it, `referralConcerns/{uuid}`; shown to the organization that refers only, empty where there is
 	// nothing of that kind.
 	Concern string `protobuf:"bytes,46,opt,name=concern,proto3" json:"concern,omitempty"`
 	// The number of the consent's version, from 1 on.
