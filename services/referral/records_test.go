@@ -2,6 +2,7 @@ package referral
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func TestPollMissesNoChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := tx.Rollback(context.WithoutCancel(t.Context())); err != nil && err != pgx.ErrTxClosed {
+		if err := tx.Rollback(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
 			t.Error(err)
 		}
 	}()
