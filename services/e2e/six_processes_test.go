@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/embedded"
@@ -81,9 +82,64 @@ func TestSixProcesses(t *testing.T) {
 	if err := demo.Walk(t.Context(), &said, server); err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
+	isOutAtOnce(t, client, server)
 	for _, name := range names {
 		if err := programs[name].stop(t); err != nil {
 			t.Errorf("%s ended with %v after SIGTERM; want a clean end", name, err)
+		}
+	}
+}
+
+// isOutAtOnce disables a client whose token has just opened doors: it opens none any more, at whichever service, also through the gateway, which
+// hears of nothing itself.
+func isOutAtOnce(t *testing.T, client *http.Client, server demo.Server) {
+	t.Helper()
+	token := func(client string) string {
+		t.Helper()
+		token, err := server.Token(t.Context(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	call := func(token, method, path, body string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, server.HTTP+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		if body != "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	doors := []string{"/v1/referrals", "/v1/members", "/v1/feeds", "/v1/series", "/v1/apiClients", "/fhir/R4/Task"}
+	nonprofit := token(demo.Nonprofit)
+	for _, door := range doors {
+		if code := call(nonprofit, http.MethodGet, door, ""); code != http.StatusOK {
+			t.Fatalf("GET %s answered %d", door, code)
+		}
+	}
+	if code := call(token(demo.App), http.MethodPatch, "/v1/apiClients/"+demo.Nonprofit, `{"disabled": true}`); code != http.StatusOK {
+		t.Fatalf("disabling answered %d", code)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	end := time.Now().Add(30 * time.Second)
+	for _, door := range doors {
+		for call(nonprofit, http.MethodGet, door, "") != http.StatusUnauthorized {
+			if time.Now().After(end) {
+				t.Fatalf("GET %s is still open", door)
+			}
+			<-tick.C
 		}
 	}
 }
