@@ -296,7 +296,7 @@ func (gs *groupSearch) find(ctx context.Context, c *call, s *search) ([]*groupsv
 			return nil, nil, err
 		}
 	}
-	gs.req.PageSize, gs.req.PageToken = int32(s.count), s.cursor //nolint:gosec // at most 100
+	gs.req.PageSize, gs.req.PageToken = int32(s.count), s.cursor
 	var groups []*groupsv1.Group
 	p := &page{total: gs.total}
 	for range maxPages {
@@ -400,7 +400,7 @@ func (gs *groupSearch) among(ctx context.Context, c *call, groups []*groupsv1.Gr
 
 // list goes through the directory in the order of changes.
 func (gs *groupSearch) list(ctx context.Context, c *call, s *search) ([]*groupsv1.Group, *page, error) {
-	req := &groupsv1.ListDirectoryRequest{PageSize: int32(s.count), PageToken: s.cursor, Organization: gs.req.GetOrganization()} //nolint:gosec // at most 100
+	req := &groupsv1.ListDirectoryRequest{PageSize: int32(s.count), PageToken: s.cursor, Organization: gs.req.GetOrganization()}
 	if !gs.when.from.IsZero() {
 		req.UpdatedAfter = timestamppb.New(gs.when.from.Add(-1000)) // the database counts microseconds, and the span includes its beginning
 	}

@@ -102,7 +102,7 @@ func (c *call) publicGroups(ctx context.Context, ids []string) ([]*groupsv1.Grou
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), 1000)]
 		ids = ids[len(some):]
-		req := &groupsv1.ListDirectoryRequest{PageSize: int32(len(some))} //nolint:gosec // at most 1000
+		req := &groupsv1.ListDirectoryRequest{PageSize: int32(len(some))}
 		for _, id := range some {
 			req.Groups = append(req.Groups, "groups/"+id)
 		}

@@ -110,7 +110,7 @@ func searchOrganizations(ctx context.Context, c *call, s *search) (*page, error)
 		}
 		return out, nil
 	}
-	req := &partnersv1.ListOrganizationsRequest{PageSize: int32(s.count), PageToken: s.cursor, Filter: filter} //nolint:gosec // at most 100
+	req := &partnersv1.ListOrganizationsRequest{PageSize: int32(s.count), PageToken: s.cursor, Filter: filter}
 	if len(s.sort) > 0 {
 		req.OrderBy = "display_name"
 		if s.sort[0].descending {

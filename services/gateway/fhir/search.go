@@ -248,7 +248,7 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 	if found == nil {
 		return s.leaveOut(c, p.name, "%q is no search parameter of %s here; there are %s", clip(p.name), c.resource.kind, c.resource.names())
 	}
-	if modifier != "" && !contains(found.modifiers, modifier) && !(found.kind == referenceParam && contains(found.targets, modifier)) {
+	if modifier != "" && !contains(found.modifiers, modifier) && (found.kind != referenceParam || !contains(found.targets, modifier)) {
 		return malformed("not-supported", "", "%s does not take the modifier :%s", found.name, clip(modifier)) // never ignored: it may turn the meaning
 	}
 	if p.value == "" {

@@ -18,7 +18,7 @@ import (
 func (f *Face) searchset(ctx context.Context, c *call, s *search, found *page) (*r4.Bundle, error) {
 	b := &r4.Bundle{ResourceType: "Bundle", Id: uuid.NewString(), Type: "searchset", Timestamp: instant(f.clock.Now())}
 	if found.total != nil {
-		total := int32(min(*found.total, 1<<31-1)) //nolint:gosec // bounded
+		total := int32(min(*found.total, 1<<31-1))
 		b.Total = &total
 	}
 	if err := f.link(b, c, s, found.next); err != nil {
@@ -213,7 +213,7 @@ func (f *Face) versions(ctx context.Context, c *call, id string, query []pair) (
 	}
 	b := &r4.Bundle{ResourceType: "Bundle", Id: uuid.NewString(), Type: "history", Timestamp: instant(f.clock.Now()), Link: []r4.BundleLink{{Relation: "self", Url: at}}}
 	if found.total != nil {
-		total := int32(min(*found.total, 1<<31-1)) //nolint:gosec // bounded
+		total := int32(min(*found.total, 1<<31-1))
 		b.Total = &total
 	}
 	if found.next != "" {
