@@ -280,8 +280,11 @@ func (y *reportYear) funnel(c *cube, value int32, s slice) *referralv1.ReferralR
 }
 
 // groups returns the people of a dimension that there are in the slice: those of most referrals first, then those whose number is
-// hidden, by name.
+// hidden, by name. Of fewer than fewest referrals it returns none: what they are, taken together, would tell who they are of.
 func (y *reportYear) groups(dimension int, s slice) []*referralv1.ReferralReport_Group {
+	if y.reach[dimension].counts[cell{sum, s.partner, s.quarter, sum}] < fewest {
+		return nil
+	}
 	var all []*referralv1.ReferralReport_Group
 	for i, value := range y.values[dimension] {
 		if y.reach[dimension].counts[cell{int32(i), s.partner, s.quarter, sum}] > 0 {

@@ -440,7 +440,7 @@ type ReferralReport_Reach struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By what.
 	Dimension ReferralReport_Dimension `protobuf:"varint,1,opt,name=dimension,proto3,enum=cairn.referral.v1.ReferralReport_Dimension" json:"dimension,omitempty"`
-	// The people, those of most referrals first.
+	// The people, those of most referrals first; none where fewer than five referrals were sent in all.
 	Groups        []*ReferralReport_Group `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
