@@ -21,10 +21,10 @@ func (s *server) RenewReferralConsent(ctx context.Context, req *referralv1.Renew
 	if end := next.GetExpireTime(); end.IsValid() && !end.AsTime().After(now) {
 		bad = append(bad, fault.Field("consent.expire_time", "has passed already"))
 	}
-	if len(bad) > 0 {
-		return nil, fault.Invalid(bad...)
-	}
 	return s.amend(ctx, amendment{name: req.GetName(), etag: req.GetEtag(), write: writeConsent, change: func(ctx context.Context, tx pgx.Tx, c *change) error {
+		if len(bad) > 0 {
+			return fault.Invalid(bad...)
+		}
 		r := c.row
 		old, err := r.consent()
 		if err != nil {
