@@ -46,6 +46,11 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	c.do(t, http.MethodDelete, "/v1/"+deleted, nil).ok(t)
 	sent, accepted := hospital.refer(t, group), hospital.refer(t, group)
 	unsent := c.post(t, "/v1/referrals?draft=true", w.person(group)).ok(t).text("name") // its own
+	danger := w.person(group)
+	danger["selfHarmRisk"] = true
+	own := c.post(t, "/v1/referrals", danger).ok(t)
+	cancelled := c.post(t, "/v1/referrals", w.person(group)).ok(t).text("name")
+	c.post(t, "/v1/"+cancelled+":cancel", obj{}).ok(t)
 	membership := c.accept(t, accepted)
 	w.agree(t, membership)
 	lead := c.post(t, "/v1/facilitators", obj{"displayName": "Ana", "licence": obj{"profession": "p", "number": "n", "jurisdiction": "US", "expireDate": obj{"year": 2040, "month": 1, "day": 1}}}).ok(t)
@@ -78,7 +83,8 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 		"rooms":                {room.text("name")},
 		"series":               {series.text("name")},
 		"sessions":             {session.text("sessions.0.name")},
-		"referrals":            {sent, accepted, unsent},
+		"referrals":            {sent, accepted, unsent, own.text("name"), cancelled},
+		"referralConcerns":     {own.text("concern")},
 		"patients":             {c.get(t, "/v1/"+unsent).ok(t).text("patient"), hospital.get(t, "/v1/"+sent).ok(t).text("patient")},
 		"safetyConcerns": {c.post(t, "/v1/safetyConcerns", obj{
 			"group": group, "membership": membership, "kind": "DISTRESS", "severity": "LOW", "description": "She was very quiet.",
@@ -138,7 +144,7 @@ func open(method string, r reference, theirs holdings, name string) string {
 		return "a published group is public"
 	case name == theirs["groups"][0] && strings.HasSuffix(method, "/ListDuplicates"):
 		return "a published group may be a duplicate of one's own"
-	case name == theirs["groups"][0] && r.String() == "referral.requested_group":
+	case name == theirs["groups"][0] && (r.String() == "referral.requested_group" || r.String() == "requested_group"):
 		return "anybody may refer to a published group"
 	case strings.HasSuffix(method, "/UpdateReferral") && r.String() == "referral.requested_group":
 		return "a draft may name anything: it is looked at when it is sent"
@@ -197,6 +203,12 @@ func TestTenantsAreApart(t *testing.T) {
 						}
 						if r, ok := req.Interface().(*referralv1.UpdateReferralRequest); ok && !ref.identifies() {
 							r.Referral.Name = mine["referrals"][2] // its own draft
+						}
+						if r, ok := req.Interface().(*referralv1.AssignReferralRequest); ok && !ref.identifies() {
+							r.Name, r.OwnerOrganization = mine["referrals"][3], "" // its own that nobody has answered
+						}
+						if r, ok := req.Interface().(*referralv1.ReferAgainRequest); ok && !ref.identifies() {
+							r.Name, r.OwnerOrganization, r.Consent = mine["referrals"][4], "", &referralv1.Referral_Consent{} // its own that is cancelled
 						}
 						shape.put(req, ref, name)
 						err := call(t.Context(), full, req.Interface(), resp)
