@@ -57,6 +57,7 @@ func tables(t *testing.T, conn *pgx.Conn) []string {
 // who has heard of what, work to do.
 var beside = map[string]bool{
 	"audit_log": true, "audit_chain": true, "audit_chain_floor": true, "idempotency": true, "used_assertions": true, "event_inbox": true, "event_position": true, "goose_db_version": true,
+	"event_log": true, "event_groups": true, "webhook_deliveries": true, "webhook_lanes": true, "webhook_attempts": true,
 	"duplicate_keys": true, "duplicate_cursor": true, // the search for duplicates goes on by itself
 	"river_client": true, "river_client_queue": true, "river_job": true, "river_leader": true, "river_migration": true, "river_notification": true, "river_queue": true,
 }

@@ -25,12 +25,8 @@ var platformCopy = uuid.Nil
 
 // openEvents prepares the log, what feeds it and what reads it.
 func (s *service) openEvents(ctx context.Context, h *chassis.Host, receivers *outbound.Client) (err error) {
-	if err := changefeed.Open(ctx, h.DB, Name, h.Log, changefeed.Table{Name: "event_log", Key: "position"}); err != nil {
+	if err := s.openFeed(ctx); err != nil {
 		return err
-	}
-	// What was dropped before a restore has other transaction ids than those of this cluster.
-	if _, err := h.DB.Exec(ctx, `UPDATE event_log_end SET purged_xid = '0' WHERE purged_xid >= pg_snapshot_xmax(pg_current_snapshot())`); err != nil {
-		return fmt.Errorf("event log: %w", err)
 	}
 	s.groups = groupsv1.NewGroupsServiceClient(h.Peer("groups"))
 	if s.texts, err = writtenTexts(); err != nil {
@@ -43,6 +39,19 @@ func (s *service) openEvents(ctx context.Context, h *chassis.Host, receivers *ou
 	s.pulse = changefeed.NewPulse(h.DB, Name, h.Log, "event_log")
 	for _, sub := range s.logSubscriptions() {
 		h.Subscribe(sub)
+	}
+	return nil
+}
+
+// openFeed makes sure that the transaction ids in the log are of this cluster.
+func (s *service) openFeed(ctx context.Context) error {
+	if err := changefeed.Open(ctx, s.db, Name, s.log, changefeed.Table{Name: "event_log", Key: "position"}); err != nil {
+		return err
+	}
+	// What was dropped before a restore has other transaction ids.
+	_, err := s.db.Exec(ctx, `UPDATE event_log_end SET purged_xid = '0' WHERE purged_xid >= pg_snapshot_xmax(pg_current_snapshot())`)
+	if err != nil {
+		return fmt.Errorf("event log: %w", err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/changefeed"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/page"
@@ -178,9 +179,10 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	var rows []loggedRow
 	var generation int64
 	var horizon, purged uint64
+	var same bool
 	b := r.db.Batch(ctx)
-	b.Queue(`SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), purged_xid FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&generation, &horizon, &purged)
+	b.Queue(`SELECT generation, ` + changefeed.SameCluster + `, pg_snapshot_xmin(pg_current_snapshot()), purged_xid FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&generation, &same, &horizon, &purged)
 	})
 	b.Queue(`
 		SELECT `+loggedColumns+`
@@ -194,6 +196,12 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	})
 	if err := r.db.Send(ctx, b); err != nil {
 		return nil, false, fmt.Errorf("read event log: %w", err)
+	}
+	if !same { // another server has taken over
+		if err := r.openFeed(ctx); err != nil {
+			return nil, false, err
+		}
+		return nil, false, cursorExpired()
 	}
 	if generation != r.cursor.Generation || r.cursor.XID < purged { // restored or dropped since the watch began
 		return nil, false, cursorExpired()

@@ -284,6 +284,37 @@ func TestCursorExpires(t *testing.T) {
 	}
 }
 
+// After a restore, or when another server takes over, old cursors are of no use and nothing of the log is lost; who follows is told.
+func TestLogOfAnotherServer(t *testing.T) {
+	t.Parallel()
+	s := setupWith(t, teller("referral"))
+	ctx := suitetest.Client(t.Context(), hospital, "referrals.read")
+	referral := name("referrals")
+	s.tell(t, "referral", "referral.sent", referral, 1, sent(referral))
+	w := s.watch(t, ctx, &partnersv1.WatchEventsRequest{})
+	w.next()
+	if _, err := s.DBs[Name].Exec(t.Context(), `UPDATE change_feed SET timeline = timeline + 1`); err != nil {
+		t.Fatal(err)
+	}
+	s.tell(t, "referral", "referral.accepted", referral, 2, sent(referral))
+	for {
+		_, err := w.stream.Recv()
+		if err == nil {
+			continue
+		}
+		if code, why := reason(err); code != codes.OutOfRange || why != "CURSOR_EXPIRED" {
+			t.Errorf("the watch ends with %v, want CURSOR_EXPIRED", err)
+		}
+		break
+	}
+	again := s.watch(t, ctx, &partnersv1.WatchEventsRequest{})
+	for revision := range int64(2) {
+		if e := again.next(); e.GetRevision() != revision+1 {
+			t.Errorf("begun again comes %v, want revision %d", e, revision+1)
+		}
+	}
+}
+
 // An event that comes again, because its stream is read again from the start, is logged once.
 func TestReplayedEventsAreLoggedOnce(t *testing.T) {
 	t.Parallel()

@@ -17,18 +17,18 @@ const maxReplay = 100_000
 
 // ReplayWebhookEvents puts events of the log in line again.
 func (s *webhooksServer) ReplayWebhookEvents(ctx context.Context, req *partnersv1.ReplayWebhookEventsRequest) (*partnersv1.ReplayWebhookEventsResponse, error) {
-	var start *timestamppb.Timestamp
-	switch req.GetStart().(type) {
-	case nil:
-		return nil, fault.Invalid(fault.Field("start_time", "one of cursor and start_time is required"))
-	case *partnersv1.ReplayWebhookEventsRequest_StartTime:
-		start = req.GetStartTime()
-	}
 	out := new(partnersv1.ReplayWebhookEventsResponse)
 	err := s.db.Tx(ctx, func(tx pgx.Tx) error {
 		sub, err := s.findWebhook(ctx, tx, "name", req.GetName(), false)
 		if err != nil {
 			return err
+		}
+		var start *timestamppb.Timestamp
+		switch req.GetStart().(type) {
+		case nil:
+			return fault.Invalid(fault.Field("start_time", "one of cursor and start_time is required"))
+		case *partnersv1.ReplayWebhookEventsRequest_StartTime:
+			start = req.GetStartTime()
 		}
 		from, err := s.placeInLog(ctx, sub.Audience, "cursor", req.GetCursor(), start)
 		if err != nil {
