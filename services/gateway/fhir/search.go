@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"cairn.care/services/formats/fhir/r4"
@@ -33,6 +34,33 @@ type search struct {
 	view     view
 	ignored  []r4.Issue // parameters that were left out, as the caller prefers
 	personal bool       // a value may tell who somebody is
+	regarded *regarded
+}
+
+// regarded is which parameters a resource's search has looked at: one that it has not must not be dropped in silence.
+type regarded struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (r *regarded) note(name string) {
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.names[name] = true
+	}
+}
+
+// dropped returns the first parameter that was not looked at, "" if there is none.
+func (s *search) dropped() string {
+	s.regarded.mu.Lock()
+	defer s.regarded.mu.Unlock()
+	for _, cl := range s.clauses {
+		if !s.regarded.names[cl.param.name] {
+			return cl.param.name
+		}
+	}
+	return ""
 }
 
 // clause is a parameter with its values: one of them must hold.
@@ -56,6 +84,7 @@ type reverse struct {
 
 // clausesOf returns what a parameter was asked for: each clause must hold.
 func (s *search) clausesOf(name string) []clause {
+	s.regarded.note(name)
 	var out []clause
 	for _, cl := range s.clauses {
 		if cl.param.name == name {
@@ -67,6 +96,7 @@ func (s *search) clausesOf(name string) []clause {
 
 // values returns the values of a parameter that can be there once: any of them must hold. Nil if it is not there.
 func (s *search) values(name string) []value {
+	s.regarded.note(name)
 	for _, cl := range s.clauses {
 		if cl.param.name == name {
 			return cl.values
@@ -145,9 +175,13 @@ func (s *search) span(name string) (span, error) {
 	return out, nil
 }
 
+func newSearch() *search {
+	return &search{count: defaultCount, regarded: &regarded{names: map[string]bool{}}}
+}
+
 // readSearch reads the parameters of a search.
 func (f *Face) readSearch(c *call, query []pair) (*search, error) {
-	s := &search{count: defaultCount}
+	s := newSearch()
 	if page := valueOf(query, "_page"); page != "" {
 		return f.readPage(c, query, page)
 	}
@@ -254,7 +288,7 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 	if p.value == "" {
 		return s.leaveOut(c, p.name, "%s is empty: leave it out", found.name)
 	}
-	if !found.and && len(s.clausesOf(found.name)) > 0 {
+	if !found.and && slices.ContainsFunc(s.clauses, func(cl clause) bool { return cl.param == found }) {
 		return malformed("not-supported", "", "%s is there twice; it can be there once", found.name)
 	}
 	cl := clause{param: found, modifier: modifier}
@@ -357,6 +391,9 @@ func (f *Face) find(ctx context.Context, c *call, query []pair) (*r4.Bundle, err
 	found, err := c.resource.search(ctx, c, s)
 	if err != nil {
 		return nil, err
+	}
+	if name := s.dropped(); name != "" && (len(found.items) > 0 || found.next != "") {
+		return nil, malformed("not-supported", httpParameter+name, "%s cannot be combined with the other parameters: search with fewer", name)
 	}
 	if s.exact && found.total == nil {
 		if found.total, err = c.count(ctx, s); err != nil {

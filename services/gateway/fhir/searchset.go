@@ -155,7 +155,8 @@ func (f *Face) readPage(c *call, query []pair, sealed string) (*search, error) {
 	if err := json.Unmarshal(raw, &t); err != nil || t.Kind != c.resource.kind || t.Org != c.principal.Organization || len(t.Query)%2 != 0 {
 		return nil, errStale()
 	}
-	s := &search{count: defaultCount, cursor: t.Cursor}
+	s := newSearch()
+	s.cursor = t.Cursor
 	for i := 0; i < len(t.Query); i += 2 {
 		if err := f.readPair(c, s, pair{t.Query[i], t.Query[i+1]}); err != nil {
 			return nil, err
