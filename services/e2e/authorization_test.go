@@ -57,7 +57,8 @@ func roles() []role {
 	client := func(scopes ...string) auth.Principal {
 		return auth.Principal{Kind: auth.Client, Subject: "apiClients/matrix", Organization: org, Scopes: scopes}
 	}
-	all := []role{{kind: "anonymous"}, {kind: "client", name: "-", principal: client()}, {kind: "client", name: "hospital", principal: client(hospitalScopes...)}, {kind: "client", name: "nonprofit", principal: client(everything...)}}
+	all := []role{{kind: "anonymous"}, {kind: "client", name: "-", principal: client()}, {kind: "client", name: "hospital", principal: client(hospitalScopes...)}, {kind: "client", name: "nonprofit", principal: client(everything...)},
+		{kind: "client", name: "FHIR", principal: client("system/*.cruds")}} // whose scopes open the FHIR face only
 	for _, scope := range everything {
 		all = append(all, role{kind: "client", name: scope, principal: client(scope)})
 	}

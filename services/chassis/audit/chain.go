@@ -60,7 +60,7 @@ func (r *record) hash(before [sha256.Size]byte, position int64, chainedAt time.T
 	b = append(b, before[:]...)
 	b = append(b, format)
 	for _, n := range []int64{position, chainedAt.UnixMicro(), r.ID, r.At.UnixMicro()} {
-		b = binary.BigEndian.AppendUint64(b, uint64(n)) //nolint:gosec // bits, no number
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
 	if r.Tenant == nil {
 		b = append(b, 0)
@@ -68,7 +68,7 @@ func (r *record) hash(before [sha256.Size]byte, position int64, chainedAt time.T
 		b = append(append(b, 1), r.Tenant[:]...)
 	}
 	for _, s := range []string{r.CallerKind, r.Caller, r.Org, r.Service, r.OnBehalfOf, r.Method, r.Resource, r.Access, r.RequestID, r.TraceID, r.Purpose} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(s))) //nolint:gosec // PostgreSQL's texts are shorter
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}
 	return sha256.Sum256(b)
