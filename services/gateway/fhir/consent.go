@@ -26,7 +26,7 @@ func consent() *resource {
 			{name: "patient.identifier", kind: tokenParam, or: true, personal: true, doc: "A number of hers, system|value; of your own patients."},
 		},
 		sorts: []string{"_lastUpdated"},
-		includes: []include{{param: "patient", target: "Patient", of: func(body any) []string {
+		includes: []include{{param: "patient", target: "Patient", reverse: true, of: func(body any) []string {
 			if b, ok := body.(*r4.Consent); ok && b.Patient != nil {
 				return []string{b.Patient.Reference}
 			}

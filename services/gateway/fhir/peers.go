@@ -21,6 +21,7 @@ type peers struct {
 	records   referralv1.ReferralRecordsServiceClient
 	patients  referralv1.PatientsServiceClient
 	consents  referralv1.ConsentsServiceClient
+	process   referralv1.ReferralProcessServiceClient
 	bookings  referralv1.BookingsServiceClient
 	accesses  referralv1.AccessServiceClient
 
@@ -39,6 +40,7 @@ func newPeers(to func(service string) grpc.ClientConnInterface) *peers {
 		records:   referralv1.NewReferralRecordsServiceClient(to("referral")),
 		patients:  referralv1.NewPatientsServiceClient(to("referral")),
 		consents:  referralv1.NewConsentsServiceClient(to("referral")),
+		process:   referralv1.NewReferralProcessServiceClient(to("referral")),
 		bookings:  referralv1.NewBookingsServiceClient(to("referral")),
 		accesses:  referralv1.NewAccessServiceClient(to("referral")),
 

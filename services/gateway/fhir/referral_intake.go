@@ -29,6 +29,8 @@ type intake struct {
 	used      map[string]bool         // contained resources that something refers to
 	subject   string                  // how the request refers to the person
 
+	replaces, basedOn string // ids of referrals
+
 	patientURL, consentURL string   // fullUrls of entries that were taken
 	taskURLs               []string // of its Task
 	people                 []string // of Practitioners
@@ -60,6 +62,8 @@ func readIntake(ctx context.Context, c *call, doc *r4.Document) (*intake, error)
 		}
 	}
 	in.readPerformers(c, b)
+	in.replaces = in.other(c, "ServiceRequest.replaces", b.Replaces)
+	in.basedOn = in.other(c, "ServiceRequest.basedOn", b.BasedOn)
 	for id := range in.contained {
 		if !in.used[id] {
 			r.refuse("invariant", "ServiceRequest.contained", "nothing refers to %s", clip(id))
@@ -275,6 +279,18 @@ func (in *intake) readPerformers(c *call, b *r4.ServiceRequest) {
 	for i, p := range b.Performer {
 		in.performer(c, fmt.Sprintf("ServiceRequest.performer[%d]", i), p.Reference)
 	}
+}
+
+// other reads a reference to one other referral, and returns its id.
+func (in *intake) other(c *call, at string, refs []r4.Reference) string {
+	if len(refs) == 0 {
+		return ""
+	}
+	kind, id := idOf(c.base(), refs[0].Reference, "ServiceRequest")
+	if len(refs) > 1 || kind == "" || !isUUID(id) {
+		in.r.refuse("not-supported", at, "is one ServiceRequest here")
+	}
+	return id
 }
 
 // performer takes who is to help.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ func TestReferrals(t *testing.T) {
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
 		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
+		"elsewhere": testElsewhere, "told": testTold, "partly": testParts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -475,4 +477,99 @@ func testReferralSearch(t *testing.T, c *care) {
 	if got := append(first.ids(), second.ids()...); !slices.Equal(got, []string{idA, idB}) {
 		t.Errorf("pages: %v", got)
 	}
+}
+
+// Who refers asks somebody else while nobody has answered, and refers again what was declined; both are linked.
+func testElsewhere(t *testing.T, c *care) {
+	other := c.organization(&partnersv1.Organization{Kind: partnersv1.Organization_NONPROFIT, DisplayName: "Ola"})
+	elsewhere := token("organizations/"+other, "SDOHCC", "system/*.cruds")
+	id := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
+	c.step(c.receives, id, obj{"owner": obj{"reference": "Organization/" + other}}).want(t, http.StatusUnprocessableEntity)
+	given := c.step(c.refers, id, obj{"owner": obj{"reference": "Organization/" + other}}).want(t, http.StatusOK)
+	expect(t, "given to another", given.json, obj{"status": "requested", "owner.reference": "Organization/" + other})
+	c.get("/Task/"+id, c.receives).want(t, http.StatusNotFound)
+	c.step(elsewhere, id, obj{"status": "rejected", "statusReason": coding(ownCodes+"reject-reason", "no-capacity")}).want(t, http.StatusOK)
+
+	again := c.get("/ServiceRequest/"+id, c.refers).want(t, http.StatusOK).json
+	delete(again, "id")
+	consent := c.agreed("name", "clinical")
+	consent["id"], consent["patient"] = "c", again["subject"]
+	again["contained"], again["supportingInfo"] = list{consent}, list{obj{"reference": "#c"}}
+	again["status"], again["replaces"], again["performer"] = "active", list{obj{"reference": "ServiceRequest/" + id}}, list{obj{"reference": "HealthcareService/" + c.group}}
+	changed := obj{}
+	for k, v := range again {
+		changed[k] = v
+	}
+	changed["reasonCode"] = list{coding("http://hl7.org/fhir/sid/icd-10-cm", "C61")}
+	refused := c.do(http.MethodPost, "/ServiceRequest", c.refers, text(t, changed)).want(t, http.StatusUnprocessableEntity)
+	if got := refused.issues(); len(got) != 1 || !strings.HasPrefix(got[0], "business-rule ServiceRequest.replaces") {
+		t.Errorf("other reasons: %v", got)
+	}
+	made := c.post(c.refers, again)
+	expect(t, "referred again", made, obj{"status": "active", "replaces.0.reference": "ServiceRequest/" + id, "reasonCode.0.coding.0.code": "Z85.3"})
+	expect(t, "its Task", c.get("/Task/"+fmt.Sprint(made["id"]), c.receives).json, obj{"status": "requested", "owner.reference": "Organization/" + c.nonprofit})
+}
+
+// The hospital is told of help at once where distress is high, and of another open referral of the same person for the same.
+func testTold(t *testing.T, c *care) {
+	request := c.request("active")
+	request["extension"] = list{obj{"url": ownURLs + "distress", "valueInteger": 9}}
+	first := c.post(c.refers, request)
+	if got := text(t, first["extension"]); !strings.Contains(got, "crisis-resource") {
+		t.Errorf("distress 9: %s", got)
+	}
+	if got := text(t, c.get("/ServiceRequest/"+fmt.Sprint(first["id"]), c.receives).json["extension"]); strings.Contains(got, "crisis-resource") {
+		t.Errorf("to the owner: %s", got)
+	}
+	second := c.post(c.refers, request)
+	if got := text(t, second["extension"]); !strings.Contains(got, "ServiceRequest/"+fmt.Sprint(first["id"])) {
+		t.Errorf("the same again: %s", got)
+	}
+	if second["status"] = "revoked"; c.put(c.refers, second).want(t, http.StatusOK).json["status"] != "revoked" {
+		t.Error("what is told comes back as a change")
+	}
+	both := c.get("/Patient?_id="+strings.TrimPrefix(fmt.Sprint(at(first, "subject.reference")), "Patient/")+"&_revinclude=ServiceRequest:subject&_revinclude=Task:patient", c.refers).want(t, http.StatusOK)
+	if got := both.resources("include"); len(got) != 4 {
+		t.Errorf("%d resources refer to her: %s", len(got), both.body)
+	}
+}
+
+// A person is one record, found again by any number of hers, created once however many ask at the same time.
+func testParts(t *testing.T, c *care) {
+	person := c.person()
+	query := "identifier=urn:example:mrn|" + fmt.Sprint(at(person, "identifier.0.value"))
+	ids := make([]string, 8)
+	var group sync.WaitGroup
+	for i := range ids {
+		group.Go(func() {
+			got := c.do(http.MethodPost, "/Patient", c.refers, text(t, person), "If-None-Exist", query)
+			if got.StatusCode != http.StatusOK && got.StatusCode != http.StatusCreated {
+				t.Errorf("conditional create: %d %s", got.StatusCode, got.body)
+			}
+			ids[i] = fmt.Sprint(got.json["id"])
+		})
+	}
+	group.Wait()
+	if len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 1 {
+		t.Errorf("made twice: %v", ids)
+	}
+	c.do(http.MethodPost, "/Patient", c.refers, text(t, person)).want(t, http.StatusConflict)
+	found := c.do(http.MethodPost, "/Patient/_search", c.refers, query, "Content-Type", "application/x-www-form-urlencoded").want(t, http.StatusOK)
+	if got := found.ids(); !slices.Equal(got, ids[:1]) {
+		t.Errorf("found %v, want %v", got, ids[:1])
+	}
+	if got := c.get("/Patient?"+query, c.receives).want(t, http.StatusOK).ids(); len(got) != 0 {
+		t.Errorf("another organization finds %v by her number", got)
+	}
+	her := c.get("/Patient/"+ids[0], c.refers).want(t, http.StatusOK)
+	her.json["telecom"] = list{obj{"system": "email", "value": "x@example.org", "rank": 1}}
+	c.put(c.refers, her.json, "If-Match", `W/"99"`).want(t, http.StatusPreconditionFailed)
+	expect(t, "changed", c.put(c.refers, her.json, "If-Match", her.Header.Get("ETag")).want(t, http.StatusOK).json, obj{"telecom.0.value": "x@example.org", "telecom.1": nil})
+
+	reads := token("organizations/"+c.hospital, "SDOHCC", "system/Task.rs system/ServiceRequest.r")
+	c.do(http.MethodPost, "/ServiceRequest", reads, text(t, c.request("active"))).want(t, http.StatusForbidden)
+	c.get("/Patient/"+ids[0], reads).want(t, http.StatusForbidden)
+	c.get("/Task", reads).want(t, http.StatusOK)
+	c.get("/Task?_include=Task:patient", reads).want(t, http.StatusForbidden)
+	c.get("/Task", "").want(t, http.StatusUnauthorized)
 }

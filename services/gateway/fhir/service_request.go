@@ -35,8 +35,8 @@ func serviceRequest() *resource {
 		),
 		sorts: []string{"_lastUpdated", "authored"},
 		includes: []include{
-			{param: "subject", target: "Patient", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
-			{param: "patient", target: "Patient", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
+			{param: "subject", target: "Patient", reverse: true, of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
+			{param: "patient", target: "Patient", reverse: true, of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Subject.Reference} })},
 			{param: "requester", target: "Organization", of: ofRequest(func(b *r4.ServiceRequest) []string { return []string{b.Requester.Reference} })},
 			{param: "performer", target: "Organization", of: ofRequest(performers)},
 			{param: "performer", target: "HealthcareService", of: ofRequest(performers)},
@@ -175,13 +175,43 @@ func createRequest(ctx context.Context, c *call, doc *r4.Document) (*item, error
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.referrals.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: in.referral, Draft: in.draft, RequestId: c.requestID})
+	if in.status != "draft" && in.status != "active" {
+		return nil, unprocessable("value", "ServiceRequest.status", "a new referral is draft, or active to send it")
+	}
+	r, err := c.createReferral(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	it := requestItem(c.profile, c.wrote(r))
 	it.folded, err = in.folded(ctx, c, r)
 	return it, err
+}
+
+// createReferral creates the referral of an intake; in place of another one, if it says so.
+func (c *call) createReferral(ctx context.Context, in *intake) (*referralv1.Referral, error) {
+	switch {
+	case in.basedOn != "":
+		return nil, unprocessable("not-supported", "ServiceRequest.basedOn", "what a group passes on is opened by the group; leave it out")
+	case in.replaces == "":
+		return c.referrals.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: in.referral, Draft: in.draft, RequestId: c.requestID})
+	}
+	old, err := c.referral(ctx, "ServiceRequest", in.replaces)
+	if err != nil {
+		return nil, err
+	}
+	sent := proto.CloneOf(in.referral)
+	sent.Author, sent.PlacerNumber, sent.Urgency, sent.Deadline = old.GetAuthor(), old.GetPlacerNumber(), 0, nil
+	sent.RequestedGroup, sent.OwnerOrganization, sent.Consent = "", "", nil
+	was := proto.CloneOf(old)
+	was.Urgency, was.Deadline, was.RequestedGroup, was.OwnerOrganization, was.Consent = 0, nil, "", "", nil
+	if same, err := c.sameRequest(ctx, sent, was); err != nil || !same {
+		return nil, firstError(err, unprocessable("business-rule", "ServiceRequest.replaces",
+			"what stands in place of a referral is for the same person (subject Patient/%s), reasons and needs; leave replaces out to send another one", idIn(old.GetPatient())))
+	}
+	return c.process.ReferAgain(ctx, &referralv1.ReferAgainRequest{
+		Name: old.GetName(), RequestedGroup: in.referral.GetRequestedGroup(), OwnerOrganization: in.referral.GetOwnerOrganization(), Consent: in.referral.GetConsent(),
+		Deadline: in.referral.GetDeadline(), Urgency: in.referral.GetUrgency(), PlacerNumber: in.referral.GetPlacerNumber(), Draft: in.draft, RequestId: c.requestID,
+	})
 }
 
 // updateRequest changes a draft, sends it, or withdraws a referral.
@@ -196,6 +226,9 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	in, err := readIntake(ctx, c, doc)
 	if err != nil {
 		return nil, err
+	}
+	if in.replaces != "" && "referrals/"+in.replaces != now.GetPrevious() || in.basedOn != "" && "referrals/"+in.basedOn != now.GetParent() {
+		return nil, unprocessable("business-rule", "ServiceRequest", "replaces and basedOn do not change")
 	}
 	same, err := c.sameRequest(ctx, in.referral, now)
 	if err != nil {
@@ -250,7 +283,9 @@ func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) 
 	if err != nil {
 		return false, err
 	}
-	sent = proto.CloneOf(sent)
+	if sent = proto.CloneOf(sent); sent.GetUrgency() == 0 {
+		shown.Urgency = 0
+	}
 	if sent.GetConsent() == nil { // referred to, not sent again
 		shown.Consent = nil
 	}

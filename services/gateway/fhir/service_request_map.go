@@ -20,10 +20,12 @@ import (
 
 // The extensions of a ServiceRequest.
 const (
-	needsExtension    = ownDefinitions + "needs"          // what she needs that has no code
-	distressExtension = ownDefinitions + "distress"       // NCCN thermometer, 0 to 10
-	selfHarmExtension = ownDefinitions + "self-harm-risk" // a clinician sees a risk
-	answerByExtension = ownDefinitions + "answer-by"      // until when the referrer needs an answer
+	needsExtension    = ownDefinitions + "needs"              // what she needs that has no code
+	distressExtension = ownDefinitions + "distress"           // NCCN thermometer, 0 to 10
+	selfHarmExtension = ownDefinitions + "self-harm-risk"     // a clinician sees a risk
+	answerByExtension = ownDefinitions + "answer-by"          // until when the referrer needs an answer
+	duplicateOf       = ownDefinitions + "possible-duplicate" // another referral of hers for the same; told, never taken
+	crisisResource    = ownDefinitions + "crisis-resource"    // help at once; told, never taken
 )
 
 // contactProhibited is how SDOHCC says that a person must not be contacted, in ServiceRequest.orderDetail.
@@ -109,7 +111,27 @@ func requestExtensions(r *referralv1.Referral, needs *referralv1.Needs) []r4.Ext
 	if r.GetDeadline() != nil {
 		all = append(all, r4.Extension{Url: answerByExtension, ValueDateTime: dateTime(r.GetDeadline())})
 	}
+	for _, name := range r.GetPossibleDuplicates() {
+		all = append(all, r4.Extension{Url: duplicateOf, ValueReference: &r4.Reference{Reference: reference("ServiceRequest", name)}})
+	}
+	for _, help := range r.GetCrisisResources() {
+		all = append(all, crisisBody(help))
+	}
 	return all
+}
+
+// crisisBody writes where there is help at once.
+func crisisBody(help *referralv1.CrisisResource) r4.Extension {
+	e := r4.Extension{Url: crisisResource}
+	for _, part := range []struct{ url, text string }{
+		{"title", help.GetTitle()}, {"phone", help.GetPhone()}, {"textNumber", help.GetTextNumber()}, {"uri", help.GetUri()},
+		{"hours", help.GetHours()}, {"country", help.GetCountry()}, {"languages", strings.Join(help.GetLanguages(), ",")},
+	} {
+		if part.text != "" {
+			e.Extension = append(e.Extension, r4.Extension{Url: part.url, ValueString: part.text})
+		}
+	}
+	return e
 }
 
 // needsBody writes what she needs that has no code.
@@ -164,7 +186,7 @@ var requestElements = taken("ServiceRequest",
 	"category."+conceptParts, "code."+conceptParts, "orderDetail."+conceptParts, "locationCode."+conceptParts, "reasonCode."+conceptParts,
 	"subject."+referenceParts, "requester."+referenceParts, "requester.identifier.{system,value}", "performer."+referenceParts,
 	"supportingInfo."+referenceParts, "insurance.display", "basedOn."+referenceParts, "replaces."+referenceParts,
-	"extension.{url,value.coding.system,value.coding.code,value.coding.display,value.text}", "extension.extension.{url,value.value,value.unit,value.system,value.code}", "extension.extension.extension.{url,value}",
+	"extension.{url,value.reference,value.coding.system,value.coding.code,value.coding.display,value.text}", "extension.extension.{url,value.value,value.unit,value.system,value.code}", "extension.extension.extension.{url,value}",
 ).hinting("ServiceRequest.reasonReference", "send the codes of the condition in reasonCode").
 	hinting("ServiceRequest.occurrence", "when she can come is said by the needs extension; until when you need an answer, by answer-by or Task.restriction.period.end").
 	hinting("ServiceRequest.note", "send a message on the referral instead (POST /v1/referrals/{id}/messages); what the group must know stands in codes").
@@ -326,6 +348,8 @@ func (r *reader) requestExtensions(b *r4.ServiceRequest, m *referralv1.Referral)
 		at := fmt.Sprintf("ServiceRequest.extension[%d]", i)
 		known := true
 		switch {
+		case e.Url == duplicateOf || e.Url == crisisResource: // as it was read
+			known = false
 		case seen[e.Url]:
 			r.refuse("structure", at, "is there twice")
 		case e.Url == needsExtension:

@@ -36,8 +36,8 @@ func task() *resource {
 		sorts: []string{"_lastUpdated", "modified", "authored-on"},
 		includes: []include{
 			{param: "focus", target: "ServiceRequest", reverse: true, of: ofTask(func(b *r4.Task) *r4.Reference { return b.Focus })},
-			{param: "patient", target: "Patient", of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
-			{param: "subject", target: "Patient", of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
+			{param: "patient", target: "Patient", reverse: true, of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
+			{param: "subject", target: "Patient", reverse: true, of: ofTask(func(b *r4.Task) *r4.Reference { return b.For })},
 			{param: "owner", target: "Organization", of: ofTask(func(b *r4.Task) *r4.Reference { return b.Owner })},
 			{param: "requester", target: "Organization", of: ofTask(func(b *r4.Task) *r4.Reference { return b.Requester })},
 		},
@@ -231,6 +231,9 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 		return nil, err
 	}
 	shown := taskBody(nil, c.profile, now)
+	if given, err := c.assign(ctx, doc, shown, now); err != nil || given != nil {
+		return given, err
+	}
 	trimmed, err := withoutShown(doc, shown)
 	if err != nil {
 		return nil, err
@@ -252,6 +255,53 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 		return nil, err
 	}
 	return taskItem(c.profile, c.wrote(now)), nil
+}
+
+// assign gives a referral to the owner that its referrer has put into its Task, and returns nil where that is not what a Task asks for.
+func (c *call) assign(ctx context.Context, doc *r4.Document, shown *r4.Task, now *referralv1.Referral) (*item, error) {
+	b := &r4.Task{}
+	if err := doc.Decode(b); err != nil {
+		return nil, err
+	}
+	if b.Owner == nil || b.Status != shown.Status || now.GetOrganization() != c.principal.Organization {
+		return nil, nil //nolint:nilnil // see above
+	}
+	kind, id := idOf(c.base(), b.Owner.Reference, "Organization", "HealthcareService")
+	req := &referralv1.AssignReferralRequest{Name: now.GetName(), Etag: c.etag(), RequestId: c.requestID}
+	switch {
+	case shown.Owner != nil && reference(kind, id) == shown.Owner.Reference:
+		return nil, nil //nolint:nilnil // see above
+	case kind == "" || !isUUID(id):
+		return nil, unprocessable("not-found", "Task.owner", "is an Organization or a HealthcareService here: search for one")
+	case kind == "HealthcareService":
+		req.RequestedGroup = "groups/" + id
+	default:
+		req.OwnerOrganization = "organizations/" + id
+	}
+	b.Owner = shown.Owner
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode Task: %w", err)
+	}
+	trimmed, err := withoutShown(&r4.Document{Type: doc.Type, Raw: raw, Paths: doc.Paths}, shown)
+	if err != nil {
+		return nil, err
+	}
+	step, r, err := readTask(trimmed, "Task", c.profile)
+	if err != nil {
+		return nil, err
+	}
+	if r.unchanged(c, step.body, shown); len(step.body.Output) > 0 || len(step.body.Note) > 0 {
+		r.refuse("business-rule", "Task.owner", "changes by itself: put output and note another time")
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	given, err := c.process.AssignReferral(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return taskItem(c.profile, c.wrote(given)), nil
 }
 
 // withoutShown takes out of a Task what its sender only sends back as it was read: it asks for nothing.
@@ -310,7 +360,7 @@ func (r *reader) unchanged(c *call, b, shown *r4.Task) {
 		{"focus", b.Focus, shown.Focus, "a Task keeps its ServiceRequest"},
 		{"for", b.For, shown.For, "a referral stays that person's"},
 		{"requester", b.Requester, shown.Requester, "a referral stays that organization's"},
-		{"owner", b.Owner, shown.Owner, "who refers asks somebody else by POST /v1/referrals/{id}:assign"},
+		{"owner", b.Owner, shown.Owner, "who refers asks somebody else, while nobody has answered, by a PUT that changes owner alone"},
 	} {
 		if ref.sent == nil || ref.sent.Reference == "" {
 			continue
