@@ -22,7 +22,7 @@ func appointment() *resource {
 			"Creating one says yes for her: `booked`, or `waitlist` where all places are taken. Who runs a group takes people in, so a referral whose Task is not accepted yet is refused " +
 			"with 422; when it is accepted her first session is found by itself, and an Appointment is only needed for another. It follows what happens: `cancelled` with the session or " +
 			"when she says no, `pending` when she says maybe, `booked` when a place becomes free, `fulfilled` and `noshow` with the attendance. An update changes the status to `cancelled`, " +
-			"with a cancelationReason, and nothing else. There is one for a referral and a slot: booked again after it was cancelled it has the same id.",
+			"with a cancelationReason, and nothing else. Where a session is held both ways, the extension appointment-way says `in-person` or `online`. There is one for a referral and a slot: booked again after it was cancelled it has the same id.",
 		read: readAppointment, search: searchAppointments, create: createAppointment, update: updateAppointment,
 		params: []param{
 			byID(), byUpdate(),

@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -18,6 +19,7 @@ import (
 const (
 	schedulingLinks = "http://hl7.org/fhir/uv/smart-scheduling-links/StructureDefinition/"
 	smartLinks      = "http://fhir-registry.smarthealthit.org/StructureDefinition/"
+	slotStatuses    = "http://hl7.org/fhir/slotstatus"
 )
 
 // slot is the sessions of public groups: of scheduling, bounded to what the groups service shows everybody.
@@ -82,6 +84,10 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil || nothing {
 		return &page{}, err
 	}
+	onward, err := fromNow(s, req, c.face.clock.Now())
+	if err != nil {
+		return nil, err
+	}
 	out := &page{}
 	for range maxPages {
 		req.PageSize = int32(s.count - len(out.items)) //nolint:gosec // at most 100
@@ -94,7 +100,7 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 			return nil, err
 		}
 		for _, it := range shown {
-			if b, ok := it.body.(*r4.Slot); ok && anyToken(s.values("status"), "http://hl7.org/fhir/slotstatus", b.Status) && offers(s.values("service-type"), b.ServiceType) {
+			if b, ok := it.body.(*r4.Slot); ok && anyToken(s.values("status"), slotStatuses, b.Status) && offers(s.values("service-type"), b.ServiceType) {
 				out.items = append(out.items, it)
 			}
 		}
@@ -102,11 +108,33 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 			break
 		}
 	}
-	out.next = req.PageToken
-	if out.next == "" && s.cursor == "" {
+	if req.GetPageToken() != "" {
+		out.next = onward + req.GetPageToken()
+	} else if s.cursor == "" {
 		out.total = ptr(len(out.items))
 	}
 	return out, nil
+}
+
+// fromNow begins a search for free or busy slots at the present, if it does not later: what has begun is neither. Its pages go on from
+// the same instant, which is what stands before the service's token in their cursors.
+func fromNow(s *search, req *schedulingv1.ListSlotsRequest, now time.Time) (string, error) {
+	if statuses := s.values("status"); statuses == nil || hasToken(statuses, slotStatuses, "busy-unavailable") {
+		return "", nil
+	}
+	if s.cursor != "" {
+		instant, token, _ := strings.Cut(s.cursor, " ")
+		at, err := time.Parse(time.RFC3339Nano, instant)
+		if err != nil {
+			return "", malformed("value", "", "this page is not known: search again")
+		}
+		now, req.PageToken = at, token
+	}
+	now = now.UTC()
+	if req.GetStartFrom() == nil || req.GetStartFrom().AsTime().Before(now) {
+		req.StartFrom = timestamppb.New(now)
+	}
+	return now.Format(time.RFC3339Nano) + " ", nil
 }
 
 // slotRequest is what the service can narrow of a search; true if nothing can be found.
