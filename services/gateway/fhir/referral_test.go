@@ -3,6 +3,7 @@ package fhir_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func TestReferrals(t *testing.T) {
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
 		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
-		"elsewhere": testElsewhere, "told": testTold, "partly": testParts,
+		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -572,4 +573,73 @@ func testParts(t *testing.T, c *care) {
 	c.get("/Task", reads).want(t, http.StatusOK)
 	c.get("/Task?_include=Task:patient", reads).want(t, http.StatusForbidden)
 	c.get("/Task", "").want(t, http.StatusUnauthorized)
+}
+
+// Who asks again and again for what has changed since the last change that she has read misses none, however many change things meanwhile.
+func testPolling(t *testing.T, c *care) {
+	const writers, each = 4, 6
+	written := make(chan string, writers*each*2)
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for range each {
+				made := c.do(http.MethodPost, "/ServiceRequest", c.refers, text(t, c.request("active")))
+				if made.StatusCode != http.StatusCreated {
+					t.Errorf("refer: %d %s", made.StatusCode, made.body)
+					return
+				}
+				id := fmt.Sprint(made.json["id"])
+				written <- id + " " + fmt.Sprint(at(made.json, "meta.versionId"))
+				withdrawn := made.json
+				withdrawn["status"] = "revoked"
+				if gone := c.put(c.refers, withdrawn); gone.StatusCode == http.StatusOK {
+					written <- id + " " + fmt.Sprint(at(gone.json, "meta.versionId"))
+				} else {
+					t.Errorf("withdraw: %d %s", gone.StatusCode, gone.body)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }()
+	seen, last := map[string]string{}, "2000-01-01"
+	poll := func() (found int) {
+		next := "/Task?requester=Organization/" + c.hospital + "&_count=5&_sort=_lastUpdated&_lastUpdated=gt" + last
+		for next != "" {
+			page := c.get(next, c.refers).want(t, http.StatusOK)
+			for _, task := range page.resources("match") {
+				changed := fmt.Sprint(at(task, "meta.lastUpdated"))
+				if changed < last {
+					t.Errorf("after %s comes %s", last, changed)
+				}
+				seen[fmt.Sprint(task["id"])], last = fmt.Sprint(at(task, "meta.versionId")), changed
+				found++
+			}
+			next = page.link("next")
+		}
+		return found
+	}
+	for writing := true; writing; {
+		poll()
+		select {
+		case <-done:
+			writing = false
+		default:
+		}
+	}
+	close(written)
+	want := map[string]string{}
+	for w := range written {
+		id, version, _ := strings.Cut(w, " ")
+		if old, ok := want[id]; !ok || len(old) < len(version) || old < version {
+			want[id] = version
+		}
+	}
+	deadline := time.Now().Add(time.Minute) // what is settled lags behind the oldest transaction of the machine
+	for !maps.Equal(seen, want) && time.Now().Before(deadline) {
+		poll()
+	}
+	if !maps.Equal(seen, want) {
+		t.Errorf("polling saw %v, written were %v", seen, want)
+	}
 }
