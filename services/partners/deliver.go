@@ -80,7 +80,7 @@ func (s *service) try(ctx context.Context, client *outbound.Client, sub *webhook
 		o.Failure = failure(err)
 		return o, nil
 	}
-	o.StatusCode = int32(answer.Status) //nolint:gosec // of three digits
+	o.StatusCode = int32(answer.Status)
 	o.Answer = strings.ReplaceAll(strings.ToValidUTF8(string(answer.Body[:min(len(answer.Body), maxAnswer)]), "\uFFFD"), "\x00", "\uFFFD")
 	o.Answer = o.Answer[:len(strings.ToValidUTF8(o.Answer[:min(len(o.Answer), maxAnswer)], ""))]
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {

@@ -110,7 +110,7 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	free := deliverAtMax - d.all
 	ids, counts := make([]uuid.UUID, 0, len(d.busy)), make([]int32, 0, len(d.busy))
 	for id, n := range d.busy {
-		ids, counts = append(ids, id), append(counts, int32(n)) //nolint:gosec // at most deliverPer
+		ids, counts = append(ids, id), append(counts, int32(n))
 	}
 	d.mu.Unlock()
 	if free <= 0 {

@@ -14,7 +14,7 @@ import (
 )
 
 // secretPrefix begins every secret, as Standard Webhooks has it.
-const secretPrefix = "whsec_" //nolint:gosec // no credential, what one begins with
+const secretPrefix = "whsec_"
 
 // newSecret makes a key to sign with.
 func newSecret() (string, error) {

@@ -192,7 +192,7 @@ func searchSubscriptions(ctx context.Context, c *call, s *search) (*page, error)
 		return nil, err
 	}
 	ids, byIDs := s.ids("_id")
-	req := &partnersv1.ListWebhookSubscriptionsRequest{PageSize: int32(s.count), PageToken: s.cursor, Filter: "format = FHIR_NOTIFICATION"} //nolint:gosec // at most 100
+	req := &partnersv1.ListWebhookSubscriptionsRequest{PageSize: int32(s.count), PageToken: s.cursor, Filter: "format = FHIR_NOTIFICATION"}
 	out := &page{}
 	for range maxPages {
 		resp, err := c.webhooks.ListWebhookSubscriptions(ctx, req)
@@ -262,7 +262,7 @@ func subscriptionItem(w *partnersv1.WebhookSubscription) *item {
 		PayloadElement:      &backportElement{Extension: []backportExtension{{URL: backport.PayloadContent, ValueCode: backport.IDOnly}}},
 	}
 	if p := w.GetFhir().GetHeartbeatPeriod(); p != nil {
-		seconds := uint32(p.AsDuration() / time.Second) //nolint:gosec // a day at most
+		seconds := uint32(p.AsDuration() / time.Second)
 		body.Channel.Extension = []backportExtension{{URL: backport.HeartbeatPeriod, ValueUnsignedInt: &seconds}}
 	}
 	return &item{kind: "Subscription", id: id, version: version, updated: updated, body: body}
