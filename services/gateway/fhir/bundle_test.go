@@ -67,12 +67,12 @@ func statuses(r *reply) string {
 	return strings.Join(out, " ")
 }
 
-// TestBundles runs what concerns bundles in one Cairn, each with organizations of its own.
-func TestBundles(t *testing.T) {
+// TestWriting runs what concerns writes and bundles in one Cairn, each with organizations of its own.
+func TestWriting(t *testing.T) {
 	t.Parallel()
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
-		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated,
+		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated, "writes": testWrites, "personal searches": testPersonalSearch,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -106,7 +106,7 @@ func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, 
 		return nil, malformed("required", "", "If-None-Exist names no parameter; it is a query such as %s=system|value", c.resource.unless[0])
 	}
 	s.count = 2
-	found, err := c.resource.search(ctx, c, s)
+	found, err := c.lookUp(ctx, s)
 	switch {
 	case err != nil:
 		return nil, err

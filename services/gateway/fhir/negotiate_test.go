@@ -10,9 +10,24 @@ import (
 	"cairn.care/services/internal/suitetest"
 )
 
-func TestContentTypes(t *testing.T) {
+// TestFace runs what concerns every type in one Cairn, each with organizations of its own.
+func TestFace(t *testing.T) {
 	t.Parallel()
 	s := setup(t, directoryOf()...)
+	for name, run := range map[string]func(*testing.T, *site){
+		"content types": testContentTypes, "unknown paths": testUnknown, "tokens": testTokens, "conditional reads": testConditionalReads, "bodies": testBodies,
+		"organizations": testOrganizations, "metadata": testMetadata,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			own := *s
+			own.t = t
+			run(t, &own)
+		})
+	}
+}
+
+func testContentTypes(t *testing.T, s *site) {
 	org := s.organization(&partnersv1.Organization{Kind: partnersv1.Organization_NONPROFIT, DisplayName: "Together"})
 	at, bearer := "/Organization/"+org, token("organizations/"+org, "", "system/*.rs")
 	for _, tt := range []struct {
@@ -60,9 +75,7 @@ func TestContentTypes(t *testing.T) {
 	s.do(http.MethodPost, "", bearer, bundle, "Content-Encoding", "gzip").want(t, 415)
 }
 
-func TestUnknownPathsAndMethods(t *testing.T) {
-	t.Parallel()
-	s := setup(t, directoryOf()...)
+func testUnknown(t *testing.T, s *site) {
 	for _, tt := range []struct {
 		method, path string
 		code         int
@@ -92,9 +105,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	t.Parallel()
-	s := setup(t, directoryOf()...)
+func testTokens(t *testing.T, s *site) {
 	org := s.organization(&partnersv1.Organization{Kind: partnersv1.Organization_HOSPITAL, DisplayName: "Hospital"})
 	at := "/Organization/" + org // has no public groups: only who has a scope sees it
 	for scopes, want := range map[string]int{
@@ -115,9 +126,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestConditionalReads(t *testing.T) {
-	t.Parallel()
-	s := setup(t, directoryOf()...)
+func testConditionalReads(t *testing.T, s *site) {
 	org := s.organization(&partnersv1.Organization{Kind: partnersv1.Organization_HOSPITAL, DisplayName: "Hospital"})
 	bearer := token("organizations/"+org, "", "system/*.rs")
 	at := "/Organization/" + org
@@ -146,10 +155,8 @@ func TestConditionalReads(t *testing.T) {
 	}
 }
 
-// TestBodies sends bodies that are none.
-func TestBodies(t *testing.T) {
-	t.Parallel()
-	s := setup(t, directoryOf()...)
+// testBodies sends bodies that are none.
+func testBodies(t *testing.T, s *site) {
 	for name, tt := range map[string]struct {
 		body  string
 		code  int

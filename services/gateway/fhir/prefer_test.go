@@ -7,10 +7,8 @@ import (
 	"testing"
 )
 
-// TestWrites changes patients, as the headers of a write say.
-func TestWrites(t *testing.T) {
-	t.Parallel()
-	c := setupCare(t)
+// testWrites changes patients, as the headers of a write say.
+func testWrites(t *testing.T, c *care) {
 	person := c.person()
 	made := c.do(http.MethodPost, "/Patient", c.refers, text(t, person)).want(t, http.StatusCreated)
 	id, _ := made.json["id"].(string)
@@ -65,10 +63,8 @@ func TestWrites(t *testing.T) {
 	c.get(at, c.receives).want(t, http.StatusNotFound) // nobody else's business
 }
 
-// TestPersonalSearch holds what a search of a person leaves behind: no link tells who she is.
-func TestPersonalSearch(t *testing.T) {
-	t.Parallel()
-	c := setupCare(t)
+// testPersonalSearch holds what a search of a person leaves behind: no link tells who she is.
+func testPersonalSearch(t *testing.T, c *care) {
 	person := c.person()
 	number, _ := at(person, "identifier.0.value").(string)
 	c.post(c.refers, person)

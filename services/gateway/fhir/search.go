@@ -388,12 +388,9 @@ func (f *Face) find(ctx context.Context, c *call, query []pair) (*r4.Bundle, err
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.resource.search(ctx, c, s)
+	found, err := c.lookUp(ctx, s)
 	if err != nil {
 		return nil, err
-	}
-	if name := s.dropped(); name != "" && (len(found.items) > 0 || found.next != "") {
-		return nil, malformed("not-supported", httpParameter+name, "%s cannot be combined with the other parameters: search with fewer", name)
 	}
 	if s.exact && found.total == nil {
 		if found.total, err = c.count(ctx, s); err != nil {
@@ -401,6 +398,18 @@ func (f *Face) find(ctx context.Context, c *call, query []pair) (*r4.Bundle, err
 		}
 	}
 	return f.searchset(ctx, c, s, found)
+}
+
+// lookUp runs a search of the caller's, and sees to it that all of it was regarded.
+func (c *call) lookUp(ctx context.Context, s *search) (*page, error) {
+	found, err := c.resource.search(ctx, c, s)
+	if err != nil {
+		return nil, err
+	}
+	if name := s.dropped(); name != "" && (len(found.items) > 0 || found.next != "") {
+		return nil, malformed("not-supported", httpParameter+name, "%s cannot be combined with the other parameters: search with fewer", name)
+	}
+	return found, nil
 }
 
 // maxCounted is how many resources are gone through to count them.

@@ -241,7 +241,7 @@ func (f *Face) lead(ctx context.Context, outer *call, conditions, known map[stri
 		return "", malformed("value", "", "the conditional reference has no condition")
 	}
 	s.count = 2
-	found, err := r.search(ctx, c, s)
+	found, err := c.lookUp(ctx, s)
 	if err != nil {
 		return "", err
 	}
