@@ -45,13 +45,13 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.candidates(ctx, q)
-	if err != nil {
-		return nil, err
-	}
 	limit := int(req.GetMaxResults())
 	if limit == 0 {
 		limit = defaultResults
+	}
+	found, err := s.candidates(ctx, q, weights, max(limit, defaultResults))
+	if err != nil {
+		return nil, err
 	}
 	q.Language = match.LanguageFor(req.GetLanguageCode())
 	res := match.Rank(q, found, weights, limit)
@@ -146,16 +146,31 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 	return int(o.GetDistressThreshold()), err
 }
 
-// candidates searches the directory: what seems to suit; where distress is high, professionals in particular; and with
-// everything relaxed but the cancer, for near misses; where there are none, with the cancer too.
-func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candidate, error) {
+// candidates searches the directory: what seems to suit and, where distress is high, professionals in particular. Where those
+// give fewer than wanted recommendations, with everything relaxed but the cancer as well, for near misses; where there are none,
+// with the cancer too.
+func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
 	suits := suitable(q)
-	searches := []*groupsv1.SearchGroupsRequest{suits, relaxed(q)}
+	searches := []*groupsv1.SearchGroupsRequest{suits}
 	if q.DistressAtThreshold() {
 		led := proto.CloneOf(suits)
 		led.Facilitations = []groupsv1.Group_Facilitation{groupsv1.Group_PROFESSIONALLY_LED, groupsv1.Group_CO_FACILITATED}
 		searches = append(searches, led)
 	}
+	found, err := s.search(ctx, nil, searches...)
+	if err != nil || len(match.Rank(q, found, w, wanted).Recommendations) >= wanted {
+		return found, err
+	}
+	if found, err = s.search(ctx, found, relaxed(q)); err != nil || len(found) > 0 || len(q.Needs.GetCancerTypes()) == 0 {
+		return found, err
+	}
+	anything := relaxed(q) // groups that are not about cancer, rather than none
+	anything.CancerTypes = nil
+	return s.search(ctx, nil, anything)
+}
+
+// search runs searches at once and adds what they find to what was found before, each group once.
+func (s *server) search(ctx context.Context, found []match.Candidate, searches ...*groupsv1.SearchGroupsRequest) ([]match.Candidate, error) {
 	answers := make([]*groupsv1.SearchGroupsResponse, len(searches))
 	eg, asking := errgroup.WithContext(auth.System(ctx, service))
 	for i, search := range searches {
@@ -167,17 +182,10 @@ func (s *server) candidates(ctx context.Context, q match.Query) ([]match.Candida
 	if err := eg.Wait(); err != nil {
 		return nil, fmt.Errorf("search groups: %w", err)
 	}
-	if len(answers[0].GetResults())+len(answers[1].GetResults()) == 0 && len(q.Needs.GetCancerTypes()) > 0 {
-		anything := relaxed(q) // groups that are not about cancer, rather than none
-		anything.CancerTypes = nil
-		near, err := s.directory.SearchGroups(auth.System(ctx, service), anything)
-		if err != nil {
-			return nil, fmt.Errorf("search groups: %w", err)
-		}
-		answers = append(answers, near)
-	}
-	var found []match.Candidate
 	seen := map[string]bool{}
+	for _, c := range found {
+		seen[c.Group.GetName()] = true
+	}
 	for _, a := range answers {
 		for _, res := range a.GetResults() {
 			if name := res.GetGroup().GetName(); !seen[name] {
