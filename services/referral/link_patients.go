@@ -14,11 +14,22 @@ import (
 	"cairn.care/services/chassis/pg"
 )
 
-// linkEvery is how often referrals are looked for that are of nobody's record yet: those of older releases.
+// linkEvery is how often referrals are looked for that are of nobody's record: those of older releases, and what overtook an erasure.
 const linkEvery = time.Minute
+
+// erasedSince is for how long a referral may turn up that was being written while its person was erased.
+const erasedSince = day
 
 // linkPatients finds or makes the records of the people of such referrals. One that cannot be linked does not keep the others from it.
 func (s *server) linkPatients(ctx context.Context) error {
+	// Who was referred at the very moment that she was erased has been referred anew.
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE referrals r SET patient_id = NULL FROM patients p
+			WHERE p.erase_time > @since AND r.patient_id = p.id AND r.erased_revision = 0`, pgx.NamedArgs{"since": s.clock.Now().Add(-erasedSince)})
+		return err
+	}); err != nil {
+		return fmt.Errorf("unlink referrals: %w", err)
+	}
 	var broken []error
 	var after uuid.UUID
 	for {

@@ -406,6 +406,25 @@ func TestOlderReferralsAreLinked(t *testing.T) {
 	}
 }
 
+// A referral that was being written while its person was erased is one of her, referred anew.
+func TestReferralThatOvertakesAnErasure(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	erased := f.send().GetPatient()
+	if _, err := f.patients().ErasePatient(f.refer, &referralv1.ErasePatientRequest{Name: erased}); err != nil {
+		t.Fatal(err)
+	}
+	late := f.send()
+	moved := query[int](f, `WITH m AS (UPDATE referrals SET patient_id = $1 WHERE id = $2 RETURNING 1) SELECT count(*)::int FROM m`,
+		uuid.MustParse(strings.TrimPrefix(erased, "patients/")), uuid.MustParse(strings.TrimPrefix(late.GetName(), "referrals/")))
+	if err := f.srv.linkPatients(f.system()); err != nil || moved != 1 {
+		t.Fatalf("%d moved, %v", moved, err)
+	}
+	if got := f.get(f.refer, late.GetName()); got.GetPatient() != late.GetPatient() || got.GetSubject().GetFamilyName() != familyName {
+		t.Errorf("got %v, want it to be of %s again", got, late.GetPatient())
+	}
+}
+
 // publishedOf returns the types of the events told of a resource.
 func (f *fixture) publishedOf(name string) []string {
 	f.t.Helper()

@@ -13,6 +13,7 @@ CREATE TABLE patients (
     erase_time  timestamptz
 );
 CREATE INDEX patients_org ON patients (org_id, id);
+CREATE INDEX patients_erased ON patients (erase_time) WHERE erase_time IS NOT NULL;
 
 -- Keyed hashes of the identifiers of a person, by which she is found again: key of system and value, value_key of the value
 -- alone. No two people of an organization have the same identifier.
