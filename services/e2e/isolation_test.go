@@ -63,10 +63,13 @@ func (w *world) settle(t *testing.T, c *caller) holdings {
 	feedback := c.post(t, "/v1/feedback", obj{"membership": membership, "occasion": "SESSION", "session": session.text("sessions.0.name"), "helped": 4, "feltSafe": 5}).ok(t)
 	room := c.post(t, "/v1/rooms", obj{"title": "Room 2", "seats": 12}).ok(t)
 	member := c.get(t, "/v1/"+membership).ok(t).text("member")
+	coming := c.get(t, "/v1/sessions?pageSize=2&filter="+q(`series = "`+series.text("name")+`"`)).ok(t).text("sessions.1.name")
+	booking := c.post(t, "/v1/bookings", obj{"referral": accepted, "session": coming}).ok(t).text("name")
 	webhook := c.post(t, "/v1/webhookSubscriptions", obj{"url": "https://ehr.example.org/inbox", "eventTypes": list{"care.cairn.referral.*"}}).ok(t).text("name")
 	c.post(t, "/v1/"+webhook+":pause", obj{}).ok(t)
 	return holdings{
 		"webhookSubscriptions": {webhook},
+		"bookings":             {booking},
 		"calendars":            {c.post(t, "/v1/calendars", obj{"member": member}).ok(t).text("name")},
 		"feedback":             {feedback.text("name")},
 		"peerMatches":          {c.pair(t)},
