@@ -142,7 +142,7 @@ func (r *reader) patientTelecom(p *r4.Patient, s *referralv1.Referral_Subject, n
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(rankIn(order, a.Use), rankIn(order, b.Use)))
 	})
 	for _, t := range points {
-		preference := referralv1.Referral_Subject_CONTACT_PREFERENCE_UNSPECIFIED
+		var preference referralv1.Referral_Subject_ContactPreference
 		switch t.System {
 		case "phone":
 			s.Phone, preference = cmp.Or(s.GetPhone(), t.Value), referralv1.Referral_Subject_CALL

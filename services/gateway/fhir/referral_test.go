@@ -269,6 +269,9 @@ func testClosedLoop(t *testing.T, c *care) {
 	}
 
 	accepted := c.step(c.receives, id, obj{"status": "accepted", "identifier": list{obj{"type": coding("http://terminology.hl7.org/CodeSystem/v2-0203", "FILL"), "value": "F-9"}}}).want(t, http.StatusOK)
+	if was, is := fmt.Sprint(at(work, "meta.lastUpdated")), fmt.Sprint(at(accepted.json, "meta.lastUpdated")); is < was || at(accepted.json, "meta.versionId") == at(work, "meta.versionId") {
+		t.Errorf("accepted at %s, after %s: %s", is, was, accepted.body)
+	}
 	expect(t, "accepted", accepted.json, obj{"status": "accepted", "identifier.0.value": "F-9", "output.0.valueReference.reference": "HealthcareService/" + c.group})
 	if seen := c.get("/Task/"+id, c.refers).want(t, http.StatusOK); seen.json["status"] != "accepted" {
 		t.Errorf("the hospital sees %s", seen.body)

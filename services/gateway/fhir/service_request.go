@@ -129,8 +129,12 @@ func (c *call) referral(ctx context.Context, kind, id string) (*referralv1.Refer
 	return r, nil
 }
 
-// wrote keeps a referral as a step has left it.
+// wrote keeps a referral as a step has left it. The database says when that was only after the answer has been made: until then
+// the time of the step stands for it, not that of the version before.
 func (c *call) wrote(r *referralv1.Referral) *referralv1.Referral {
+	if r.GetChangeTime().AsTime().Before(r.GetUpdateTime().AsTime()) {
+		r.ChangeTime = nil
+	}
 	c.remember(r.GetName(), r)
 	return r
 }
