@@ -120,7 +120,7 @@ func (x *Patient) GetEtag() string {
 
 // Data of every event of a patient: names only, nothing of the person.
 //
-// Types are care.cairn.referral.patient.{created, updated, erased}.v1; the subject is the patient's name.
+// Types are care.cairn.referral.patient.{updated, erased}.v1; the subject is the patient's name.
 type PatientChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The patient.
