@@ -321,21 +321,31 @@ func TestEachSubscriptionGetsEverything(t *testing.T) {
 	for range 5 {
 		s.change("1")
 	}
-	var first, second atomic.Int64
+	var first, second, others, applied atomic.Int64
 	count := func(n *atomic.Int64) map[string]Handler {
 		return map[string]Handler{thingChanged: func(context.Context, *Received) (Write, error) { n.Add(1); return nil, nil }}
 	}
 	c, err := NewConsumer(s.config("sink", s.sink),
 		Subscription{Name: "first", Source: "source", Handlers: count(&first)},
 		Subscription{Name: "second", Source: "source", Handlers: count(&second)},
-		Subscription{Name: "other", Source: "source", Handlers: map[string]Handler{"care.cairn.source.other.v1": journal}})
+		Subscription{Name: "other", Source: "source", Handlers: map[string]Handler{"care.cairn.source.other.v1": journal}},
+		Subscription{
+			Name: "rest", Source: "source", Handlers: map[string]Handler{"care.cairn.source.other.v1": journal}, Applied: func() { applied.Add(1) },
+			Others: func(context.Context, *Received) (Write, error) {
+				others.Add(1)
+				return func(context.Context, pgx.Tx) error { return nil }, nil
+			},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.background(c.Run)
-	await(t, s.sink, "first 5,other 5,second 5", `SELECT coalesce(string_agg(subscription || ' ' || sequence, ',' ORDER BY subscription), '') FROM event_position`)
+	await(t, s.sink, "first 5,other 5,rest 5,second 5", `SELECT coalesce(string_agg(subscription || ' ' || sequence, ',' ORDER BY subscription), '') FROM event_position`)
 	if first.Load() != 5 || second.Load() != 5 {
 		t.Errorf("got %d and %d events, want 5 and 5", first.Load(), second.Load())
+	}
+	if others.Load() != 5 || applied.Load() != 5 {
+		t.Errorf("%d events of other types, %d told applied; want 5", others.Load(), applied.Load())
 	}
 	if _, err := NewConsumer(s.config("sink", s.sink),
 		Subscription{Name: "same", Source: "source", Handlers: count(&first)},

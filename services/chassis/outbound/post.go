@@ -26,7 +26,9 @@ func (c *Client) Post(ctx context.Context, rawURL string, header http.Header, bo
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a URL", ErrRefused)
 	}
-	req.Header = header.Clone()
+	if header != nil {
+		req.Header = header.Clone()
+	}
 	req.Header.Set("User-Agent", "Cairn")
 	resp, err := c.posts.Do(req)
 	if err != nil {
