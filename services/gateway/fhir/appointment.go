@@ -107,7 +107,7 @@ func searchAppointments(ctx context.Context, c *call, s *search) (*page, error) 
 		return &page{}, err
 	}
 	resp, err := c.bookings.ListBookings(ctx, &referralv1.ListBookingsRequest{
-		Filter: filter, PageSize: int32(s.count), PageToken: s.cursor, //nolint:gosec // at most 100
+		Filter: filter, PageSize: int32(s.count), PageToken: s.cursor,
 	})
 	if err != nil {
 		return nil, err

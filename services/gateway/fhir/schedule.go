@@ -81,7 +81,7 @@ func searchSchedules(ctx context.Context, c *call, s *search) (*page, error) {
 	req := &groupsv1.ListDirectoryRequest{Groups: names("groups", ids), PageToken: s.cursor}
 	out := &page{}
 	for range maxPages {
-		req.PageSize = int32(s.count - len(out.items)) //nolint:gosec // at most 100
+		req.PageSize = int32(s.count - len(out.items))
 		resp, err := c.sync.ListDirectory(anonymous(ctx), req)
 		if err != nil {
 			return nil, err

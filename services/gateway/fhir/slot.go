@@ -90,7 +90,7 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 	}
 	out := &page{}
 	for range maxPages {
-		req.PageSize = int32(s.count - len(out.items)) //nolint:gosec // at most 100
+		req.PageSize = int32(s.count - len(out.items))
 		resp, err := c.listSlots(ctx, req)
 		if err != nil {
 			return nil, err
