@@ -29,6 +29,7 @@ type holding struct {
 	feedback    []*feedbackRow
 	concerns    []*concernRow
 	referrals   []string
+	identifiers []*membershipv1.ReferralSubject_Identifier
 }
 
 // ExportMember implements PrivacyService.
@@ -117,6 +118,9 @@ func (s *server) held(ctx context.Context, name string) (*holding, error) {
 		if err := send(ctx, tx, b); err != nil {
 			return err
 		}
+		if h.identifiers, err = identifiersOf(ctx, tx, s.keys, h.member); err != nil {
+			return err
+		}
 		_, h.referrals, err = holdings(ctx, tx, id)
 		return err
 	})
@@ -137,6 +141,11 @@ func (s *server) addHeld(ctx context.Context, out *archive.Writer, h *holding) e
 	}
 	if err := out.Add("member", member.GetName(), member); err != nil {
 		return err
+	}
+	for _, m := range h.identifiers {
+		if err := out.Add("identifier", member.GetName(), m); err != nil {
+			return err
+		}
 	}
 	for _, r := range h.memberships {
 		m, err := r.toFullProto(s.keys)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/auth"
@@ -34,7 +36,7 @@ func sealed() rekey.Schema {
 	}
 }
 
-// identifiersOf returns the identifiers of a member that are kept, each once for every key that has indexed it.
+// identifiersOf returns the identifiers of a member that are kept.
 func identifiersOf(ctx context.Context, q pg.Querier, ks *crypt.Keyset, r *memberRow) ([]*membershipv1.ReferralSubject_Identifier, error) {
 	rows, err := q.Query(ctx, `SELECT identifier FROM member_identifiers WHERE member_id = @id AND identifier IS NOT NULL`, pgx.NamedArgs{"id": r.ID})
 	if err != nil {
@@ -44,15 +46,21 @@ func identifiersOf(ctx context.Context, q pg.Querier, ks *crypt.Keyset, r *membe
 	if err != nil {
 		return nil, fmt.Errorf("find identifiers: %w", err)
 	}
+	if len(kept) == 0 {
+		return nil, nil
+	}
 	key, err := ks.OpenDataKey(r.DataKey)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.name(), err)
 	}
-	all := make([]*membershipv1.ReferralSubject_Identifier, len(kept))
-	for i, raw := range kept {
-		all[i] = new(membershipv1.ReferralSubject_Identifier)
-		if err := crypt.OpenProto(key, r.name(), identifierField, raw, all[i]); err != nil {
+	var all []*membershipv1.ReferralSubject_Identifier
+	for _, raw := range kept {
+		m := new(membershipv1.ReferralSubject_Identifier)
+		if err := crypt.OpenProto(key, r.name(), identifierField, raw, m); err != nil {
 			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(o *membershipv1.ReferralSubject_Identifier) bool { return proto.Equal(o, m) }) {
+			all = append(all, m)
 		}
 	}
 	return all, nil
