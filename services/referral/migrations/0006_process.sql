@@ -21,6 +21,9 @@ CREATE INDEX referrals_step ON referrals (step_time) WHERE step_time IS NOT NULL
 CREATE UNIQUE INDEX referrals_previous ON referrals (previous_id) WHERE previous_id IS NOT NULL; -- referred again once
 CREATE INDEX referrals_member ON referrals (member_id) WHERE member_id IS NOT NULL;
 
+-- What was found overdue before there were steps is passed on, or its referrer told, from here.
+UPDATE referrals SET step = 2, step_time = now(), step_due = due_time WHERE overdue_time IS NOT NULL AND due_time IS NOT NULL;
+
 -- The versions of a referral's consent that do not count any more; the one that does is in referrals.
 CREATE TABLE consent_versions (
     referral_id uuid NOT NULL REFERENCES referrals ON DELETE CASCADE,
