@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -61,5 +62,15 @@ func TestSpellingOfStreams(t *testing.T) {
 	}
 	if st := streamError(ctx, errors.New("the password is swordfish")); st.Code() != codes.Internal || strings.Contains(st.String(), "swordfish") {
 		t.Errorf("told is %v", st)
+	}
+}
+
+// Who comes with a point of a listing or a log that is no longer kept is told that it is gone.
+func TestExpiredCursorsAreGone(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]int{"CURSOR_EXPIRED": http.StatusGone, "SYNC_TOKEN_EXPIRED": http.StatusGone, "TOO_FAR": http.StatusBadRequest} {
+		if _, got := new(call).status(&fault.Error{Code: codes.OutOfRange, Reason: reason}); got != want {
+			t.Errorf("%s is %d, want %d", reason, got, want)
+		}
 	}
 }
