@@ -55,7 +55,7 @@ func searchAuditEvents(ctx context.Context, c *call, s *search) (*page, error) {
 		return nil, err
 	}
 	req := &referralv1.ListAccessesRequest{
-		PageSize: int32(s.count), PageToken: s.cursor, StartTime: stamp(when.from), EndTime: stamp(when.before), //nolint:gosec // at most 100
+		PageSize: int32(s.count), PageToken: s.cursor, StartTime: stamp(when.from), EndTime: stamp(when.before),
 	}
 	if !when.from.IsZero() && !when.before.IsZero() && !when.from.Before(when.before) {
 		return &page{}, nil
