@@ -53,13 +53,13 @@ type world struct {
 }
 
 // newWorld starts all services in this process. Their clock stands until the test moves it;
-// tests that share a world share it.
+// tests that share a world share it. Calls are not limited, unless an option says so.
 func newWorld(t *testing.T, options ...suitetest.Option) *world {
 	t.Helper()
 	w, bootstrap := prepareWorld(t)
 	c := components()
 	w.Suite = suitetest.Start(t, []chassis.Component{c["partners"], c["groups"], c["membership"], c["scheduling"], c["referral"], c["gateway"]},
-		append(options, func(c *chassis.Config) { c.BootstrapFile = bootstrap })...)
+		append([]suitetest.Option{func(c *chassis.Config) { c.BootstrapFile, c.RateLimit = bootstrap, 0 }}, options...)...)
 	w.url, w.grpcAddr, w.now = "http://"+w.HTTPAddr, w.GRPCAddr, w.Clock.Now
 	return w
 }

@@ -41,6 +41,9 @@ func (s *server) CreatePatient(ctx context.Context, req *referralv1.CreatePatien
 // patientOrganization returns whose patient a new one is, and refuses what cannot be kept.
 func (s *server) patientOrganization(ctx context.Context, m *referralv1.Patient) (uuid.UUID, error) {
 	const prefix = "patient."
+	if m.GetSubject() == nil {
+		return uuid.Nil, fault.Invalid(fault.Field(prefix+"subject", "is needed: who is she?"))
+	}
 	if bad := invalidPerson(prefix, m.GetSubject(), s.clock.Now()); len(bad) > 0 {
 		return uuid.Nil, fault.Invalid(bad...)
 	}

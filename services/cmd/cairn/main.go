@@ -85,7 +85,10 @@ func rootCommand() *cobra.Command {
   cairn export           write the public directory in a feed format
   cairn schedule preview print when a series takes place
   cairn encryption-keys  make the keys that encrypt personal data
-  cairn keys             rotate them, while Cairn runs
+  cairn keys prepare     write a new key that nobody uses yet, for services that run apart
+  cairn keys rotate      change them while Cairn runs
+  cairn keys status      tell how far that is
+  cairn keys retire      remove the old ones
   cairn audit verify     find what was changed in the record of who saw whose data
 
 Every setting is a flag (--data-dir), an environment variable (CAIRN_DATA_DIR) and a key

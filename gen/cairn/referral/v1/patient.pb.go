@@ -197,12 +197,12 @@ var File_cairn_referral_v1_patient_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_patient_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcairn/referral/v1/patient.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n" +
+	"\x1fcairn/referral/v1/patient.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x03\n" +
 	"\aPatient\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
-	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12H\n" +
-	"\asubject\x18\x03 \x01(\v2#.cairn.referral.v1.Referral.SubjectB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\asubject\x12@\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\x12B\n" +
+	"\asubject\x18\x03 \x01(\v2#.cairn.referral.v1.Referral.SubjectB\x03\xe0A\x02R\asubject\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
