@@ -16,7 +16,7 @@ func TestCheck(t *testing.T) {
 	Validate(t, []byte(task))
 	ValidateLines(t, []byte(task+"\n"+task+"\n"))
 	for name, c := range map[string]struct{ body, want string }{
-		"no JSON":              {`{`, "no JSON"},
+		"no JSON":              {`{`, "JSON"},
 		"unknown property":     {`{"resourceType":"Task","status":"requested","intent":"order","colour":"red"}`, "Task.colour"},
 		"missing element":      {`{"resourceType":"Task","status":"requested"}`, "Task.intent"},
 		"code outside":         {`{"resourceType":"Task","status":"late","intent":"order"}`, "Task.status"},
