@@ -45,6 +45,9 @@ func (s *server) ClaimReferral(ctx context.Context, req *referralv1.ClaimReferra
 		if r.OwnerOrgID != nil {
 			return fault.Precondition("ALREADY_OWNED", req.GetName(), "the referral has an owner already: %s", optionalName("organizations", r.OwnerOrgID))
 		}
+		if err := s.mayAccept(r); err != nil {
+			return err
+		}
 		steps, err := check(req.GetName(), r.State, claim, []party{receiver})
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func (s *server) tellOwner(ctx context.Context, tx pgx.Tx, r *row) error {
 	return s.notify(ctx, tx, r, noticeConsent, *r.OwnerOrgID)
 }
 
-// mayAccept refuses to accept a referral whose person has taken back her consent.
+// mayAccept refuses to accept or claim a referral when its consent has ended: taken back, or its time is over.
 func (s *server) mayAccept(r *row) error {
 	c, err := r.consent()
 	if err != nil {

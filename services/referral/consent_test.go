@@ -183,3 +183,42 @@ func TestConsentForNamedOrganizations(t *testing.T) {
 		t.Errorf("the one who is named sees %v", got)
 	}
 }
+
+// A referral that nobody owns is offered to nobody once its consent has ended.
+func TestEndedConsentIsNotClaimed(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	unowned := func(r *referralv1.Referral) { r.RequestedGroup, r.OwnerOrganization = "", "" }
+	open := f.send(unowned)
+	withdrawn := f.send(unowned, other("b"))
+	expiring := f.send(unowned, other("c"), func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(f.Clock.Now().Add(time.Hour)) })
+	claimable := func() (names []string) {
+		t.Helper()
+		resp, err := f.ListClaimableReferrals(f.receive, &referralv1.ListClaimableReferralsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range resp.GetReferrals() {
+			names = append(names, r.GetName())
+		}
+		return names
+	}
+	if got := claimable(); len(got) != 3 {
+		t.Fatalf("before: %v", got)
+	}
+	if _, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{Name: withdrawn.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	f.Clock.Advance(time.Hour)
+	if got := claimable(); !slices.Equal(got, []string{open.GetName()}) {
+		t.Errorf("after: %v, want %s alone", got, open.GetName())
+	}
+	for _, r := range []*referralv1.Referral{withdrawn, expiring} {
+		if _, err := f.ClaimReferral(f.receive, &referralv1.ClaimReferralRequest{Name: r.GetName()}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
+			t.Errorf("claim: got %v", err)
+		}
+	}
+	if _, err := f.ClaimReferral(f.receive, &referralv1.ClaimReferralRequest{Name: open.GetName()}); err != nil {
+		t.Error(err)
+	}
+}

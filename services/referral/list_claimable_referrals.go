@@ -12,6 +12,9 @@ import (
 	"cairn.care/services/chassis/page"
 )
 
+// consentStands is that a referral's consent has not ended at @now: see [consentEnded].
+const consentStands = `NOT r.consent ? 'withdrawTime' AND coalesce((r.consent ->> 'expireTime')::timestamptz > @now, true)`
+
 // ListClaimableReferrals implements ReferralService.
 func (s *server) ListClaimableReferrals(ctx context.Context, req *referralv1.ListClaimableReferralsRequest) (*referralv1.ListClaimableReferralsResponse, error) {
 	after, _, err := page.Decode[uuid.UUID](req.GetPageToken(), "ListClaimableReferrals")
@@ -25,8 +28,8 @@ func (s *server) ListClaimableReferrals(ctx context.Context, req *referralv1.Lis
 	var rows []*row
 	b := s.db.Batch(ctx)
 	b.Queue(admitClaimant)
-	b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.owner_org_id IS NULL AND r.state = 2 AND r.id > @after ORDER BY r.id LIMIT @n`,
-		pgx.NamedArgs{"after": after, "n": size + 1}).Query(collect(&rows))
+	b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.owner_org_id IS NULL AND r.state = 2 AND r.id > @after AND `+consentStands+` ORDER BY r.id LIMIT @n`,
+		pgx.NamedArgs{"after": after, "n": size + 1, "now": s.clock.Now()}).Query(collect(&rows))
 	audit.Queue(ctx, b, "referrals/-")
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list claimable referrals: %w", err)
