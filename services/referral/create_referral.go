@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -33,8 +34,16 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 	if err != nil {
 		return nil, err
 	}
+	return s.createReferral(ctx, req, org, now, again{})
+}
+
+// mostAttempts is how often a person is looked for who is made by others at the same time.
+const mostAttempts = 5
+
+// createReferral makes a referral of an organization, in the place of another if after says so.
+func (s *server) createReferral(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
 	for attempt := 1; ; attempt++ {
-		answer, err := s.createReferral(ctx, req, org, now, again{})
+		answer, err := s.tryCreate(ctx, req, org, now, after)
 		if pg.Constraint(err) != identifierTaken || attempt == mostAttempts {
 			return answer, err
 		}
@@ -42,10 +51,7 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 	}
 }
 
-// mostAttempts is how often a person is looked for who is made by others at the same time.
-const mostAttempts = 5
-
-func (s *server) createReferral(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
+func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
 	const prefix = "referral."
 	m := req.GetReferral()
 	r := &row{ID: aip.NewID(), OrgID: org, CreateTime: now, UpdateTime: now}
@@ -99,16 +105,18 @@ func (s *server) createReferral(ctx context.Context, req *referralv1.CreateRefer
 	if err != nil {
 		return nil, err
 	}
-	c.batch = s.db.Batch(ctx)
+	if after.previous == nil {
+		c.batch = s.db.Batch(ctx)
+	}
 	s.writePerson(c.batch, w)
 	if err := c.flush(ctx, insertReferral); err != nil {
 		return nil, err
 	}
-	if err := after.write(ctx, s, c); err != nil {
-		return nil, err
-	}
 	if err := idem.Save(ctx, c.batch, answer); err != nil {
 		return nil, err
+	}
+	if after.previous != nil {
+		return answer, s.db.Tx(ctx, func(tx pgx.Tx) error { return after.write(ctx, s, tx, c) })
 	}
 	if err := s.db.Send(ctx, c.batch); err != nil {
 		return nil, fmt.Errorf("insert referral: %w", err)

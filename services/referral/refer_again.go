@@ -14,7 +14,6 @@ import (
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
-	"cairn.care/services/chassis/pg"
 )
 
 // again is the referral in whose place another is made; the zero value: none.
@@ -30,18 +29,28 @@ func (a again) id() *uuid.UUID {
 	return &a.previous.ID
 }
 
-// write queues, in the batch that makes the new referral, what the one before says of it.
-func (a again) write(ctx context.Context, s *server, made *change) error {
-	if a.previous == nil {
-		return nil
+// write locks the one before, writes of it that the person was referred again, and with that the new referral that c makes.
+func (a again) write(ctx context.Context, s *server, tx pgx.Tx, made *change) error {
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), a.previous.ID)
+	if err != nil {
+		return err
 	}
-	c := s.newChange(a.previous, made.actor)
+	if err := mayReferAgain(a.previous.name(), r, auth.TenantFrom(ctx)); err != nil {
+		return err
+	}
+	if r.Revision != a.previous.Revision {
+		return fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", r.name())
+	}
+	c := s.newChange(r, made.actor)
 	c.now, c.batch = made.now, made.batch
-	c.row.NextID = &made.row.ID
+	r.NextID = &made.row.ID
 	if err := c.announce(noteReferredAgain, entry{by: referrer, tells: func(m *referralv1.ReferralChanged) { m.OtherReferral = made.row.name() }}); err != nil {
 		return err
 	}
-	return c.flush(ctx, updateReferral)
+	if err := c.flush(ctx, updateReferral); err != nil {
+		return err
+	}
+	return sendBatch(ctx, tx, c.batch)
 }
 
 // ReferAgain implements ReferralProcessService: the new referral is made as CreateReferral makes one.
@@ -58,7 +67,7 @@ func (s *server) ReferAgain(ctx context.Context, req *referralv1.ReferAgainReque
 	}); err != nil {
 		return nil, err
 	}
-	if err := mayReferAgain(req, before, tenant); err != nil {
+	if err := mayReferAgain(req.GetName(), before, tenant); err != nil {
 		return nil, err
 	}
 	m, err := s.referredAgain(req, before)
@@ -67,38 +76,31 @@ func (s *server) ReferAgain(ctx context.Context, req *referralv1.ReferAgainReque
 	}
 	now := s.clock.Now()
 	bad := invalid("", m, now)
-	if !req.GetDraft() {
+	if !req.GetDraft() && m.GetPatient() == "" {
 		bad = append(bad, unsendable("", m, now)...)
 	}
 	if len(bad) > 0 {
 		return nil, fault.Invalid(bad...)
 	}
-	answer, err := s.createReferral(ctx, &referralv1.CreateReferralRequest{Referral: m, Draft: req.GetDraft()}, before.OrgID, now,
+	return s.createReferral(ctx, &referralv1.CreateReferralRequest{Referral: m, Draft: req.GetDraft()}, before.OrgID, now,
 		again{previous: before, note: req.GetNote()})
-	switch pg.Constraint(err) {
-	case "referrals_previous":
-		return nil, fault.Precondition("REFERRED_AGAIN", req.GetName(), "the person has just been referred again: read the referral, its next field says which one it is")
-	case "referral_events_pkey":
-		return nil, fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", req.GetName())
-	}
-	return answer, err
 }
 
 // mayReferAgain refuses what cannot be referred again, and those who cannot do it.
-func mayReferAgain(req *referralv1.ReferAgainRequest, r *row, t auth.Tenant) error {
+func mayReferAgain(name string, r *row, t auth.Tenant) error {
 	switch {
 	case r == nil:
-		return fault.NotFound(req.GetName())
+		return fault.NotFound(name)
 	case !t.All && t.Org != r.OrgID:
-		return fault.Denied("WRONG_PARTY", "only the referrer refers again; your organization is the receiver of %s", req.GetName())
+		return fault.Denied("WRONG_PARTY", "only the referrer refers again; your organization is the receiver of %s", name)
 	case r.NextID != nil:
-		return fault.Precondition("REFERRED_AGAIN", req.GetName(), "the person has been referred again: %s", optionalName("referrals", r.NextID))
+		return fault.Precondition("REFERRED_AGAIN", name, "the person has been referred again: %s", optionalName("referrals", r.NextID))
 	case r.ErasedRevision > 0:
-		return fault.Precondition("PERSON_ERASED", req.GetName(), "the person's data were erased: nothing is left to refer")
+		return fault.Precondition("PERSON_ERASED", name, "the person's data were erased: nothing is left to refer")
 	case r.State == rejected || r.State == failed || r.State == cancelled:
 		return nil
 	}
-	return fault.Precondition("ILLEGAL_TRANSITION", req.GetName(), "referAgain is for a referral that is REJECTED, FAILED or CANCELLED, not %s; one that is SENT can be assigned to somebody else", r.State)
+	return fault.Precondition("ILLEGAL_TRANSITION", name, "referAgain is for a referral that is REJECTED, FAILED or CANCELLED, not %s; one that is SENT can be assigned to somebody else", r.State)
 }
 
 // referredAgain is the new referral: what the referrer wrote before, and what it changes now.
@@ -109,9 +111,12 @@ func (s *server) referredAgain(req *referralv1.ReferAgainRequest, r *row) (*refe
 	}
 	m := &referralv1.Referral{
 		Organization: old.GetOrganization(), Author: old.GetAuthor(), PlacerNumber: cmp.Or(req.GetPlacerNumber(), old.GetPlacerNumber()),
-		Subject: proto.CloneOf(old.GetSubject()), ReasonCodes: old.GetReasonCodes(), Needs: old.GetNeeds(), Distress: old.Distress,
+		Patient: old.GetPatient(), ReasonCodes: old.GetReasonCodes(), Needs: old.GetNeeds(), Distress: old.Distress,
 		SelfHarmRisk: old.GetSelfHarmRisk(), Urgency: cmp.Or(req.GetUrgency(), old.GetUrgency()), Consent: req.GetConsent(),
 		RequestedGroup: req.GetRequestedGroup(), OwnerOrganization: req.GetOwnerOrganization(), Deadline: req.GetDeadline(),
+	}
+	if m.GetPatient() == "" { // not linked to anybody yet
+		m.Subject = proto.CloneOf(old.GetSubject())
 	}
 	if m.GetConsent() == nil {
 		if why := s.lapsed(old.GetConsent()); why != "" {

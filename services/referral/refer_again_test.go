@@ -1,10 +1,12 @@
 package referral
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -106,4 +108,65 @@ func TestReferredAgainOnce(t *testing.T) {
 	if n := query[int](f, `SELECT count(*)::int FROM referrals WHERE previous_id IS NOT NULL`); n != 1 || done != 1 {
 		t.Errorf("%d were told so and %d are there, want 1", done, n)
 	}
+}
+
+// A person without identifiers is the same one when she is referred again.
+func TestReferredAgainIsTheSamePatient(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send(func(r *referralv1.Referral) {
+		r.Subject.Identifiers, r.Consent.ExpireTime = nil, timestamppb.New(thursday.Add(90*day))
+	})
+	if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: r.GetName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := query[int](f, `SELECT count(*)::int FROM patients`); n != 1 || got.GetPatient() == "" || got.GetPatient() != f.get(f.refer, r.GetName()).GetPatient() {
+		t.Errorf("there are %d patients, and it is of %s, want %s", n, got.GetPatient(), r.GetPatient())
+	}
+	if !proto.Equal(got.GetSubject(), r.GetSubject()) {
+		t.Errorf("got %v, want %v", got.GetSubject(), r.GetSubject())
+	}
+}
+
+// What others write of the referral before while the new one is made stays.
+func TestReferredAgainKeepsWhatOthersWrite(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send(func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(thursday.Add(90 * day)) })
+	if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	if err := f.srv.db.Tx(f.system(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `UPDATE referrals SET reports_stopped = true`); err != nil {
+			return err
+		}
+		go func() {
+			_, err := f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: r.GetName()})
+			answer <- err
+		}()
+		return blocks(t.Context(), tx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; err != nil {
+		t.Fatal(err)
+	}
+	if !query[bool](f, `SELECT reports_stopped FROM referrals WHERE next_id IS NOT NULL`) {
+		t.Error("the wish that nothing is reported of her was lost")
+	}
+}
+
+// blocks waits until somebody waits for the transaction.
+func blocks(ctx context.Context, tx pgx.Tx) error {
+	for waiting := false; !waiting; {
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
+			return err
+		}
+	}
+	return nil
 }
