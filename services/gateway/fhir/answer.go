@@ -65,24 +65,14 @@ func (f *Face) show(w http.ResponseWriter, r *http.Request, c *call, code int, i
 		if tag != "" {
 			h.Set("ETag", tag)
 		}
-		h.Set("Content-Location", it.location(f.base))
+		h.Set("Content-Location", f.location(it))
 		switch prefers(r, "return") {
 		case "minimal":
 			h.Set("Content-Length", "0")
 			w.WriteHeader(code)
 			return nil
 		case "OperationOutcome":
-			done := "updated"
-			switch {
-			case it.existed:
-				done = "found; nothing was created"
-			case code == http.StatusCreated:
-				done = "created"
-			}
-			o := &r4.OperationOutcome{ResourceType: "OperationOutcome", Issue: []r4.OperationOutcomeIssue{
-				outcomeIssue("information", "", r4.Issue{Code: "informational", Diagnostics: it.kind + "/" + it.id + " was " + done}),
-			}}
-			f.write(w, r, code, o)
+			f.write(w, r, code, it.done(code))
 			return nil
 		}
 		f.write(w, r, code, it.body)
@@ -116,10 +106,24 @@ func (f *Face) show(w http.ResponseWriter, r *http.Request, c *call, code int, i
 	return nil
 }
 
-// location is the address of the version that is shown.
-func (it *item) location(base string) string {
-	u := base + "/" + it.kind + "/" + it.id
-	if it.version != "" {
+// done says what a write with that status has done.
+func (it *item) done(code int) *r4.OperationOutcome {
+	words := "updated"
+	switch {
+	case it.existed:
+		words = "found; nothing was created"
+	case code == http.StatusCreated:
+		words = "created"
+	}
+	return &r4.OperationOutcome{ResourceType: "OperationOutcome", Issue: []r4.OperationOutcomeIssue{
+		outcomeIssue("information", "", r4.Issue{Code: "informational", Diagnostics: it.kind + "/" + it.id + " was " + words}),
+	}}
+}
+
+// location is the address of the version that is shown, or of the resource where versions are not read.
+func (f *Face) location(it *item) string {
+	u := f.base + "/" + it.kind + "/" + it.id
+	if r := f.kinds[it.kind]; it.version != "" && r != nil && r.vread != nil {
 		u += "/_history/" + it.version
 	}
 	return u

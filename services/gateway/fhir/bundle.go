@@ -373,11 +373,14 @@ func (f *Face) response(e *entry, prefer string) (r4.BundleEntry, error) {
 			out.Response.LastModified = instant(e.item.updated)
 		}
 		if e.letter == creates || e.letter == updates {
-			out.Response.Location = e.item.location(f.base)
+			out.Response.Location = f.location(e.item)
 		}
 		out.FullUrl = f.base + "/" + e.item.kind + "/" + e.item.id
-		if e.letter == reads || prefer != "minimal" && prefer != "OperationOutcome" {
+		switch {
+		case e.letter == reads || prefer != "minimal" && prefer != "OperationOutcome":
 			body = e.item.body
+		case prefer == "OperationOutcome":
+			out.Response.Outcome = e.item.done(e.status)
 		}
 	}
 	if body == nil || e.request.Method == http.MethodHead {

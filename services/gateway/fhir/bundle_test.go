@@ -72,7 +72,7 @@ func TestWriting(t *testing.T) {
 	t.Parallel()
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
-		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated, "writes": testWrites, "personal searches": testPersonalSearch,
+		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated, "relative references": testRelative, "writes": testWrites, "personal searches": testPersonalSearch,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,6 +110,8 @@ func testBatch(t *testing.T, c *care) {
 	if r := c.send(c.refers, bundle("batch", does("POST", "Patient", c.person())), "Prefer", "return=minimal").want(t, http.StatusOK); at(r.json, "entry.0.resource") != nil || at(r.json, "entry.0.response.location") == nil {
 		t.Errorf("return=minimal: %s", r.body)
 	}
+	told := c.send(c.refers, bundle("batch", does("POST", "Patient", c.person())), "Prefer", "return=OperationOutcome").want(t, http.StatusOK)
+	expect(t, "return=OperationOutcome", told.json, obj{"entry.0.resource": nil, "entry.0.response.outcome.resourceType": "OperationOutcome", "entry.0.response.outcome.issue.0.severity": "information"})
 	reader := token("organizations/"+c.hospital, "SDOHCC", "system/Patient.s")
 	if got := statuses(c.send(reader, bundle("batch", does("POST", "Patient", c.person()), does("GET", "Patient?identifier="+identifier, nil))).want(t, http.StatusOK)); got != "403 200" {
 		t.Errorf("with a scope to search alone: %s", got)
@@ -239,6 +241,66 @@ func testRepeated(t *testing.T, c *care) {
 		t.Errorf("the same transaction makes %v and %v", a, b)
 	}
 	c.send(c.refers, b, "Idempotency-Key", "again").want(t, http.StatusBadRequest)
+
+	// What the first one created is found by the second one's condition.
+	p := c.parts()
+	p[0]["request"].(obj)["ifNoneExist"] = "identifier=urn:example:mrn|" + at(p[0], "resource.identifier.0.value").(string) //nolint:forcetypeassert // made so
+	b, key = bundle("transaction", p...), uuid.NewString()
+	first = c.send(c.refers, b, "Idempotency-Key", key).want(t, http.StatusOK)
+	second = c.send(c.refers, b, "Idempotency-Key", key).want(t, http.StatusOK)
+	if got := statuses(second); got != "201 201 201 201" || got != statuses(first) {
+		t.Errorf("the first answer was %s, the second %s", statuses(first), got)
+	}
+	for i := range 4 {
+		id := fmt.Sprintf("entry.%d.resource.id", i)
+		if a, b := at(first.json, id), at(second.json, id); a == nil || a != b {
+			t.Errorf("entry %d of the same transaction makes %v and %v", i, a, b)
+		}
+	}
+	p[2]["resource"].(obj)["requester"] = obj{"display": "somebody else"} //nolint:forcetypeassert // made so
+	other := c.send(c.refers, bundle("transaction", p...), "Idempotency-Key", key).want(t, http.StatusUnprocessableEntity)
+	if len(other.issues()) != 1 || !strings.Contains(other.issues()[0], "Idempotency-Key was used for another request") {
+		t.Errorf("another transaction with the key of one before: %v", other.issues())
+	}
+	again := c.do(http.MethodPost, "/ServiceRequest", c.refers, text(t, c.request("active")), "If-None-Exist", "identifier=1").want(t, http.StatusPreconditionFailed)
+	if !strings.Contains(again.issues()[0], "Idempotency-Key") {
+		t.Errorf("a conditional creation of a referral: %v", again.issues())
+	}
+}
+
+// testRelative has references as a server writes them: relative to the fullUrl of their entry.
+func testRelative(t *testing.T, c *care) {
+	const server = "http://ehr.example/fhir/"
+	p := c.parts()
+	urls := map[any]string{}
+	for i, name := range []string{"Patient/p1", "Consent/c1", "ServiceRequest/s1", "Task/t1"} {
+		urls[p[i]["fullUrl"]] = name
+		p[i]["fullUrl"] = server + name
+	}
+	for _, e := range p {
+		body := e["resource"].(obj) //nolint:forcetypeassert // made so
+		for _, element := range []string{"patient", "subject", "focus", "for"} {
+			if name := urls[at(body, element+".reference")]; name != "" {
+				body[element] = obj{"reference": name}
+			}
+		}
+	}
+	request := p[2]["resource"].(obj) //nolint:forcetypeassert // made so
+	request["supportingInfo"] = list{obj{"reference": "Consent/c1"}}
+	r := c.send(c.refers, bundle("transaction", p...)).want(t, http.StatusOK)
+	if got := statuses(r); got != "201 201 201 201" {
+		t.Fatalf("the entries are answered %s: %s", got, r.body)
+	}
+	expect(t, "ServiceRequest", at(r.json, "entry.2.resource"), obj{"subject.reference": fmt.Sprint("Patient/", at(r.json, "entry.0.resource.id"))})
+
+	// Of another server, the same words mean something else.
+	p = c.parts()
+	p[1]["fullUrl"], p[2]["fullUrl"] = "http://other.example/fhir/Consent/c1", server+"ServiceRequest/s1"
+	p[2]["resource"].(obj)["supportingInfo"] = list{obj{"reference": "Consent/c1"}}  //nolint:forcetypeassert // made so
+	p[3]["resource"].(obj)["focus"] = obj{"reference": server + "ServiceRequest/s1"} //nolint:forcetypeassert // made so
+	if r := c.send(c.refers, bundle("transaction", p...)).want(t, http.StatusUnprocessableEntity); !strings.Contains(r.issues()[0], "by the fullUrl of this entry") {
+		t.Errorf("a Consent of another server: %v", r.issues())
+	}
 }
 
 // TestEveryEntryCounts sends a batch of more entries than the caller has calls left.

@@ -77,10 +77,7 @@ func (f *Face) capabilityOf(r *resource) r4.CapabilityStatementRestResource {
 			out.Interaction = append(out.Interaction, r4.CapabilityStatementRestResourceInteraction{Code: i.code})
 		}
 	}
-	switch {
-	case r.update != nil:
-		out.Versioning = "versioned-update"
-	case r.vread != nil || r.versions:
+	if r.update != nil || r.vread != nil || r.versions { // If-Match is welcome, and nowhere required
 		out.Versioning = "versioned"
 	}
 	for _, p := range r.params {

@@ -128,7 +128,7 @@ func (f *Face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.document(w, r, path, f.smart)
 	default:
 		if about, err := f.serve(w, r, path); err != nil {
-			f.fail(w, r, err, about, r.Method == http.MethodPost || r.Method == http.MethodPut)
+			f.fail(w, r, err, about, r.Method == http.MethodPut || r.Method == http.MethodPost && !strings.HasSuffix(path, "/_search"))
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (f *Face) create(w http.ResponseWriter, r *http.Request, c *call) error {
 	if it.existed {
 		code = http.StatusOK
 	}
-	w.Header().Set("Location", it.location(f.base))
+	w.Header().Set("Location", f.location(it))
 	return f.show(w, r, c, code, it)
 }
 
@@ -79,7 +79,7 @@ func (f *Face) createUnless(ctx context.Context, c *call, doc *r4.Document, cond
 func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, error) {
 	if len(c.resource.unless) == 0 {
 		return nil, &refusal{http.StatusPreconditionFailed, "NOT_CONDITIONAL", []r4.Issue{{Code: "not-supported",
-			Diagnostics: c.resource.kind + " is not created conditionally here: leave If-None-Exist out"}}}
+			Diagnostics: c.resource.kind + " is not created conditionally here: leave If-None-Exist out; with an Idempotency-Key a repeated POST is done once"}}}
 	}
 	if err := c.allowed(c.resource, searches); err != nil { // it tells what there is
 		return nil, err

@@ -45,7 +45,7 @@ func (f *Face) operate(w http.ResponseWriter, r *http.Request, op *operation, pa
 	ctx := anonymous(r.Context())
 	if !op.public {
 		if c.principal.Kind != auth.Client {
-			return fault.Unauthenticated("TOKEN_NEEDED", "%s needs an access token of a registered client", op.path)
+			return fault.Unauthenticated("TOKEN_REQUIRED", "%s needs an access token of a registered client", op.path)
 		}
 		ctx = c.holding(r.Context(), op.scopes)
 	}

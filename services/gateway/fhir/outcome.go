@@ -87,6 +87,9 @@ func tell(err error, r *resource, written bool) answered {
 	return tellStatus(told(err), err, r, written)
 }
 
+// keyUsed is told of an Idempotency-Key that came with another request before.
+const keyUsed = "the Idempotency-Key was used for another request within 24 hours; use a new one"
+
 func everyIs(issues []r4.Issue, codes ...string) bool {
 	for _, i := range issues {
 		found := false
@@ -163,6 +166,10 @@ func tellStatus(st *status.Status, err error, r *resource, written bool) answere
 	if len(violations) > 0 {
 		issues = nil
 		for _, v := range violations {
+			if v.GetField() == "request_id" {
+				issues = append(issues, r4.Issue{Code: "business-rule", Expression: httpParameter + "Idempotency-Key", Diagnostics: keyUsed})
+				continue
+			}
 			issues = append(issues, r4.Issue{Code: "value", Expression: r.expression(v.GetField(), written), Diagnostics: v.GetDescription()})
 		}
 	}

@@ -13,7 +13,7 @@ func testWrites(t *testing.T, c *care) {
 	made := c.do(http.MethodPost, "/Patient", c.refers, text(t, person)).want(t, http.StatusCreated)
 	id, _ := made.json["id"].(string)
 	at := "/Patient/" + id
-	for header, want := range map[string]string{"ETag": `W/"1"`, "Location": c.url + at + "/_history/1", "Cache-Control": "no-store"} {
+	for header, want := range map[string]string{"ETag": `W/"1"`, "Location": c.url + at, "Content-Location": c.url + at, "Cache-Control": "no-store"} {
 		if got := made.Header.Get(header); got != want {
 			t.Errorf("%s of what was created: %q, want %q", header, got, want)
 		}
@@ -82,4 +82,6 @@ func testPersonalSearch(t *testing.T, c *care) {
 		}
 		c.get(self, c.receives).want(t, http.StatusGone)
 	}
+	tooLong := "identifier=urn:example:mrn|" + strings.Repeat("9", 4000)
+	c.do(http.MethodPost, "/Patient/_search", c.refers, tooLong, "Content-Type", "application/x-www-form-urlencoded").want(t, http.StatusBadRequest)
 }

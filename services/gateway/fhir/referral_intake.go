@@ -421,12 +421,14 @@ func (in *intake) newTask(c *call, r *reader, b *r4.Task) {
 }
 
 // folded shows what became of the entries that went into the referral.
-func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) (map[string]*item, error) {
+// The referral is made by then, so that nothing fails here: a record of the person that cannot be read is shown as the referral has it.
+func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) map[string]*item {
 	items := map[string]*item{}
 	if in.patientURL != "" {
 		it, err := readPatient(ctx, c, idIn(r.GetPatient()))
 		if err != nil {
-			return nil, err
+			it = &item{kind: "Patient", id: idIn(r.GetPatient())}
+			it.body = patientBody(it.id, nil, r.GetOrganization(), r.GetSubject())
 		}
 		items[in.patientURL] = it
 	}
@@ -436,7 +438,7 @@ func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) (
 	for _, u := range in.taskURLs {
 		items[u] = taskItem(c.profile, r)
 	}
-	return items, nil
+	return items
 }
 
 // derived makes the id of a second call out of the first one's, so that both can be repeated.

@@ -56,9 +56,9 @@ func (c *call) allowed(r *resource, i interaction) error {
 	}
 	switch c.principal.Kind {
 	case auth.Anonymous:
-		return fault.Unauthenticated("TOKEN_NEEDED", "to %s %s needs an access token with scope system/%s.%c", i.words(), r.kind, r.kind, i)
+		return fault.Unauthenticated("TOKEN_REQUIRED", "to %s %s needs an access token with scope system/%s.%c", i.words(), r.kind, r.kind, i)
 	case auth.Client:
-		return &fault.Error{Code: codes.PermissionDenied, Reason: "SCOPE_MISSING",
+		return &fault.Error{Code: codes.PermissionDenied, Reason: "MISSING_SCOPE",
 			Message: "to " + i.words() + " " + r.kind + " needs scope system/" + r.kind + "." + string(rune(i)) + ", which the token does not hold"}
 	}
 	return fault.Denied("NOT_A_CLIENT", "the FHIR API is for systems: call it with a token that a registered API client got")

@@ -187,8 +187,8 @@ func createRequest(ctx context.Context, c *call, doc *r4.Document) (*item, error
 		return nil, err
 	}
 	it := requestItem(c.profile, c.wrote(r))
-	it.folded, err = in.folded(ctx, c, r)
-	return it, err
+	it.folded = in.folded(ctx, c, r)
+	return it, nil
 }
 
 // createReferral creates the referral of an intake; in place of another one, if it says so.

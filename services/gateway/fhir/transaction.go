@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,7 +36,34 @@ func (f *Face) transact(ctx context.Context, c *call, entries []*entry) error {
 			return err
 		}
 	}
-	known, err := f.resolve(ctx, c, entries)
+	first := make([]entry, len(entries))
+	for i, e := range entries {
+		first[i] = *e
+	}
+	err := f.attempt(ctx, c, entries, false)
+	if !keyOfAnother(err) || !slices.ContainsFunc(entries, func(e *entry) bool { return e.letter == creates && e.item != nil }) {
+		return err
+	}
+	// The caller may repeat itself, and what its conditions find now has been created by this very transaction. Its key is used up, so
+	// that the services write nothing any more: they give the first answer, if this is the same.
+	for i, e := range entries {
+		*e = first[i]
+	}
+	if f.attempt(ctx, c, entries, true) != nil {
+		return err
+	}
+	return nil
+}
+
+// keyOfAnother tells whether a service has answered another request with the same key before.
+func keyOfAnother(err error) bool {
+	own, ok := errors.AsType[*refusal](err)
+	return ok && slices.ContainsFunc(own.issues, func(i r4.Issue) bool { return i.Diagnostics == keyUsed })
+}
+
+// attempt does a transaction; unfound takes nothing that its conditions find to be there.
+func (f *Face) attempt(ctx context.Context, c *call, entries []*entry, unfound bool) error {
+	known, err := f.resolve(ctx, c, entries, unfound)
 	if err != nil {
 		return err
 	}
@@ -98,7 +126,7 @@ func (e *entry) told(err error) error {
 
 // resolve finds what conditional creations find, and returns where references to entries lead: fullUrl to "Type/id", or to
 // nothing for what is yet to be created.
-func (f *Face) resolve(ctx context.Context, outer *call, entries []*entry) (map[string]string, error) {
+func (f *Face) resolve(ctx context.Context, outer *call, entries []*entry, unfound bool) (map[string]string, error) {
 	known := map[string]string{}
 	for _, e := range entries {
 		if e.fullURL != "" {
@@ -110,7 +138,7 @@ func (f *Face) resolve(ctx context.Context, outer *call, entries []*entry) (map[
 		switch {
 		case e.letter == updates && e.fullURL != "":
 			known[e.fullURL] = e.at.r.kind + "/" + e.at.id
-		case e.letter == creates && e.request.IfNoneExist != "":
+		case e.letter == creates && e.request.IfNoneExist != "" && !unfound:
 			c := outer.on(e.at.r)
 			within, err := c.begin(ctx, e.at.r, creates)
 			if err != nil {
@@ -146,7 +174,7 @@ func (f *Face) rewrite(ctx context.Context, c *call, entries []*entry, known map
 		}
 		changed := false
 		err := references(tree, e.doc.Type, func(at, ref string) (string, error) {
-			to, err := f.lead(ctx, c, conditions, known, ref)
+			to, err := f.lead(ctx, c, conditions, known, e.absolute(ref, known))
 			if err != nil {
 				if own, ok := errors.AsType[*refusal](err); ok {
 					own.issues[0].Expression = e.expression(at)
@@ -171,6 +199,25 @@ func (f *Face) rewrite(ctx context.Context, c *call, entries []*entry, known map
 	}
 	return nil
 }
+
+// absolute returns the fullUrl of the entry that a relative reference means: one beside this entry on the server that its fullUrl names
+// (https://hl7.org/fhir/R4/bundle.html#references). Other references stay as they are.
+func (e *entry) absolute(ref string, known map[string]string) string {
+	if _, ok := known[ref]; ok || !relative.MatchString(ref) {
+		return ref
+	}
+	if at := restful.FindStringSubmatch(e.fullURL); at != nil {
+		if _, ok := known[at[1]+ref]; ok {
+			return at[1] + ref
+		}
+	}
+	return ref
+}
+
+var (
+	relative = regexp.MustCompile(`^[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}$`)
+	restful  = regexp.MustCompile(`^(https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}$`)
+)
 
 // references calls visit with every Reference.reference in a resource, which it replaces.
 func references(tree any, at string, visit func(at, ref string) (string, error)) error {
@@ -274,7 +321,7 @@ func oneUnit(entries []*entry) (*entry, error) {
 	var units []*entry
 	for _, e := range entries {
 		if e.part && e.into == nil {
-			return nil, unprocessable("not-supported", e.path("resource"), "%s is taken only where the resource that is created with it refers to it", e.at.r.kind)
+			return nil, unprocessable("not-supported", e.path("resource"), "%s is taken only where the resource that is created with it refers to it, by the fullUrl of this entry", e.at.r.kind)
 		}
 		if e.letter != reads && e.letter != searches && e.item == nil && e.into == nil {
 			units = append(units, e)
