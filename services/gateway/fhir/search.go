@@ -285,6 +285,11 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 	if modifier != "" && !contains(found.modifiers, modifier) && (found.kind != referenceParam || !contains(found.targets, modifier)) {
 		return malformed("not-supported", "", "%s does not take the modifier :%s", found.name, clip(modifier)) // never ignored: it may turn the meaning
 	}
+	for _, r := range f.chained(c.resource, found.name) {
+		if err := c.allowed(r, searches); err != nil { // it tells what there is
+			return err
+		}
+	}
 	if p.value == "" {
 		return s.leaveOut(c, p.name, "%s is empty: leave it out", found.name)
 	}
@@ -344,6 +349,20 @@ func (r *resource) named(written string) (*param, string) {
 		}
 	}
 	return r.param(strings.Join(plain, ".")), modifier
+}
+
+// chained returns the types that a chain goes through: of Task's "focus.subject.identifier" ServiceRequest and Patient.
+func (f *Face) chained(r *resource, name string) []*resource {
+	var through []*resource
+	step, rest, more := strings.Cut(name, ".")
+	if p := r.param(step); more && p != nil {
+		for _, target := range p.targets {
+			if next := f.kinds[target]; next != nil {
+				through = append(append(through, next), f.chained(next, rest)...)
+			}
+		}
+	}
+	return through
 }
 
 // names lists the parameters of a type for people.
