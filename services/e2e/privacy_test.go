@@ -21,7 +21,7 @@ import (
 )
 
 // What is kept readable of a person, where the database shows it. What is kept encrypted is looked for by its ciphertext.
-var planted = []string{"zimmeralias", "Zimmertown", "zimmerpayer", "ZIMMER-PLACER", "zimmerdocument", "ZIMMER-FILLER", "zimmerconsent"}
+var planted = []string{"zimmeralias", "Zimmertown", "zimmerpayer", "ZIMMER-PLACER", "urn:zimmer:placer", "urn:zimmer:filler", "zimmerdocument", "ZIMMER-FILLER", "zimmerconsent"}
 
 // TestErasure has a person referred, placed, seen at sessions, worried about and let into a second group. The archive she is given has
 // all of it. After she is erased no table of any service has what was planted, nor the ciphertexts and keys of the rest; seats, attendance
@@ -33,11 +33,11 @@ func TestErasure(t *testing.T) {
 	group, second := nonprofit.openGroup(t, seats(1)), nonprofit.openGroup(t)
 	key := func() []string { return []string{"Idempotency-Key", uuid.NewString()} }
 	referral := hospital.post(t, "/v1/referrals", w.person(group, func(r obj) {
-		r["placerNumber"] = "ZIMMER-PLACER"
+		r["placerNumber"], r["placerSystem"] = "ZIMMER-PLACER", "urn:zimmer:placer"
 		r["needs"].(obj)["payer"] = "zimmerpayer"
 		r["consent"].(obj)["document"] = "zimmerdocument"
 	}), key()...).ok(t).text("name")
-	membership := nonprofit.post(t, "/v1/"+referral+":accept", obj{"note": "zimmernote", "fillerNumber": "ZIMMER-FILLER"}, key()...).ok(t).text("membership")
+	membership := nonprofit.post(t, "/v1/"+referral+":accept", obj{"note": "zimmernote", "fillerNumber": "ZIMMER-FILLER", "fillerSystem": "urn:zimmer:filler"}, key()...).ok(t).text("membership")
 	member := nonprofit.get(t, "/v1/"+membership).ok(t).text("member")
 	birthday := []string{"Idempotency-Key", uuid.NewString()}
 	nonprofit.do(t, http.MethodPatch, "/v1/"+member, obj{

@@ -23,6 +23,9 @@ func (s *server) AcceptReferral(ctx context.Context, req *referralv1.AcceptRefer
 	if err != nil {
 		return nil, err
 	}
+	if req.GetFillerSystem() != "" && req.GetFillerNumber() == "" {
+		return nil, fault.Invalid(fault.Field("filler_system", "goes with a filler_number, which is missing"))
+	}
 	tenant := auth.TenantFrom(ctx)
 	var r *row
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
@@ -112,7 +115,7 @@ func (s *server) intend(ctx context.Context, req *referralv1.AcceptReferralReque
 		}
 		a, now := actorFrom(ctx), s.clock.Now()
 		p = &placementRow{
-			ReferralID: id, Kind: place, RequestID: aip.NewID(), GroupID: &group, FillerNumber: req.GetFillerNumber(),
+			ReferralID: id, Kind: place, RequestID: aip.NewID(), GroupID: &group, FillerNumber: req.GetFillerNumber(), FillerSystem: req.GetFillerSystem(),
 			Actor: a.name, ActorOrgID: a.org, CreateTime: now, RetryTime: now.Add(retryFirst),
 		}
 		if p.Note, err = s.seal(r, placeNoteField, req.GetNote()); err != nil {

@@ -76,7 +76,9 @@ func TestTheReferrerLearnsWhoHasSeen(t *testing.T) {
 	}
 	if patient := f.get(f.refer, r.GetName()).GetPatient(); patient != "" {
 		all := list(f.refer, &referralv1.ListAccessesRequest{Parent: patient, PageSize: 200})
-		if !slices.ContainsFunc(all, func(a *referralv1.Access) bool { return a.GetResource() == r.GetName() && a.GetOrganization() == f.nonprofit }) {
+		if !slices.ContainsFunc(all, func(a *referralv1.Access) bool {
+			return a.GetResource() == r.GetName() && a.GetOrganization() == f.nonprofit
+		}) {
 			t.Errorf("accesses of the patient's referral are not among %v", all)
 		}
 	}

@@ -66,7 +66,7 @@ func (s *server) fill(r *row, m *referralv1.Referral) error {
 	if r.Consent, err = protojson.Marshal(r.body.consent); err != nil {
 		return fmt.Errorf("encode consent: %w", err)
 	}
-	r.Author, r.PlacerNumber = m.GetAuthor(), m.GetPlacerNumber()
+	r.Author, r.PlacerNumber, r.PlacerSystem = m.GetAuthor(), m.GetPlacerNumber(), m.GetPlacerSystem()
 	r.Distress, r.SelfHarmRisk, r.Urgency = m.Distress, m.GetSelfHarmRisk(), int32(m.GetUrgency())
 	r.Deadline = instant(m.GetDeadline())
 	r.RequestedGroupID, err = optionalID("referral.requested_group", "groups", m.GetRequestedGroup())

@@ -35,6 +35,9 @@ func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Viol
 	if c.GetGrantTime().IsValid() && c.GetGrantTime().AsTime().After(now.Add(time.Hour)) {
 		add("consent.grant_time", "is in the future")
 	}
+	if m.GetPlacerSystem() != "" && m.GetPlacerNumber() == "" {
+		add("placer_system", "goes with a placer_number, which is missing")
+	}
 	if len(c.GetShare()) > 0 && c.GetGrantTime() == nil {
 		add("consent.grant_time", "is needed: say when she agreed to share")
 	}

@@ -99,7 +99,7 @@ func (s *server) erase(ctx context.Context, tx pgx.Tx, id uuid.UUID, by actor) e
 	if err := s.fill(r, &referralv1.Referral{Author: r.Author, Urgency: referralv1.Referral_Urgency(r.Urgency)}); err != nil {
 		return err
 	}
-	r.FillerNumber, r.StateReason, r.OutcomeNote, r.DistressAfter = "", nil, nil, nil
+	r.FillerNumber, r.FillerSystem, r.StateReason, r.OutcomeNote, r.DistressAfter = "", "", nil, nil, nil
 
 	c := s.newChange(r, by)
 	note := entry{by: system, note: "The person's data were erased."}
@@ -155,10 +155,10 @@ func emptyReferral(b *pgx.Batch, r *row) {
 	args := r.args()
 	args["erased"] = r.ErasedRevision
 	b.Queue(`UPDATE referrals SET data_key = @data_key, subject = @subject, subject_keys = @subject_keys, reason_codes = @reason_codes,
-			needs = @needs, consent = @consent, distress = @distress, self_harm_risk = @self_harm, placer_number = @placer,
+			needs = @needs, consent = @consent, distress = @distress, self_harm_risk = @self_harm, placer_number = @placer, placer_system = @placer_system,
 			requested_group_id = @requested_group, erased_revision = @erased
 		WHERE id = @id`, args)
-	b.Queue(`UPDATE placements SET note = NULL, filler_number = '' WHERE referral_id = @id`, args)
+	b.Queue(`UPDATE placements SET note = NULL, filler_number = '', filler_system = '' WHERE referral_id = @id`, args)
 	eraseBookings(b, r.ID)
 }
 

@@ -114,7 +114,7 @@ func TestErasedReferralsEnd(t *testing.T) {
 		t.Errorf("of who came there is left %v", done)
 	}
 	for _, r := range []*referralv1.Referral{done, f.await(waits.GetName(), cancelled)} {
-		if r.GetSubject() != nil || r.GetPlacerNumber() != "" || len(r.GetReasonCodes()) > 0 || r.Distress != nil || len(r.GetNeeds().GetCancerTypes()) > 0 || r.GetConsent().GetGrantTime() != nil {
+		if r.GetSubject() != nil || r.GetPlacerNumber()+r.GetPlacerSystem()+r.GetFillerNumber()+r.GetFillerSystem() != "" || len(r.GetReasonCodes()) > 0 || r.Distress != nil || len(r.GetNeeds().GetCancerTypes()) > 0 || r.GetConsent().GetGrantTime() != nil {
 			t.Errorf("of her there is left %v", r)
 		}
 		for _, e := range f.timeline(r.GetName()) {

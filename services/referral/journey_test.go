@@ -37,11 +37,12 @@ func TestReferralClosesItsLoop(t *testing.T) {
 	}
 
 	f.Clock.Advance(time.Hour)
-	got, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-9", Etag: r.GetEtag(), Note: "Welcome"})
+	got, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-9", FillerSystem: "https://puentes.example.org/orders", Etag: r.GetEtag(), Note: "Welcome"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.GetState() != accepted || got.GetTaskStatus() != "accepted" || got.GetGroup() != f.group || got.GetMembership() == "" || got.GetFillerNumber() != "F-9" {
+	if got.GetState() != accepted || got.GetTaskStatus() != "accepted" || got.GetGroup() != f.group || got.GetMembership() == "" || got.GetFillerNumber() != "F-9" ||
+		got.GetFillerSystem() != "https://puentes.example.org/orders" || got.GetPlacerSystem() != orders {
 		t.Errorf("accepted: got %v", got)
 	}
 	if got.GetSubject().GetFamilyName() != familyName {

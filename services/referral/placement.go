@@ -45,6 +45,7 @@ type placementRow struct {
 	RequestID    uuid.UUID
 	GroupID      *uuid.UUID
 	FillerNumber string
+	FillerSystem string
 	Actor        string
 	ActorOrgID   *uuid.UUID
 	Note         []byte
@@ -53,15 +54,15 @@ type placementRow struct {
 	Attempts     int32
 }
 
-const placementColumns = `referral_id, kind, request_id, group_id, filler_number, actor, actor_org_id, note, create_time, retry_time, attempts`
+const placementColumns = `referral_id, kind, request_id, group_id, filler_number, filler_system, actor, actor_org_id, note, create_time, retry_time, attempts`
 
 // insertPlacement queues what is to be done with membership; a release replaces a placing that has not ended.
 func insertPlacement(b *pgx.Batch, p *placementRow) {
 	b.Queue(`INSERT INTO placements (`+placementColumns+`)
-		VALUES (@referral, @kind, @request, @group, @filler, @actor, @actor_org, @note, @create, @retry, 0)
+		VALUES (@referral, @kind, @request, @group, @filler, @filler_system, @actor, @actor_org, @note, @create, @retry, 0)
 		ON CONFLICT (referral_id) DO UPDATE SET kind = EXCLUDED.kind, request_id = EXCLUDED.request_id, group_id = NULL,
 			note = NULL, create_time = EXCLUDED.create_time, retry_time = EXCLUDED.retry_time, attempts = 0`, pgx.NamedArgs{
-		"referral": p.ReferralID, "kind": p.Kind, "request": p.RequestID, "group": p.GroupID, "filler": p.FillerNumber,
+		"referral": p.ReferralID, "kind": p.Kind, "request": p.RequestID, "group": p.GroupID, "filler": p.FillerNumber, "filler_system": p.FillerSystem,
 		"actor": p.Actor, "actor_org": p.ActorOrgID, "note": p.Note, "create": p.CreateTime, "retry": p.RetryTime,
 	})
 }
@@ -239,7 +240,7 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	if err != nil {
 		return err
 	}
-	r.GroupID, r.FillerNumber = p.GroupID, p.FillerNumber
+	r.GroupID, r.FillerNumber, r.FillerSystem = p.GroupID, p.FillerNumber, p.FillerSystem
 	r.learn(membership, state, revision)
 	// Whether she must not be contacted may have been changed since membership was asked.
 	says := func(m *referralv1.ReferralChanged) { m.DoNotContact = subject.GetDoNotContact() }

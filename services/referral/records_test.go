@@ -41,11 +41,16 @@ func TestReferralsAreFoundByWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	a := f.send(func(r *referralv1.Referral) { r.PlacerNumber, r.Urgency = "P-7", referralv1.Referral_URGENT })
+	const filled = "urn:x:filler"
 	f.Clock.Advance(time.Hour)
-	b := f.accept(f.send(other("b"), func(r *referralv1.Referral) {
+	b := f.send(other("b"), func(r *referralv1.Referral) {
+		r.PlacerNumber, r.PlacerSystem = "P-8", ""
 		r.Needs.Kinds = []groupsv1.Group_Kind{groupsv1.Group_PEER_SUPPORT}
 		r.Consent.Share = []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}
-	}))
+	})
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: b.GetName(), FillerNumber: "P-7", FillerSystem: filled}); err != nil {
+		t.Fatal(err)
+	}
 	f.Clock.Advance(time.Hour)
 	c, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Draft: true, Referral: f.referral(other("c"), func(r *referralv1.Referral) { r.Urgency = 0 })})
 	if err != nil {
@@ -62,6 +67,9 @@ func TestReferralsAreFoundByWhatIsKnown(t *testing.T) {
 	}
 	code := func(system, code string) []*referralv1.SearchReferralsRequest_Code {
 		return []*referralv1.SearchReferralsRequest_Code{{System: system, Code: code}}
+	}
+	number := func(party referralv1.Referral_Party, system *string, value string) *referralv1.SearchReferralsRequest {
+		return &referralv1.SearchReferralsRequest{OrderNumbers: []*referralv1.SearchReferralsRequest_OrderNumber{{Party: party, System: system, Value: value}}}
 	}
 	at := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(thursday.Add(d)) }
 	for _, w := range []struct {
@@ -92,8 +100,20 @@ func TestReferralsAreFoundByWhatIsKnown(t *testing.T) {
 		{&referralv1.SearchReferralsRequest{ReasonCodes: code("", "Z85.3")}, "dcba", "a", ""},
 		{&referralv1.SearchReferralsRequest{ReasonCodes: code("http://snomed.info/sct", "Z85.3")}, "", "", ""},
 		{&referralv1.SearchReferralsRequest{Kinds: []groupsv1.Group_Kind{groupsv1.Group_PEER_SUPPORT, groupsv1.Group_EDUCATION}}, "b", "b", ""},
-		{&referralv1.SearchReferralsRequest{PlacerNumbers: []string{"P-7", "P-8"}}, "a", "a", ""},
+		{&referralv1.SearchReferralsRequest{PlacerNumbers: []string{"P-7", "P-8"}}, "ba", "ba", ""},
 		{&referralv1.SearchReferralsRequest{FillerNumbers: []string{"F-1"}}, "", "", ""},
+		{number(0, nil, "P-7"), "ba", "ba", ""}, // of the referrer of one, and of the owner of the other
+		{number(0, proto.String(orders), "P-7"), "a", "a", ""},
+		{number(0, proto.String(filled), "P-7"), "b", "b", ""},
+		{number(0, proto.String("urn:else"), "P-7"), "", "", ""},
+		{number(0, proto.String(""), "P-7"), "", "", ""},
+		{number(0, proto.String(""), "P-8"), "b", "b", ""},
+		{number(referrer, nil, "P-7"), "a", "a", ""},
+		{number(receiver, nil, "P-7"), "b", "b", ""},
+		{number(receiver, proto.String(orders), ""), "", "", ""},
+		{number(0, proto.String(orders), ""), "dca", "a", ""},
+		{number(0, proto.String(""), ""), "b", "b", ""},
+		{&referralv1.SearchReferralsRequest{OrderNumbers: append(number(referrer, nil, "P-7").OrderNumbers, number(referrer, nil, "P-8").OrderNumbers...)}, "ba", "ba", ""},
 		{&referralv1.SearchReferralsRequest{Groups: []string{f.group}}, "cba", "ba", ""},
 		{&referralv1.SearchReferralsRequest{Urgencies: []referralv1.Referral_Urgency{referralv1.Referral_ROUTINE}}, "dcb", "b", ""},
 		{&referralv1.SearchReferralsRequest{CreateTime: &referralv1.TimeRange{StartTime: at(time.Hour)}}, "dcb", "b", ""},

@@ -110,13 +110,16 @@ func (s *server) referredAgain(req *referralv1.ReferAgainRequest, r *row) (*refe
 		return nil, err
 	}
 	m := &referralv1.Referral{
-		Organization: old.GetOrganization(), Author: old.GetAuthor(), PlacerNumber: cmp.Or(req.GetPlacerNumber(), old.GetPlacerNumber()),
+		Organization: old.GetOrganization(), Author: old.GetAuthor(), PlacerNumber: old.GetPlacerNumber(), PlacerSystem: old.GetPlacerSystem(),
 		Patient: old.GetPatient(), ReasonCodes: old.GetReasonCodes(), Needs: old.GetNeeds(), Distress: old.Distress,
 		SelfHarmRisk: old.GetSelfHarmRisk(), Urgency: cmp.Or(req.GetUrgency(), old.GetUrgency()), Consent: req.GetConsent(),
 		RequestedGroup: req.GetRequestedGroup(), OwnerOrganization: req.GetOwnerOrganization(), Deadline: req.GetDeadline(),
 	}
 	if m.GetPatient() == "" { // not linked to anybody yet
 		m.Subject = proto.CloneOf(old.GetSubject())
+	}
+	if req.GetPlacerNumber() != "" || req.GetPlacerSystem() != "" {
+		m.PlacerNumber, m.PlacerSystem = req.GetPlacerNumber(), req.GetPlacerSystem()
 	}
 	if m.GetConsent() == nil {
 		if why := s.lapsed(old.GetConsent()); why != "" {

@@ -193,6 +193,9 @@ func (s *server) searchCondition(org uuid.UUID, req *referralv1.SearchReferralsR
 	if len(req.GetFillerNumbers()) > 0 {
 		add("fillers", `r.filler_number = ANY(@fillers)`, req.GetFillerNumbers())
 	}
+	if len(req.GetOrderNumbers()) > 0 {
+		where = append(where, orderNumberCondition(req.GetOrderNumbers(), args))
+	}
 	if len(req.GetKinds()) > 0 {
 		kinds := make([]string, len(req.GetKinds()))
 		for i, k := range req.GetKinds() {
@@ -218,6 +221,32 @@ func (s *server) searchCondition(org uuid.UUID, req *referralv1.SearchReferralsR
 		}
 	}
 	return strings.Join(append(where, codeCondition(req, args)...), ` AND `), nil
+}
+
+// orderNumberCondition is that one of the numbers is the referral's, by the side that gave it.
+func orderNumberCondition(numbers []*referralv1.SearchReferralsRequest_OrderNumber, args pgx.NamedArgs) string {
+	var sides []string
+	for i, n := range numbers {
+		number, system := fmt.Sprintf("order_number_%d", i), fmt.Sprintf("order_system_%d", i)
+		args[number], args[system] = n.GetValue(), n.GetSystem()
+		for _, side := range []struct {
+			party party
+			name  string
+		}{{referrer, "placer"}, {receiver, "filler"}} {
+			if n.GetParty() != 0 && n.GetParty() != side.party {
+				continue
+			}
+			all := `r.` + side.name + `_number <> ''`
+			if n.GetValue() != "" {
+				all += ` AND r.` + side.name + `_number = @` + number
+			}
+			if n.System != nil {
+				all += ` AND r.` + side.name + `_system = @` + system
+			}
+			sides = append(sides, all)
+		}
+	}
+	return `(` + strings.Join(sides, ` OR `) + `)`
 }
 
 // statesOf returns the states that a search allows, and whether those are not all.

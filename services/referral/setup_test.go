@@ -180,10 +180,13 @@ const (
 	written    = "Xochitl Quetzalcanary cannot drive"
 )
 
+// orders is who numbers the referrer's orders.
+const orders = "urn:oid:1.2.840.114350.1.13.861"
+
 // referral is a referral to the fixture's group, whole and with a consent that covers everything.
 func (f *fixture) referral(edits ...func(*referralv1.Referral)) *referralv1.Referral {
 	r := &referralv1.Referral{
-		Author: "Dr Osei, oncology", PlacerNumber: "P-1", Urgency: referralv1.Referral_ROUTINE, RequestedGroup: f.group,
+		Author: "Dr Osei, oncology", PlacerNumber: "P-1", PlacerSystem: orders, Urgency: referralv1.Referral_ROUTINE, RequestedGroup: f.group,
 		Subject: &referralv1.Referral_Subject{
 			Identifiers: []*referralv1.Referral_Subject_Identifier{{System: "urn:oid:2.16.840.1.113883.19.5", Value: mrn}},
 			GivenName:   givenName, FamilyName: familyName, BirthDate: &date.Date{Year: 1974, Month: 5, Day: 6},

@@ -78,8 +78,8 @@ func newsOf(req *referralv1.StepTaskRequest, m *referralv1.Referral) *referralv1
 	if news.GetGroup() == m.GetGroup() {
 		news.Group = ""
 	}
-	if news.GetFillerNumber() == m.GetFillerNumber() {
-		news.FillerNumber = ""
+	if news.GetFillerNumber() == m.GetFillerNumber() && (news.GetFillerSystem() == "" || news.GetFillerSystem() == m.GetFillerSystem()) {
+		news.FillerNumber, news.FillerSystem = "", ""
 	}
 	if news.GetSession() == m.GetFirstSession() {
 		news.Session = ""
@@ -113,6 +113,7 @@ func strays(req *referralv1.StepTaskRequest, a action) []*fault.Violation {
 	}{
 		{"group", req.GetGroup() != "", accept},
 		{"filler_number", req.GetFillerNumber() != "", accept},
+		{"filler_system", req.GetFillerSystem() != "" && req.GetFillerNumber() == "", accept},
 		{"reject_reason", req.GetRejectReason() != 0, reject},
 		{"session", req.GetSession() != "", schedule},
 		{"session_time", req.GetSessionTime() != nil, schedule},
@@ -136,7 +137,9 @@ func (s *server) takeStep(ctx context.Context, req *referralv1.StepTaskRequest, 
 	case send:
 		return s.SendReferral(ctx, &referralv1.SendReferralRequest{Name: name, Note: note, Etag: etag})
 	case accept:
-		return s.AcceptReferral(ctx, &referralv1.AcceptReferralRequest{Name: name, Note: note, Etag: etag, Group: req.GetGroup(), FillerNumber: req.GetFillerNumber()})
+		return s.AcceptReferral(ctx, &referralv1.AcceptReferralRequest{
+			Name: name, Note: note, Etag: etag, Group: req.GetGroup(), FillerNumber: req.GetFillerNumber(), FillerSystem: req.GetFillerSystem(),
+		})
 	case reject:
 		reason := req.GetRejectReason()
 		if reason == referralv1.Referral_REJECT_REASON_UNSPECIFIED {

@@ -137,8 +137,12 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 		{receiver, "rejected", nil, "InvalidArgument note"}, // why?
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.Outcome = &referralv1.Referral_Outcome{} }, "InvalidArgument outcome"},
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.Etag = `"77"` }, "Aborted ETAG_MISMATCH"},
-		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber = "F-9" }, "ACCEPTED"},
-		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber, r.Group = "F-9", f.group }, "ACCEPTED"}, // sent back as read
+		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerSystem = "urn:x:f" }, "InvalidArgument filler_system"},
+		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber, r.FillerSystem = "F-9", "urn:x:f" }, "ACCEPTED"},
+		{receiver, "accepted", func(r *referralv1.StepTaskRequest) {
+			r.FillerNumber, r.FillerSystem, r.Group = "F-9", "urn:x:f", f.group
+		}, "ACCEPTED"}, // sent back as read
+		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber, r.FillerSystem = "F-9", "urn:x:g" }, "InvalidArgument filler_number"},
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber = "F-10" }, "InvalidArgument filler_number"},
 		{receiver, "accepted", saying("by the way"), "InvalidArgument note"},
 		{receiver, "on-hold", nil, "FailedPrecondition ILLEGAL_TRANSITION"},

@@ -23,6 +23,8 @@ type row struct {
 	Author             string
 	PlacerNumber       string
 	FillerNumber       string
+	PlacerSystem       string
+	FillerSystem       string
 	DataKey            []byte
 	Subject            []byte
 	SubjectKeys        [][]byte
@@ -64,7 +66,7 @@ type row struct {
 	body body // what the columns hold, where it is known already
 }
 
-const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, r.placer_number, r.filler_number, r.data_key,
+const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, r.placer_number, r.filler_number, r.placer_system, r.filler_system, r.data_key,
 	r.subject, r.subject_keys, r.reason_codes, r.needs, r.consent, r.distress, r.self_harm_risk, r.urgency,
 	r.requested_group_id, r.deadline, r.reject_reason, r.state_reason, r.awaiting, r.due_time, r.overdue_time, r.group_id,
 	r.membership_id, r.membership_state, r.membership_revision, r.first_session_id, r.first_session_time,
@@ -79,7 +81,8 @@ func (r *row) name() string { return aip.Name("referrals", r.ID) }
 func (r *row) args() pgx.NamedArgs {
 	a := pgx.NamedArgs{
 		"id": r.ID, "org": r.OrgID, "owner": r.OwnerOrgID, "revision": r.Revision, "state": int32(r.State), "author": r.Author,
-		"placer": r.PlacerNumber, "filler": r.FillerNumber, "data_key": r.DataKey, "subject": r.Subject, "subject_keys": r.SubjectKeys,
+		"placer": r.PlacerNumber, "filler": r.FillerNumber,
+		"placer_system": r.PlacerSystem, "filler_system": r.FillerSystem, "data_key": r.DataKey, "subject": r.Subject, "subject_keys": r.SubjectKeys,
 		"reason_codes": r.ReasonCodes, "needs": r.Needs, "consent": r.Consent, "distress": r.Distress, "self_harm": r.SelfHarmRisk,
 		"urgency": r.Urgency, "requested_group": r.RequestedGroupID, "deadline": r.Deadline, "reject_reason": r.RejectReason,
 		"state_reason": r.StateReason, "awaiting": int32(r.Awaiting), "due": r.DueTime, "overdue": r.OverdueTime, "group": r.GroupID,
@@ -100,22 +103,23 @@ func insertReferral(b *pgx.Batch, r *row) {
 			deadline, reject_reason, state_reason, awaiting, due_time, overdue_time, group_id, membership_id,
 			membership_state, membership_revision, first_session_id, first_session_time, sessions_recorded,
 			sessions_reported, first_attended_time, outcome_note, outcome_helped, distress_after, send_time,
-			accept_time, create_time, update_time, step, step_time, step_due, previous_id, has_concern, patient_id)
+			accept_time, create_time, update_time, step, step_time, step_due, previous_id, has_concern, patient_id,
+			placer_system, filler_system)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
 			$23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40,
-			$41, $42, $43, $44, $45, $46)`,
+			$41, $42, $43, $44, $45, $46, $47, $48)`,
 		r.ID, r.OrgID, r.OwnerOrgID, r.Revision, int32(r.State), r.Author, r.PlacerNumber, r.FillerNumber,
 		r.DataKey, r.Subject, r.SubjectKeys, r.ReasonCodes, r.Needs, r.Consent, r.Distress, r.SelfHarmRisk,
 		r.Urgency, r.RequestedGroupID, r.Deadline, r.RejectReason, r.StateReason, int32(r.Awaiting), r.DueTime,
 		r.OverdueTime, r.GroupID, r.MembershipID, r.MembershipState, r.MembershipRevision, r.FirstSessionID,
 		r.FirstSessionTime, r.SessionsRecorded, r.SessionsReported, r.FirstAttendedTime, r.OutcomeNote,
 		r.OutcomeHelped, r.DistressAfter, r.SendTime, r.AcceptTime, r.CreateTime, r.UpdateTime,
-		r.Step, r.StepTime, r.StepDue, r.PreviousID, r.HasConcern, r.PatientID)
+		r.Step, r.StepTime, r.StepDue, r.PreviousID, r.HasConcern, r.PatientID, r.PlacerSystem, r.FillerSystem)
 }
 
 // updateReferral writes a row that the transaction has locked: everything that a step can change.
 func updateReferral(b *pgx.Batch, r *row) {
-	b.Queue(`UPDATE referrals SET owner_org_id = @owner, revision = @revision, state = @state, filler_number = @filler,
+	b.Queue(`UPDATE referrals SET owner_org_id = @owner, revision = @revision, state = @state, filler_number = @filler, filler_system = @filler_system,
 			reject_reason = @reject_reason, state_reason = @state_reason, awaiting = @awaiting, due_time = @due,
 			overdue_time = @overdue, group_id = @group, membership_id = @membership, membership_state = @membership_state,
 			membership_revision = @membership_revision, first_session_id = @session, first_session_time = @session_time,
@@ -127,7 +131,7 @@ func updateReferral(b *pgx.Batch, r *row) {
 
 // updateDraft writes what the referrer can change of a draft.
 func updateDraft(b *pgx.Batch, r *row) {
-	b.Queue(`UPDATE referrals SET author = @author, placer_number = @placer, subject = @subject, subject_keys = @subject_keys,
+	b.Queue(`UPDATE referrals SET author = @author, placer_number = @placer, placer_system = @placer_system, subject = @subject, subject_keys = @subject_keys,
 			reason_codes = @reason_codes, needs = @needs, consent = @consent, distress = @distress, self_harm_risk = @self_harm,
 			urgency = @urgency, requested_group_id = @requested_group, owner_org_id = @owner, deadline = @deadline, patient_id = @patient
 		WHERE id = @id`, r.args())

@@ -42,7 +42,7 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 			return err
 		}
 		was := proto.CloneOf(m)
-		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), "author", "placer_number", "subject", "reason_codes", "needs",
+		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), "author", "placer_number", "placer_system", "subject", "reason_codes", "needs",
 			"distress", "self_harm_risk", "urgency", "consent", "requested_group", "owner_organization", "deadline", "patient"); err != nil {
 			return err
 		}

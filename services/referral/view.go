@@ -127,6 +127,7 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 	}
 	m.Organization, m.OwnerOrganization = aip.Name("organizations", r.OrgID), optionalName("organizations", r.OwnerOrgID)
 	m.Author, m.PlacerNumber, m.FillerNumber = r.Author, r.PlacerNumber, r.FillerNumber
+	m.PlacerSystem, m.FillerSystem = r.PlacerSystem, r.FillerSystem
 	m.RequestedGroup, m.Group = optionalName("groups", r.RequestedGroupID), optionalName("groups", r.GroupID)
 	m.FirstSession = optionalName("sessions", r.FirstSessionID)
 	if r.AcceptTime != nil { // before, membership may have told of it while the acceptance is under way

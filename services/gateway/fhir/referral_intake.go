@@ -30,6 +30,7 @@ type intake struct {
 	subject   string                  // how the request refers to the person
 
 	replaces, basedOn string // ids of referrals
+	fillerAt          int    // which identifier is the owner's number
 
 	patientURL, consentURL string   // fullUrls of entries that were taken
 	taskURLs               []string // of its Task
@@ -50,6 +51,10 @@ func readIntake(ctx context.Context, c *call, doc *r4.Document) (*intake, error)
 		r.refuse("value", "ServiceRequest.status", "is draft or active; revoked withdraws")
 	}
 	in.reason = statusReasonOf(b)
+	in.fillerAt = slices.IndexFunc(b.Identifier, func(id r4.Identifier) bool {
+		k := coded(id.Type, identifierTypes)
+		return k != nil && k.Code == "FILL"
+	})
 	for _, step := range []func() error{
 		func() error { return in.readContained(b) },
 		func() error { return in.readPerson(ctx, c, b) },
@@ -409,8 +414,12 @@ func (in *intake) newTask(c *call, r *reader, b *r4.Task) {
 	if b.Restriction != nil && b.Restriction.Period != nil && b.Restriction.Period.End != "" {
 		in.referral.Deadline = stamp(r.instantAt("Task.restriction.period.end", b.Restriction.Period.End, true))
 	}
-	if number := r.placer(b.Identifier, "Task.identifier"); number != "" {
-		in.referral.PlacerNumber = number
+	n := r.orderNumbers(b.Identifier, "Task.identifier")
+	if n.placer != nil {
+		in.referral.PlacerNumber, in.referral.PlacerSystem = n.placer.Value, n.placer.System
+	}
+	if n.filler != nil {
+		r.refuse("business-rule", fmt.Sprintf("Task.identifier[%d]", n.fillerAt), "is of type FILL, which whom you refer to gives; leave it out")
 	}
 	if b.Owner != nil {
 		in.performer(c, "Task.owner", b.Owner.Reference)

@@ -60,18 +60,18 @@ func requesterOf(r *referralv1.Referral) *r4.Reference {
 // orderNumbers are the numbers of both sides: placer and filler.
 func orderNumbers(r *referralv1.Referral) []r4.Identifier {
 	var ids []r4.Identifier
-	add := func(code, words, value, organization string) {
+	add := func(code, words, system, value, organization string) {
 		if value == "" {
 			return
 		}
-		id := r4.Identifier{Type: concept(identifierTypes, code, words), Value: value}
+		id := r4.Identifier{Type: concept(identifierTypes, code, words), System: system, Value: value}
 		if organization != "" {
 			id.Assigner = &r4.Reference{Reference: reference("Organization", organization)}
 		}
 		ids = append(ids, id)
 	}
-	add("PLAC", "Placer Identifier", r.GetPlacerNumber(), r.GetOrganization())
-	add("FILL", "Filler Identifier", r.GetFillerNumber(), r.GetOwnerOrganization())
+	add("PLAC", "Placer Identifier", r.GetPlacerSystem(), r.GetPlacerNumber(), r.GetOrganization())
+	add("FILL", "Filler Identifier", r.GetFillerSystem(), r.GetFillerNumber(), r.GetOwnerOrganization())
 	return ids
 }
 

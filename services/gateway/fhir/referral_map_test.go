@@ -70,6 +70,7 @@ func fullReferral() *referralv1.Referral {
 	}
 	return &referralv1.Referral{
 		Name: "referrals/" + referralID, Organization: "organizations/" + hospitalID, Author: "Ada Okafor, oncology", PlacerNumber: "ORD-7", FillerNumber: "F-1",
+		PlacerSystem: "urn:oid:1.2.840.114350.1.13.861.1.7.2.798268", FillerSystem: "https://puentes.example.org/orders",
 		Patient: "patients/" + patientID, Subject: &referralv1.Referral_Subject{GivenName: "Maria"},
 		ReasonCodes: []*typev1.Code{{System: icd10, Code: "Z85.3", Display: "Personal history of breast cancer"}, {System: snomed, Code: "254837009"}},
 		Needs:       n, Distress: proto.Int32(5), SelfHarmRisk: true, Urgency: referralv1.Referral_URGENT,
@@ -115,7 +116,7 @@ func TestServiceRequestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		want = &referralv1.Referral{
-			Author: want.Author, PlacerNumber: want.PlacerNumber, Patient: want.Patient, ReasonCodes: want.ReasonCodes, Needs: want.Needs, Distress: want.Distress,
+			Author: want.Author, PlacerNumber: want.PlacerNumber, PlacerSystem: want.PlacerSystem, FillerNumber: want.FillerNumber, FillerSystem: want.FillerSystem, Patient: want.Patient, ReasonCodes: want.ReasonCodes, Needs: want.Needs, Distress: want.Distress,
 			SelfHarmRisk: true, Urgency: want.Urgency, RequestedGroup: want.RequestedGroup, OwnerOrganization: want.OwnerOrganization, Deadline: want.Deadline,
 		}
 		if !proto.Equal(in.referral, want) {
@@ -287,6 +288,9 @@ func TestRefused(t *testing.T) {
 	const subject = `"subject":{"reference":"Patient/` + patientID + `"}`
 	const code = `"code":{"coding":[{"system":"http://snomed.info/sct","code":"711281004"}]}`
 	const good = `"resourceType":"ServiceRequest","status":"active","intent":"order",` + subject + `,` + code
+	typed := func(kind, value string) string {
+		return `{"type":{"coding":[{"system":"` + identifierTypes + `","code":"` + kind + `"}]},"value":"` + value + `"}`
+	}
 	for name, c := range map[string]struct{ body, at, says string }{
 		"unknown element":      {good + `,"encounter":{"reference":"Encounter/1"}`, "ServiceRequest.encounter", "leave it out"},
 		"element with a hint":  {good + `,"reasonReference":[{"reference":"Condition/1"}]`, "ServiceRequest.reasonReference", "reasonCode"},
@@ -304,7 +308,11 @@ func TestRefused(t *testing.T) {
 		"another performer":    {good + `,"performer":[{"reference":"Practitioner/1"}]`, "ServiceRequest.performer[0]", "HealthcareService"},
 		"two performers":       {good + `,"performer":[{"reference":"Organization/` + ownerID + `"},{"reference":"Organization/` + hospitalID + `"}]`, "ServiceRequest.performer[1]", "one organization"},
 		"another requester":    {good + `,"requester":{"reference":"Organization/` + ownerID + `"}`, "ServiceRequest.requester", "not your organization"},
-		"somebody's number":    {good + `,"identifier":[{"system":"urn:x","value":"1"}]`, "ServiceRequest.identifier[0].system", "leave it out"},
+		"an account number":    {good + `,"identifier":[` + typed("PLAC", "1") + `,` + typed("AN", "2") + `]`, "ServiceRequest.identifier[1].type", "leave the identifier out"},
+		"two order numbers":    {good + `,"identifier":[` + typed("PLAC", "1") + `,` + typed("PLAC", "2") + `]`, "ServiceRequest.identifier[1]", "leave this one out"},
+		"a number beside":      {good + `,"identifier":[{"system":"urn:x","value":"1"},` + typed("PLAC", "2") + `]`, "ServiceRequest.identifier[0]", "PLAC is kept"},
+		"untyped numbers":      {good + `,"identifier":[{"system":"urn:x","value":"1"},{"system":"urn:y","value":"1"}]`, "ServiceRequest.identifier[1]", "the type " + identifierTypes + "|PLAC"},
+		"no number":            {good + `,"identifier":[{"system":"urn:x"}]`, "ServiceRequest.identifier[0].value", "number itself"},
 		"unknown patient":      {`"resourceType":"ServiceRequest","status":"active","intent":"order","subject":{"reference":"Patient/7"},` + code, "ServiceRequest.subject", "same transaction"},
 		"nobody refers to it":  {good + `,"contained":[{"resourceType":"Patient","id":"p"}]`, "ServiceRequest.contained", "#p"},
 		"not contained":        {good + `,"supportingInfo":[{"reference":"#c"}]`, "ServiceRequest.supportingInfo[0]", "one Consent"},

@@ -2,7 +2,6 @@ package fhir
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -23,7 +22,7 @@ func referralParams() []param {
 		{name: "subject", kind: referenceParam, or: true, targets: []string{"Patient"}, doc: "The person who is referred."},
 		{name: "patient.identifier", kind: tokenParam, or: true, personal: true, doc: "A number of the person's, system|value; of your own patients. Better in a POST _search than in an address."},
 		{name: "subject.identifier", kind: tokenParam, or: true, personal: true, doc: "The same."},
-		{name: "identifier", kind: tokenParam, or: true, modifiers: []string{"of-type"}, doc: "The referrer's order number, as the value alone; with :of-type, " + identifierTypes + "|FILL|value, the owner's."},
+		{name: "identifier", kind: tokenParam, or: true, modifiers: []string{"of-type"}, doc: "An order number of either side: system|value, |value of no system, the value alone of any, system| all of one. With :of-type, " + identifierTypes + "|PLAC|value is the referrer's and " + identifierTypes + "|FILL|value the owner's."},
 		{name: "priority", kind: tokenParam, or: true, doc: "routine, urgent, asap, stat."},
 	}
 }
@@ -63,19 +62,16 @@ func (c *call) referralSearch(s *search) (req *referralv1.SearchReferralsRequest
 	}
 	for _, cl := range s.clausesOf("identifier") {
 		for _, v := range cl.values {
-			kind, number, typed := strings.Cut(v.code, "|")
+			number := &referralv1.SearchReferralsRequest_OrderNumber{Value: v.code}
 			switch {
-			case cl.modifier == "of-type" && (!typed || v.system != identifierTypes || kind != "PLAC" && kind != "FILL"):
-				return nil, false, malformed("value", "", "identifier:of-type is %s|PLAC|value or %s|FILL|value", identifierTypes, identifierTypes)
-			case cl.modifier == "of-type" && kind == "FILL":
-				req.FillerNumbers = append(req.FillerNumbers, number)
 			case cl.modifier == "of-type":
-				req.PlacerNumbers = append(req.PlacerNumbers, number)
-			case v.system != "":
-				none = true // order numbers have no system
-			default:
-				req.PlacerNumbers = append(req.PlacerNumbers, v.code)
+				if number.Party = orderParties[v.ofType]; v.system != identifierTypes || number.Party == 0 {
+					return nil, false, malformed("value", "", "identifier:of-type is %s|PLAC|value or %s|FILL|value", identifierTypes, identifierTypes)
+				}
+			case v.bar:
+				number.System = &v.system
 			}
+			req.OrderNumbers = append(req.OrderNumbers, number)
 		}
 	}
 	if req.ChangeTime, err = timeRange(s, "_lastUpdated"); err != nil {
@@ -89,6 +85,9 @@ func (c *call) referralSearch(s *search) (req *referralv1.SearchReferralsRequest
 	}
 	return req, none, nil
 }
+
+// orderParties are whose an order number is, by its type.
+var orderParties = map[string]referralv1.Referral_Party{"PLAC": referralv1.Referral_REFERRER, "FILL": referralv1.Referral_RECEIVER}
 
 // timeRange reads a date parameter; nil if it was not asked for.
 func timeRange(s *search, name string) (*referralv1.TimeRange, error) {

@@ -409,9 +409,21 @@ func testDrafts(t *testing.T, c *care) {
 	id := fmt.Sprint(draft["id"])
 	c.get("/Task/"+id, c.receives).want(t, http.StatusNotFound)
 	draft["priority"] = "asap"
+	draft["identifier"] = list{obj{"system": "urn:oid:1.2.3", "value": "7"}, obj{"type": coding(v2, "FILL"), "value": "8"}}
+	if got := c.put(c.refers, draft).want(t, http.StatusUnprocessableEntity).issues(); len(got) != 1 || !strings.Contains(got[0], "ServiceRequest.identifier[1]") {
+		t.Errorf("a number of the owner's: %v", got)
+	}
+	draft["identifier"] = list{obj{"system": "7", "value": "7"}}
+	if got := c.put(c.refers, draft).want(t, http.StatusUnprocessableEntity).issues(); len(got) != 1 || !strings.Contains(got[0], "ServiceRequest.identifier.system") {
+		t.Errorf("a system that is no URI: %v", got)
+	}
+	draft["identifier"] = list{obj{"type": coding(v2, "PLAC"), "system": "urn:oid:1.2.3", "value": "7"}}
 	draft["reasonCode"] = list{coding("http://hl7.org/fhir/sid/icd-10-cm", "C50.911")}
 	changed := c.put(c.refers, draft).want(t, http.StatusOK)
-	expect(t, "changed", changed.json, obj{"status": "draft", "priority": "asap", "reasonCode.0.coding.0.code": "C50.911", "extension.0.valueInteger": 5})
+	expect(t, "changed", changed.json, obj{"status": "draft", "priority": "asap", "reasonCode.0.coding.0.code": "C50.911", "extension.0.valueInteger": 5,
+		"identifier.0.system": "urn:oid:1.2.3", "identifier.0.value": "7", "identifier.0.type.coding.0.code": "PLAC"})
+	expect(t, "the version before", c.get("/ServiceRequest/"+id+"/_history/1", c.refers).want(t, http.StatusOK).json, obj{"identifier": nil})
+	expect(t, "the version now", c.get(fmt.Sprintf("/ServiceRequest/%s/_history/%v", id, at(changed.json, "meta.versionId")), c.refers).want(t, http.StatusOK).json, obj{"identifier.0.system": "urn:oid:1.2.3"})
 	expect(t, "consent", c.get("/Consent/"+id, c.refers).json, obj{"status": "active", "sourceAttachment.title": "form 12"})
 	sent := changed.json
 	sent["status"] = "active"
@@ -432,14 +444,17 @@ func testDrafts(t *testing.T, c *care) {
 	}
 }
 
+// v2 is the code system of types of identifiers.
+const v2 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
 // The searches of a closed loop find what they name, and nothing else.
 func testReferralSearch(t *testing.T, c *care) {
 	one := c.request("active")
-	one["identifier"] = list{obj{"value": "ORD-1"}}
+	one["identifier"] = list{obj{"system": "urn:oid:1.2.840", "value": "ORD-1"}}
 	a := c.post(c.refers, one)
 	b := c.post(c.refers, c.request("active"))
 	idA, idB := fmt.Sprint(a["id"]), fmt.Sprint(b["id"])
-	c.step(c.receives, idB, obj{"status": "accepted"}).want(t, http.StatusOK)
+	c.step(c.receives, idB, obj{"status": "accepted", "identifier": list{obj{"type": coding(v2, "FILL"), "system": "urn:x:theirs", "value": "ORD-1"}}}).want(t, http.StatusOK)
 	since := fmt.Sprint(at(c.get("/Task/"+idA, c.refers).json, "meta.lastUpdated"))
 	person := fmt.Sprint(at(a, "subject.reference"))
 	number := at(one, "contained.0.identifier.0.value")
@@ -458,8 +473,15 @@ func testReferralSearch(t *testing.T, c *care) {
 		"/Task?_lastUpdated=lt2020":                                                           {},
 		"/Task?_lastUpdated=gt" + since:                                                       {idB},
 		"/Task?code=fulfill&priority=routine":                                                 {idA, idB},
-		"/ServiceRequest?identifier=ORD-1":                                                    {idA},
+		"/ServiceRequest?identifier=ORD-1":                                                    {idA, idB},
 		"/ServiceRequest?identifier=urn:x|ORD-1":                                              {},
+		"/ServiceRequest?identifier=|ORD-1":                                                   {},
+		"/ServiceRequest?identifier=urn:oid:1.2.840|ORD-1":                                    {idA},
+		"/Task?identifier=urn:oid:1.2.840|":                                                   {idA},
+		"/Task?identifier=urn:x:theirs|ORD-1":                                                 {idB},
+		"/Task?identifier=ORD-1":                                                              {idA, idB},
+		"/Task?identifier:of-type=" + v2 + "|PLAC|ORD-1":                                      {idA},
+		"/Task?identifier:of-type=" + v2 + "|PLAC|ORD-1," + v2 + "|FILL|ORD-1":                {idA, idB},
 		"/ServiceRequest?status=active&performer=HealthcareService/" + c.group:                {idA, idB},
 		"/ServiceRequest?performer=Organization/" + c.hospital:                                {},
 		"/ServiceRequest?reason-code=http://hl7.org/fhir/sid/icd-10-cm|Z85.3":                 {idA, idB},
@@ -471,6 +493,9 @@ func testReferralSearch(t *testing.T, c *care) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s finds %v, want %v", path, got, want)
 		}
+	}
+	for _, wrong := range []string{"PLAC|ORD-1", v2 + "|MR|ORD-1", v2 + "|PLAC|", "urn:x|PLAC|ORD-1"} {
+		c.get("/Task?identifier:of-type="+wrong, c.refers).want(t, http.StatusBadRequest)
 	}
 	counted := c.get("/Task?_summary=count", c.refers).want(t, http.StatusOK)
 	if fmt.Sprint(counted.json["total"]) != "2" {

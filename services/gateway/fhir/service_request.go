@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -56,6 +57,8 @@ func requestFields() map[string]string {
 		"referral.patient":            "ServiceRequest.subject",
 		"referral.subject":            "ServiceRequest.subject",
 		"referral.placer_number":      "ServiceRequest.identifier",
+		"referral.placer_system":      "ServiceRequest.identifier.system",
+		"placer_system":               "ServiceRequest.identifier.system",
 		"referral.author":             "ServiceRequest.requester",
 		"referral.reason_codes":       "ServiceRequest.reasonCode",
 		"referral.needs":              "ServiceRequest.orderDetail",
@@ -182,6 +185,9 @@ func createRequest(ctx context.Context, c *call, doc *r4.Document) (*item, error
 	if in.status != "draft" && in.status != "active" {
 		return nil, unprocessable("value", "ServiceRequest.status", "a new referral is draft, or active to send it")
 	}
+	if err := in.sameFiller(&referralv1.Referral{}); err != nil {
+		return nil, err
+	}
 	r, err := c.createReferral(ctx, in)
 	if err != nil {
 		return nil, err
@@ -204,17 +210,19 @@ func (c *call) createReferral(ctx context.Context, in *intake) (*referralv1.Refe
 		return nil, err
 	}
 	sent := proto.CloneOf(in.referral)
-	sent.Author, sent.PlacerNumber, sent.Urgency, sent.Deadline = old.GetAuthor(), old.GetPlacerNumber(), 0, nil
+	sent.Author, sent.PlacerNumber, sent.PlacerSystem, sent.Urgency, sent.Deadline = old.GetAuthor(), old.GetPlacerNumber(), old.GetPlacerSystem(), 0, nil
 	sent.RequestedGroup, sent.OwnerOrganization, sent.Consent = "", "", nil
 	was := proto.CloneOf(old)
 	was.Urgency, was.Deadline, was.RequestedGroup, was.OwnerOrganization, was.Consent = 0, nil, "", "", nil
+	was.FillerNumber, was.FillerSystem = "", ""
 	if same, err := c.sameRequest(ctx, sent, was); err != nil || !same {
 		return nil, firstError(err, unprocessable("business-rule", "ServiceRequest.replaces",
 			"what stands in place of a referral is for the same person (subject Patient/%s), reasons and needs; leave replaces out to send another one", idIn(old.GetPatient())))
 	}
 	return c.process.ReferAgain(ctx, &referralv1.ReferAgainRequest{
 		Name: old.GetName(), RequestedGroup: in.referral.GetRequestedGroup(), OwnerOrganization: in.referral.GetOwnerOrganization(), Consent: in.referral.GetConsent(),
-		Deadline: in.referral.GetDeadline(), Urgency: in.referral.GetUrgency(), PlacerNumber: in.referral.GetPlacerNumber(), Draft: in.draft, RequestId: c.requestID,
+		Deadline: in.referral.GetDeadline(), Urgency: in.referral.GetUrgency(), Draft: in.draft, RequestId: c.requestID,
+		PlacerNumber: in.referral.GetPlacerNumber(), PlacerSystem: in.referral.GetPlacerSystem(),
 	})
 }
 
@@ -233,6 +241,9 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	}
 	if in.replaces != "" && "referrals/"+in.replaces != now.GetPrevious() || in.basedOn != "" && "referrals/"+in.basedOn != now.GetParent() {
 		return nil, unprocessable("business-rule", "ServiceRequest", "replaces and basedOn do not change")
+	}
+	if err := in.sameFiller(now); err != nil {
+		return nil, err
 	}
 	same, err := c.sameRequest(ctx, in.referral, now)
 	if err != nil {
@@ -267,7 +278,7 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 
 // updateDraft writes what was sent of a draft. The consent and the person stay as they are where they are referred to only.
 func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, etag string) (*referralv1.Referral, error) {
-	mask := []string{"author", "placer_number", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "requested_group", "owner_organization", "deadline"}
+	mask := []string{"author", "placer_number", "placer_system", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "requested_group", "owner_organization", "deadline"}
 	if sent.GetConsent() != nil {
 		mask = append(mask, "consent")
 	}
@@ -281,6 +292,15 @@ func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, 
 	return c.referrals.UpdateReferral(ctx, &referralv1.UpdateReferralRequest{Referral: sent, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}, RequestId: c.requestID})
 }
 
+// sameFiller refuses an owner's number that is not the referral's.
+func (in *intake) sameFiller(now *referralv1.Referral) error {
+	m := in.referral
+	if m.GetFillerNumber() == "" || m.GetFillerNumber() == now.GetFillerNumber() && (m.GetFillerSystem() == "" || m.GetFillerSystem() == now.GetFillerSystem()) {
+		return nil
+	}
+	return unprocessable("business-rule", fmt.Sprintf("ServiceRequest.identifier[%d]", in.fillerAt), "is of type FILL: that number is given with the Task, by whom you refer to; leave it out")
+}
+
 // sameRequest tells whether what was sent says the same of a referral as what is shown of it.
 func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) (bool, error) {
 	shown, err := reread(ctx, c, requestBody(nil, c.profile, now))
@@ -289,6 +309,9 @@ func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) 
 	}
 	if sent = proto.CloneOf(sent); sent.GetUrgency() == 0 {
 		shown.Urgency = 0
+	}
+	for _, m := range []*referralv1.Referral{sent, shown} {
+		m.FillerNumber, m.FillerSystem = "", "" // see sameFiller
 	}
 	if sent.GetConsent() == nil { // referred to, not sent again
 		shown.Consent = nil

@@ -3,6 +3,7 @@ package fhir
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,7 +210,13 @@ func readRequest(doc *r4.Document, at string) (*r4.ServiceRequest, *referralv1.R
 	if b.DoNotPerform != nil && *b.DoNotPerform {
 		r.refuse("not-supported", "ServiceRequest.doNotPerform", "there is no referral that asks not to help")
 	}
-	m.PlacerNumber = r.placer(b.Identifier, "ServiceRequest.identifier")
+	numbers := r.orderNumbers(b.Identifier, "ServiceRequest.identifier")
+	if id := numbers.placer; id != nil {
+		m.PlacerNumber, m.PlacerSystem = id.Value, id.System
+	}
+	if id := numbers.filler; id != nil {
+		m.FillerNumber, m.FillerSystem = id.Value, id.System
+	}
 	m.Urgency = urgencyOf(b.Priority)
 	r.requestCodes(b, m.Needs)
 	r.requestReasons(b, m)
@@ -224,25 +231,47 @@ func readRequest(doc *r4.Document, at string) (*r4.ServiceRequest, *referralv1.R
 	return b, m, r, nil
 }
 
-// placer reads the referrer's order number.
-func (r *reader) placer(ids []r4.Identifier, path string) string {
-	number := ""
-	for i, id := range ids {
-		at := fmt.Sprintf("%s[%d]", path, i)
+// sentNumbers are the order numbers of a resource that was sent; nil where there is none.
+type sentNumbers struct {
+	placer, filler *r4.Identifier
+	fillerAt       int
+}
+
+// orderNumbers reads the numbers of an order: the one that is typed PLAC, or the only one, is the referrer's; one typed FILL is
+// the owner's. Others are refused.
+func (r *reader) orderNumbers(ids []r4.Identifier, path string) sentNumbers {
+	var n sentNumbers
+	others := map[int]*r4.Identifier{}
+	for i := range ids {
+		id, at := &ids[i], fmt.Sprintf("%s[%d]", path, i)
 		kind := coded(id.Type, identifierTypes)
 		switch {
-		case kind != nil && kind.Code == "FILL": // the owner's, as it was shown
-		case id.System != "":
-			r.refuse("not-supported", at+".system", "an order number is your organization's own and is kept without a system: leave it out")
-		case kind != nil && kind.Code != "PLAC":
-			r.refuse("code-invalid", at+".type", "is neither PLAC, the number of your order, nor FILL")
-		case number != "" && number != id.Value:
-			r.refuse("not-supported", at, "there is one order number")
+		case id.Value == "":
+			r.refuse("required", at+".value", "is the number itself")
+		case kind == nil:
+			others[i] = id
+		case kind.Code == "FILL" && n.filler == nil:
+			n.filler, n.fillerAt = id, i
+		case kind.Code == "PLAC" && (n.placer == nil || n.placer.Value == id.Value && n.placer.System == id.System):
+			n.placer = id
+		case kind.Code == "PLAC" || kind.Code == "FILL":
+			r.refuse("not-supported", at, "there is one number of type %s: send the one by which the order is looked for, and leave this one out", kind.Code)
 		default:
-			number = id.Value
+			r.refuse("code-invalid", at+".type", "%q is neither PLAC, the number of your order, nor FILL: leave the identifier out", clip(kind.Code))
 		}
 	}
-	return number
+	for _, i := range slices.Sorted(maps.Keys(others)) {
+		switch id, at := others[i], fmt.Sprintf("%s[%d]", path, i); {
+		case n.placer != nil:
+			r.refuse("not-supported", at, "the number of type PLAC is kept, and no other one: leave this one out")
+		case len(others) > 1:
+			r.refuse("not-supported", at, "is one of several that do not say what they are: give the number of your order the type %s|PLAC, and leave the others out", identifierTypes)
+		default:
+			n.placer = id
+			return n
+		}
+	}
+	return n
 }
 
 func (r *reader) requestCodes(b *r4.ServiceRequest, n *referralv1.Needs) {

@@ -52,6 +52,7 @@ func task() *resource {
 			"attend_time":        "Task.output",
 			"outcome":            "Task.output",
 			"filler_number":      "Task.identifier",
+			"filler_system":      "Task.identifier.system",
 			"etag":               "Task.meta.versionId",
 			"owner_organization": "Task.owner",
 			"organization":       "Task.owner",
@@ -221,7 +222,7 @@ func urgencyUnless(b *r4.Task, r *referralv1.Referral) referralv1.Referral_Urgen
 
 // requestKey is what a Task can change of a draft.
 func requestKey(r *referralv1.Referral) string {
-	return fmt.Sprint(r.GetOwnerOrganization(), r.GetRequestedGroup(), r.GetUrgency(), r.GetDeadline().AsTime(), r.GetPlacerNumber())
+	return fmt.Sprint(r.GetOwnerOrganization(), r.GetRequestedGroup(), r.GetUrgency(), r.GetDeadline().AsTime(), r.GetPlacerNumber(), r.GetPlacerSystem())
 }
 
 // updateTask takes the step that a changed Task asks for.
@@ -328,7 +329,7 @@ func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
 	sent.Identifier = slices.DeleteFunc(sent.Identifier, func(i r4.Identifier) bool {
 		return slices.ContainsFunc(shown.Identifier, func(s r4.Identifier) bool {
 			a, b := coded(i.Type, identifierTypes), coded(s.Type, identifierTypes)
-			return i.Value == s.Value && a != nil && b != nil && a.Code == b.Code
+			return i.Value == s.Value && (i.System == "" || i.System == s.System) && a != nil && b != nil && a.Code == b.Code
 		})
 	})
 	raw, err := json.Marshal(sent)

@@ -275,10 +275,12 @@ func (r *reader) statusReason(b *r4.Task, into *referralv1.StepTaskRequest) {
 func (r *reader) taskNumbers(b *r4.Task, into *referralv1.StepTaskRequest) {
 	for i, id := range b.Identifier {
 		if c := coded(id.Type, identifierTypes); c != nil && c.Code == "FILL" {
-			if into.FillerNumber != "" && into.FillerNumber != id.Value {
-				r.refuse("not-supported", fmt.Sprintf("Task.identifier[%d]", i), "there is one filler number")
+			if into.FillerNumber != "" && (into.FillerNumber != id.Value || into.FillerSystem != id.System) {
+				r.refuse("not-supported", fmt.Sprintf("Task.identifier[%d]", i), "there is one filler number: send the one by which you look for the referral, and leave this one out")
 			}
-			into.FillerNumber = id.Value
+			if into.FillerNumber, into.FillerSystem = id.Value, id.System; id.Value == "" {
+				r.refuse("required", fmt.Sprintf("Task.identifier[%d].value", i), "is the number itself")
+			}
 		}
 	}
 }

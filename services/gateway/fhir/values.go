@@ -12,7 +12,8 @@ import (
 // value is one value of a search parameter, read by its type.
 type value struct {
 	text   string // as it is meant, escapes undone: strings, uris and special parameters
-	system string // of a token
+	system string // of a token; with :of-type that of ofType
+	ofType string // the type of identifier that a token with :of-type says
 	code   string // of a token
 	bar    bool   // the token was written with "|": an empty system means none, not any
 	kind   string // of a reference; empty if it was not said
@@ -95,6 +96,12 @@ func (f *Face) readValue(p *param, modifier, raw string) (value, error) {
 	switch kind {
 	case tokenParam:
 		parts := split(raw, '|')
+		if modifier == "of-type" {
+			if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+				return value{}, malformed("value", "", "%s:of-type is the type's system|the type|the number", p.name)
+			}
+			return value{text: unescape(raw), system: unescape(parts[0]), ofType: unescape(parts[1]), code: unescape(parts[2])}, nil
+		}
 		switch len(parts) {
 		case 1:
 			return value{text: unescape(raw), code: unescape(raw)}, nil

@@ -138,7 +138,9 @@ type ReferAgainRequest struct {
 	// For the timeline of the new referral, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who gave placer_number, a URI; goes with it. Without a new number the one before keeps its system.
+	PlacerSystem  string `protobuf:"bytes,11,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,6 +245,13 @@ func (x *ReferAgainRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *ReferAgainRequest) GetPlacerSystem() string {
+	if x != nil {
+		return x.PlacerSystem
+	}
+	return ""
+}
+
 // Request of SetReferralContact.
 type SetReferralContactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -340,7 +349,7 @@ const file_cairn_referral_v1_process_service_proto_rawDesc = "" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1c\n" +
 	"\x04note\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xdb\x05\n" +
+	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x90\x06\n" +
 	"\x11ReferAgainRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12z\n" +
@@ -356,7 +365,8 @@ const file_cairn_referral_v1_process_service_proto_rawDesc = "" +
 	"\x04note\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
 	"\n" +
 	"request_id\x18\n" +
-	" \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xe7\x02\n" +
+	" \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x123\n" +
+	"\rplacer_system\x18\v \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\fplacerSystem\"\xe7\x02\n" +
 	"\x19SetReferralContactRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12$\n" +

@@ -924,8 +924,13 @@ type Referral struct {
 	// Whether the person has asked the group that took her not to tell the referrer any more: the referral is then closed without an
 	// outcome.
 	ReportsStopped bool `protobuf:"varint,55,opt,name=reports_stopped,json=reportsStopped,proto3" json:"reports_stopped,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Who numbers the referrer's orders, a URI such as "urn:oid:1.2.840.113619"; empty means that nobody says. Goes with
+	// placer_number.
+	PlacerSystem string `protobuf:"bytes,56,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
+	// Who numbers the owner's orders, a URI, given with acceptance; empty means that nobody says.
+	FillerSystem  string `protobuf:"bytes,57,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Referral) Reset() {
@@ -1313,6 +1318,20 @@ func (x *Referral) GetReportsStopped() bool {
 		return x.ReportsStopped
 	}
 	return false
+}
+
+func (x *Referral) GetPlacerSystem() string {
+	if x != nil {
+		return x.PlacerSystem
+	}
+	return ""
+}
+
+func (x *Referral) GetFillerSystem() string {
+	if x != nil {
+		return x.FillerSystem
+	}
+	return ""
 }
 
 // What a person needs from a group. It names nobody.
@@ -2029,7 +2048,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xd4.\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xb3/\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2105,7 +2124,9 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x17cairn.care/OrganizationR\x16pastOwnerOrganizations\x12D\n" +
 	"\rreassign_time\x185 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\freassignTime\x12,\n" +
 	"\x0funread_messages\x186 \x01(\x05B\x03\xe0A\x03R\x0eunreadMessages\x12,\n" +
-	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x1a\xb2\a\n" +
+	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x123\n" +
+	"\rplacer_system\x188 \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\fplacerSystem\x12(\n" +
+	"\rfiller_system\x189 \x01(\tB\x03\xe0A\x03R\ffillerSystem\x1a\xb2\a\n" +
 	"\aSubject\x12Z\n" +
 	"\videntifiers\x18\x01 \x03(\v2..cairn.referral.v1.Referral.Subject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12&\n" +

@@ -184,7 +184,9 @@ type SearchReferralsRequest struct {
 	// How many at most, up to 200; 0 means 50.
 	PageSize int32 `protobuf:"varint,22,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first.
-	PageToken     string `protobuf:"bytes,23,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,23,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// An order number of either side, with its system.
+	OrderNumbers  []*SearchReferralsRequest_OrderNumber `protobuf:"bytes,24,rep,name=order_numbers,json=orderNumbers,proto3" json:"order_numbers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +380,13 @@ func (x *SearchReferralsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *SearchReferralsRequest) GetOrderNumbers() []*SearchReferralsRequest_OrderNumber {
+	if x != nil {
+		return x.OrderNumbers
+	}
+	return nil
 }
 
 // Answer of SearchReferrals.
@@ -649,7 +658,9 @@ type StepTaskRequest struct {
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,14,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,14,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who gave filler_number, a URI; goes with it.
+	FillerSystem  string `protobuf:"bytes,15,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +789,13 @@ func (x *StepTaskRequest) GetEtag() string {
 func (x *StepTaskRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StepTaskRequest) GetFillerSystem() string {
+	if x != nil {
+		return x.FillerSystem
 	}
 	return ""
 }
@@ -947,6 +965,70 @@ func (x *SearchReferralsRequest_Identifier) GetValue() string {
 	return ""
 }
 
+// An order number.
+type SearchReferralsRequest_OrderNumber struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose it is: of the REFERRER (BSeR: placer) or the RECEIVER (filler); not said means either.
+	Party Referral_Party `protobuf:"varint,1,opt,name=party,proto3,enum=cairn.referral.v1.Referral_Party" json:"party,omitempty"`
+	// The system that gave the number, a URI; "" means that none is said, absent means any.
+	System *string `protobuf:"bytes,2,opt,name=system,proto3,oneof" json:"system,omitempty"`
+	// The number, as it was written; empty means any of that system.
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchReferralsRequest_OrderNumber) Reset() {
+	*x = SearchReferralsRequest_OrderNumber{}
+	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchReferralsRequest_OrderNumber) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchReferralsRequest_OrderNumber) ProtoMessage() {}
+
+func (x *SearchReferralsRequest_OrderNumber) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchReferralsRequest_OrderNumber.ProtoReflect.Descriptor instead.
+func (*SearchReferralsRequest_OrderNumber) Descriptor() ([]byte, []int) {
+	return file_cairn_referral_v1_referral_records_service_proto_rawDescGZIP(), []int{1, 1}
+}
+
+func (x *SearchReferralsRequest_OrderNumber) GetParty() Referral_Party {
+	if x != nil {
+		return x.Party
+	}
+	return Referral_PARTY_UNSPECIFIED
+}
+
+func (x *SearchReferralsRequest_OrderNumber) GetSystem() string {
+	if x != nil && x.System != nil {
+		return *x.System
+	}
+	return ""
+}
+
+func (x *SearchReferralsRequest_OrderNumber) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // A code of a terminology.
 type SearchReferralsRequest_Code struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -960,7 +1042,7 @@ type SearchReferralsRequest_Code struct {
 
 func (x *SearchReferralsRequest_Code) Reset() {
 	*x = SearchReferralsRequest_Code{}
-	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[10]
+	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1054,7 @@ func (x *SearchReferralsRequest_Code) String() string {
 func (*SearchReferralsRequest_Code) ProtoMessage() {}
 
 func (x *SearchReferralsRequest_Code) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[10]
+	mi := &file_cairn_referral_v1_referral_records_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1067,7 @@ func (x *SearchReferralsRequest_Code) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchReferralsRequest_Code.ProtoReflect.Descriptor instead.
 func (*SearchReferralsRequest_Code) Descriptor() ([]byte, []int) {
-	return file_cairn_referral_v1_referral_records_service_proto_rawDescGZIP(), []int{1, 1}
+	return file_cairn_referral_v1_referral_records_service_proto_rawDescGZIP(), []int{1, 2}
 }
 
 func (x *SearchReferralsRequest_Code) GetSystem() string {
@@ -1010,7 +1092,7 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\tTimeRange\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xb2\x0f\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xc2\x11\n" +
 	"\x16SearchReferralsRequest\x12z\n" +
 	"\treferrals\x18\x01 \x03(\tB\\\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaHA\x92\x01>\x10\xc8\x01\"9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\treferrals\x12u\n" +
@@ -1049,11 +1131,17 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x16 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x17 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x1aR\n" +
+	"page_token\x18\x17 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x12d\n" +
+	"\rorder_numbers\x18\x18 \x03(\v25.cairn.referral.v1.SearchReferralsRequest.OrderNumberB\b\xbaH\x05\x92\x01\x02\x10\x14R\forderNumbers\x1aR\n" +
 	"\n" +
 	"Identifier\x12 \n" +
 	"\x06system\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06system\x12\"\n" +
-	"\x05value\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18dR\x05value\x1aJ\n" +
+	"\x05value\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18dR\x05value\x1a\xa7\x01\n" +
+	"\vOrderNumber\x12G\n" +
+	"\x05party\x18\x01 \x01(\x0e2!.cairn.referral.v1.Referral.PartyB\x0e\xbaH\v\x82\x01\b\x10\x01\x18\x00\x18\x01\x18\x02R\x05party\x12%\n" +
+	"\x06system\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01H\x00R\x06system\x88\x01\x01\x12\x1d\n" +
+	"\x05value\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05valueB\t\n" +
+	"\a_system\x1aJ\n" +
 	"\x04Code\x12 \n" +
 	"\x06system\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06system\x12 \n" +
 	"\x04code\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04code\"\xaf\x01\n" +
@@ -1077,7 +1165,7 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"since_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\"\x97\x01\n" +
 	"\x1cListReferralVersionsResponse\x12O\n" +
 	"\x11referral_versions\x18\x01 \x03(\v2\".cairn.referral.v1.ReferralVersionR\x10referralVersions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd2\a\n" +
 	"\x0fStepTaskRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12B\n" +
@@ -1098,7 +1186,8 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\x04note\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12\x1b\n" +
 	"\x04etag\x18\r \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x0e \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"q\n" +
+	"request_id\x18\x0e \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x123\n" +
+	"\rfiller_system\x18\x0f \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\ffillerSystem\"q\n" +
 	"\x1dListDuplicateReferralsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
@@ -1134,66 +1223,70 @@ func file_cairn_referral_v1_referral_records_service_proto_rawDescGZIP() []byte 
 }
 
 var file_cairn_referral_v1_referral_records_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_cairn_referral_v1_referral_records_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_cairn_referral_v1_referral_records_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_cairn_referral_v1_referral_records_service_proto_goTypes = []any{
-	(TaskProfile)(0),                          // 0: cairn.referral.v1.TaskProfile
-	(*TimeRange)(nil),                         // 1: cairn.referral.v1.TimeRange
-	(*SearchReferralsRequest)(nil),            // 2: cairn.referral.v1.SearchReferralsRequest
-	(*SearchReferralsResponse)(nil),           // 3: cairn.referral.v1.SearchReferralsResponse
-	(*GetReferralVersionRequest)(nil),         // 4: cairn.referral.v1.GetReferralVersionRequest
-	(*ListReferralVersionsRequest)(nil),       // 5: cairn.referral.v1.ListReferralVersionsRequest
-	(*ListReferralVersionsResponse)(nil),      // 6: cairn.referral.v1.ListReferralVersionsResponse
-	(*StepTaskRequest)(nil),                   // 7: cairn.referral.v1.StepTaskRequest
-	(*ListDuplicateReferralsRequest)(nil),     // 8: cairn.referral.v1.ListDuplicateReferralsRequest
-	(*ListDuplicateReferralsResponse)(nil),    // 9: cairn.referral.v1.ListDuplicateReferralsResponse
-	(*SearchReferralsRequest_Identifier)(nil), // 10: cairn.referral.v1.SearchReferralsRequest.Identifier
-	(*SearchReferralsRequest_Code)(nil),       // 11: cairn.referral.v1.SearchReferralsRequest.Code
-	(*timestamppb.Timestamp)(nil),             // 12: google.protobuf.Timestamp
-	(Referral_State)(0),                       // 13: cairn.referral.v1.Referral.State
-	(v1.Group_Kind)(0),                        // 14: cairn.groups.v1.Group.Kind
-	(Referral_Urgency)(0),                     // 15: cairn.referral.v1.Referral.Urgency
-	(*Referral)(nil),                          // 16: cairn.referral.v1.Referral
-	(*ReferralVersion)(nil),                   // 17: cairn.referral.v1.ReferralVersion
-	(Referral_RejectReason)(0),                // 18: cairn.referral.v1.Referral.RejectReason
-	(*Referral_Outcome)(nil),                  // 19: cairn.referral.v1.Referral.Outcome
-	(*DuplicateReferrals)(nil),                // 20: cairn.referral.v1.DuplicateReferrals
+	(TaskProfile)(0),                           // 0: cairn.referral.v1.TaskProfile
+	(*TimeRange)(nil),                          // 1: cairn.referral.v1.TimeRange
+	(*SearchReferralsRequest)(nil),             // 2: cairn.referral.v1.SearchReferralsRequest
+	(*SearchReferralsResponse)(nil),            // 3: cairn.referral.v1.SearchReferralsResponse
+	(*GetReferralVersionRequest)(nil),          // 4: cairn.referral.v1.GetReferralVersionRequest
+	(*ListReferralVersionsRequest)(nil),        // 5: cairn.referral.v1.ListReferralVersionsRequest
+	(*ListReferralVersionsResponse)(nil),       // 6: cairn.referral.v1.ListReferralVersionsResponse
+	(*StepTaskRequest)(nil),                    // 7: cairn.referral.v1.StepTaskRequest
+	(*ListDuplicateReferralsRequest)(nil),      // 8: cairn.referral.v1.ListDuplicateReferralsRequest
+	(*ListDuplicateReferralsResponse)(nil),     // 9: cairn.referral.v1.ListDuplicateReferralsResponse
+	(*SearchReferralsRequest_Identifier)(nil),  // 10: cairn.referral.v1.SearchReferralsRequest.Identifier
+	(*SearchReferralsRequest_OrderNumber)(nil), // 11: cairn.referral.v1.SearchReferralsRequest.OrderNumber
+	(*SearchReferralsRequest_Code)(nil),        // 12: cairn.referral.v1.SearchReferralsRequest.Code
+	(*timestamppb.Timestamp)(nil),              // 13: google.protobuf.Timestamp
+	(Referral_State)(0),                        // 14: cairn.referral.v1.Referral.State
+	(v1.Group_Kind)(0),                         // 15: cairn.groups.v1.Group.Kind
+	(Referral_Urgency)(0),                      // 16: cairn.referral.v1.Referral.Urgency
+	(*Referral)(nil),                           // 17: cairn.referral.v1.Referral
+	(*ReferralVersion)(nil),                    // 18: cairn.referral.v1.ReferralVersion
+	(Referral_RejectReason)(0),                 // 19: cairn.referral.v1.Referral.RejectReason
+	(*Referral_Outcome)(nil),                   // 20: cairn.referral.v1.Referral.Outcome
+	(*DuplicateReferrals)(nil),                 // 21: cairn.referral.v1.DuplicateReferrals
+	(Referral_Party)(0),                        // 22: cairn.referral.v1.Referral.Party
 }
 var file_cairn_referral_v1_referral_records_service_proto_depIdxs = []int32{
-	12, // 0: cairn.referral.v1.TimeRange.start_time:type_name -> google.protobuf.Timestamp
-	12, // 1: cairn.referral.v1.TimeRange.end_time:type_name -> google.protobuf.Timestamp
+	13, // 0: cairn.referral.v1.TimeRange.start_time:type_name -> google.protobuf.Timestamp
+	13, // 1: cairn.referral.v1.TimeRange.end_time:type_name -> google.protobuf.Timestamp
 	10, // 2: cairn.referral.v1.SearchReferralsRequest.subject_identifiers:type_name -> cairn.referral.v1.SearchReferralsRequest.Identifier
-	13, // 3: cairn.referral.v1.SearchReferralsRequest.states:type_name -> cairn.referral.v1.Referral.State
+	14, // 3: cairn.referral.v1.SearchReferralsRequest.states:type_name -> cairn.referral.v1.Referral.State
 	0,  // 4: cairn.referral.v1.SearchReferralsRequest.profile:type_name -> cairn.referral.v1.TaskProfile
-	11, // 5: cairn.referral.v1.SearchReferralsRequest.reason_codes:type_name -> cairn.referral.v1.SearchReferralsRequest.Code
-	14, // 6: cairn.referral.v1.SearchReferralsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
-	15, // 7: cairn.referral.v1.SearchReferralsRequest.urgencies:type_name -> cairn.referral.v1.Referral.Urgency
+	12, // 5: cairn.referral.v1.SearchReferralsRequest.reason_codes:type_name -> cairn.referral.v1.SearchReferralsRequest.Code
+	15, // 6: cairn.referral.v1.SearchReferralsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
+	16, // 7: cairn.referral.v1.SearchReferralsRequest.urgencies:type_name -> cairn.referral.v1.Referral.Urgency
 	1,  // 8: cairn.referral.v1.SearchReferralsRequest.create_time:type_name -> cairn.referral.v1.TimeRange
 	1,  // 9: cairn.referral.v1.SearchReferralsRequest.send_time:type_name -> cairn.referral.v1.TimeRange
 	1,  // 10: cairn.referral.v1.SearchReferralsRequest.change_time:type_name -> cairn.referral.v1.TimeRange
-	16, // 11: cairn.referral.v1.SearchReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
-	12, // 12: cairn.referral.v1.ListReferralVersionsRequest.since_time:type_name -> google.protobuf.Timestamp
-	17, // 13: cairn.referral.v1.ListReferralVersionsResponse.referral_versions:type_name -> cairn.referral.v1.ReferralVersion
-	0,  // 14: cairn.referral.v1.StepTaskRequest.profile:type_name -> cairn.referral.v1.TaskProfile
-	18, // 15: cairn.referral.v1.StepTaskRequest.reject_reason:type_name -> cairn.referral.v1.Referral.RejectReason
-	12, // 16: cairn.referral.v1.StepTaskRequest.session_time:type_name -> google.protobuf.Timestamp
-	12, // 17: cairn.referral.v1.StepTaskRequest.attend_time:type_name -> google.protobuf.Timestamp
-	19, // 18: cairn.referral.v1.StepTaskRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
-	20, // 19: cairn.referral.v1.ListDuplicateReferralsResponse.duplicates:type_name -> cairn.referral.v1.DuplicateReferrals
-	2,  // 20: cairn.referral.v1.ReferralRecordsService.SearchReferrals:input_type -> cairn.referral.v1.SearchReferralsRequest
-	4,  // 21: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:input_type -> cairn.referral.v1.GetReferralVersionRequest
-	5,  // 22: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:input_type -> cairn.referral.v1.ListReferralVersionsRequest
-	7,  // 23: cairn.referral.v1.ReferralRecordsService.StepTask:input_type -> cairn.referral.v1.StepTaskRequest
-	8,  // 24: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:input_type -> cairn.referral.v1.ListDuplicateReferralsRequest
-	3,  // 25: cairn.referral.v1.ReferralRecordsService.SearchReferrals:output_type -> cairn.referral.v1.SearchReferralsResponse
-	17, // 26: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:output_type -> cairn.referral.v1.ReferralVersion
-	6,  // 27: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:output_type -> cairn.referral.v1.ListReferralVersionsResponse
-	16, // 28: cairn.referral.v1.ReferralRecordsService.StepTask:output_type -> cairn.referral.v1.Referral
-	9,  // 29: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:output_type -> cairn.referral.v1.ListDuplicateReferralsResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	11, // 11: cairn.referral.v1.SearchReferralsRequest.order_numbers:type_name -> cairn.referral.v1.SearchReferralsRequest.OrderNumber
+	17, // 12: cairn.referral.v1.SearchReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
+	13, // 13: cairn.referral.v1.ListReferralVersionsRequest.since_time:type_name -> google.protobuf.Timestamp
+	18, // 14: cairn.referral.v1.ListReferralVersionsResponse.referral_versions:type_name -> cairn.referral.v1.ReferralVersion
+	0,  // 15: cairn.referral.v1.StepTaskRequest.profile:type_name -> cairn.referral.v1.TaskProfile
+	19, // 16: cairn.referral.v1.StepTaskRequest.reject_reason:type_name -> cairn.referral.v1.Referral.RejectReason
+	13, // 17: cairn.referral.v1.StepTaskRequest.session_time:type_name -> google.protobuf.Timestamp
+	13, // 18: cairn.referral.v1.StepTaskRequest.attend_time:type_name -> google.protobuf.Timestamp
+	20, // 19: cairn.referral.v1.StepTaskRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
+	21, // 20: cairn.referral.v1.ListDuplicateReferralsResponse.duplicates:type_name -> cairn.referral.v1.DuplicateReferrals
+	22, // 21: cairn.referral.v1.SearchReferralsRequest.OrderNumber.party:type_name -> cairn.referral.v1.Referral.Party
+	2,  // 22: cairn.referral.v1.ReferralRecordsService.SearchReferrals:input_type -> cairn.referral.v1.SearchReferralsRequest
+	4,  // 23: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:input_type -> cairn.referral.v1.GetReferralVersionRequest
+	5,  // 24: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:input_type -> cairn.referral.v1.ListReferralVersionsRequest
+	7,  // 25: cairn.referral.v1.ReferralRecordsService.StepTask:input_type -> cairn.referral.v1.StepTaskRequest
+	8,  // 26: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:input_type -> cairn.referral.v1.ListDuplicateReferralsRequest
+	3,  // 27: cairn.referral.v1.ReferralRecordsService.SearchReferrals:output_type -> cairn.referral.v1.SearchReferralsResponse
+	18, // 28: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:output_type -> cairn.referral.v1.ReferralVersion
+	6,  // 29: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:output_type -> cairn.referral.v1.ListReferralVersionsResponse
+	17, // 30: cairn.referral.v1.ReferralRecordsService.StepTask:output_type -> cairn.referral.v1.Referral
+	9,  // 31: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:output_type -> cairn.referral.v1.ListDuplicateReferralsResponse
+	27, // [27:32] is the sub-list for method output_type
+	22, // [22:27] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_records_service_proto_init() }
@@ -1204,13 +1297,14 @@ func file_cairn_referral_v1_referral_records_service_proto_init() {
 	file_cairn_referral_v1_referral_proto_init()
 	file_cairn_referral_v1_referral_record_proto_init()
 	file_cairn_referral_v1_referral_records_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_cairn_referral_v1_referral_records_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_referral_v1_referral_records_service_proto_rawDesc), len(file_cairn_referral_v1_referral_records_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

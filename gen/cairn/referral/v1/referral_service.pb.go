@@ -145,7 +145,7 @@ type ListReferralsRequest struct {
 	// next_page_token of the page before; empty for the first.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Which ones (AIP-160), over state, organization, owner_organization, group, requested_group, membership, urgency,
-	// awaiting, placer_number, filler_number, create_time, update_time, send_time, due_time, overdue_time. Example:
+	// awaiting, placer_number, placer_system, filler_number, filler_system, create_time, update_time, send_time, due_time, overdue_time. Example:
 	// `state = SENT AND create_time > "2026-01-01T00:00:00Z"`.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -592,7 +592,9 @@ type AcceptReferralRequest struct {
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who gave filler_number, a URI; goes with it.
+	FillerSystem  string `protobuf:"bytes,7,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +667,13 @@ func (x *AcceptReferralRequest) GetNote() string {
 func (x *AcceptReferralRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AcceptReferralRequest) GetFillerSystem() string {
+	if x != nil {
+		return x.FillerSystem
 	}
 	return ""
 }
@@ -1668,7 +1677,7 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1c\n" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x82\x03\n" +
+	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xb7\x03\n" +
 	"\x15AcceptReferralRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12g\n" +
@@ -1678,7 +1687,8 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1c\n" +
 	"\x04note\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xbc\x02\n" +
+	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x123\n" +
+	"\rfiller_system\x18\a \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\ffillerSystem\"\xbc\x02\n" +
 	"\x15RejectReferralRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12O\n" +
