@@ -16,7 +16,7 @@ func consent() *resource {
 	return &resource{
 		kind: "Consent", reads: []string{"referrals.read"}, writes: []string{"referrals.write"},
 		doc: "What a person allows to be shown of one referral, to whom and until when; it has the id of the ServiceRequest, with which it is created (contained, or an entry of the same transaction). " +
-			"provision.code lists what is shown, of " + ownCodes + "consent-item; without a provision she agreed to all of it. The signed form stays with the hospital: source says where. " +
+			"provision.code lists what is shown, of " + ownCodes + "consent-item; where it lists nothing she agreed to all of it, or with type deny to nothing. A referral that was sent without a Consent shows its receiver nothing of her but what it needs to help (type deny, status proposed). The signed form stays with the hospital: source says where. " +
 			"A PUT with status inactive withdraws it, and the door is closed at once; one with status active says what counts from now on.",
 		profiles: []string{sdohccDefinitions + "SDOHCC-Consent"},
 		read:     readConsentResource, readAll: readConsents, vread: vreadConsent, history: consentHistory, search: searchConsents, update: updateConsent,

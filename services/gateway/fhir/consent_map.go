@@ -44,7 +44,7 @@ func consentBody(m *r4.Meta, r *referralv1.Referral, now time.Time) *r4.Consent 
 	if c.GetGrantTime() != nil || c.GetExpireTime() != nil {
 		b.Provision.Period = &r4.Period{Start: dateTime(c.GetGrantTime()), End: dateTime(c.GetExpireTime())}
 	}
-	if c.GetWithdrawTime() != nil {
+	if c.GetWithdrawTime() != nil || len(c.GetShare()) == 0 { // a permit without codes would permit everything
 		b.Provision.Type = "deny"
 	}
 	recipients := c.GetRecipients()
@@ -119,20 +119,23 @@ func readConsent(doc *r4.Document, at string) (c *referralv1.Referral_Consent, w
 	case b.SourceReference != nil:
 		c.Document = first(b.SourceReference.Display, b.SourceReference.Reference)
 	}
-	r.provision(b.Provision, c)
+	r.provision(b.Provision, c, withdrawn)
 	return c, withdrawn, r.err()
 }
 
-func (r *reader) provision(p *r4.ConsentProvision, c *referralv1.Referral_Consent) {
+// provision reads what is shown to whom. As in FHIR, one that lists no code permits, or denies, everything.
+func (r *reader) provision(p *r4.ConsentProvision, c *referralv1.Referral_Consent, withdrawn bool) {
 	items := c.ProtoReflect().Descriptor().Fields().ByName("share").Enum()
-	if p == nil { // she agreed to the disclosure as a whole
+	if p == nil {
+		p = &r4.ConsentProvision{}
+	}
+	switch {
+	case len(p.Code) == 0 && p.Type != "deny":
 		for i := 1; i < items.Values().Len(); i++ {
 			c.Share = append(c.Share, referralv1.Referral_Consent_Item(items.Values().Get(i).Number()))
 		}
-		return
-	}
-	if p.Type == "deny" {
-		r.refuse("not-supported", "Consent.provision.type", "list what she permits; all else is not shown")
+	case len(p.Code) > 0 && p.Type == "deny" && !withdrawn:
+		r.refuse("not-supported", "Consent.provision.type", "deny is for everything, without code: else list in code what she permits, and all else is not shown")
 	}
 	if p.Period != nil && p.Period.End != "" {
 		c.ExpireTime = stamp(r.instantAt("Consent.provision.period.end", p.Period.End, true))
