@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,8 +189,19 @@ func nextBooked(ctx context.Context, q pg.Querier, referral uuid.UUID, now time.
 	return &next, nil
 }
 
+// declined returns the coming sessions for which the referral's booking was cancelled.
+func declined(ctx context.Context, q pg.Querier, referral uuid.UUID, now time.Time) ([]uuid.UUID, error) {
+	sessions, err := ids(ctx, q, `SELECT session_id FROM bookings WHERE referral_id = @referral AND state = @cancelled AND answer_revision > 0 AND start_time > @now`,
+		pgx.NamedArgs{"referral": referral, "cancelled": int32(referralv1.Booking_CANCELLED), "now": now})
+	if err != nil {
+		return nil, fmt.Errorf("find cancelled bookings: %w", err)
+	}
+	return sessions, nil
+}
+
 // expect has the referral expect the person at the soonest session that is booked for her, unless she has attended one or
-// has no place any more. The caller has locked the referral, and written its bookings.
+// has no place any more. Where the booking that it expected her by is cancelled and there is no other one, it looks for the group's
+// next session. The caller has locked the referral, and written its bookings.
 func (c *change) expect(ctx context.Context, tx pgx.Tx) error {
 	r := c.row
 	switch r.State {
@@ -201,8 +213,11 @@ func (c *change) expect(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	next, err := nextBooked(ctx, tx, r.ID, c.now)
-	if err != nil || next == nil || r.FirstSessionID != nil && *r.FirstSessionID == next.id && r.State == scheduled {
+	if err != nil || next != nil && r.FirstSessionID != nil && *r.FirstSessionID == next.id && r.State == scheduled {
 		return err
+	}
+	if next == nil {
+		return c.unexpect(ctx, tx)
 	}
 	// Where the session is just being changed, what changes it will tell.
 	var free bool
@@ -220,6 +235,26 @@ func (c *change) expect(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.FirstSessionID, r.FirstSessionTime = &next.id, &next.start
 	return c.take(transition{from: r.State, action: schedule, to: scheduled}, entry{by: system, session: &next.id})
+}
+
+// unexpect has a referral whose session is one that the person is not coming to wait for another one.
+func (c *change) unexpect(ctx context.Context, tx pgx.Tx) error {
+	r := c.row
+	if r.State != scheduled || r.FirstSessionID == nil {
+		return nil
+	}
+	off, err := declined(ctx, tx, r.ID, c.now)
+	if err != nil || !slices.Contains(off, *r.FirstSessionID) {
+		return err
+	}
+	e := entry{by: system, session: r.FirstSessionID, note: "Her place in the session was cancelled."}
+	if err := c.take(transition{from: scheduled, action: recordSessionOff, to: sessionCancelled}, e); err != nil {
+		return err
+	}
+	if !r.awaitsSession() {
+		return nil
+	}
+	return c.s.enqueueSchedule(ctx, tx, r.ID)
 }
 
 // unbookable returns why no place in the session can be booked for the referral; at is nil if there is no such session.

@@ -113,15 +113,19 @@ func (s *server) followed(ctx context.Context, batch *pgx.Batch, b *bookingRow, 
 }
 
 // sessionToExpect returns the session at which a placed person is to be expected: the soonest that is booked for her, else the
-// group's next; nil if there is none.
+// group's next to which she has not said that she is not coming; nil if there is none.
 func (s *server) sessionToExpect(ctx context.Context, r *row) (next *session, err error) {
+	var off []uuid.UUID
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
-		next, err = nextBooked(ctx, tx, r.ID, s.clock.Now())
+		if next, err = nextBooked(ctx, tx, r.ID, s.clock.Now()); err != nil || next != nil {
+			return err
+		}
+		off, err = declined(ctx, tx, r.ID, s.clock.Now())
 		return err
 	}); err != nil || next != nil {
 		return next, err
 	}
-	return s.nextSession(ctx, *r.GroupID)
+	return s.nextSession(ctx, *r.GroupID, off...)
 }
 
 // settleBookings tells of a referral's bookings what was not told while its person wanted none of it to be. The caller has locked the

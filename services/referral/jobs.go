@@ -1,9 +1,11 @@
 package referral
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -138,6 +140,9 @@ func (s *server) schedule(ctx context.Context, id uuid.UUID) error {
 		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
 		if err != nil || r == nil || !r.awaitsSession() {
 			return err
+		}
+		if off, err := declined(ctx, tx, id, s.clock.Now()); err != nil || slices.Contains(off, next.id) {
+			return cmp.Or(err, errSessionGone) // she has said so meanwhile
 		}
 		c := s.newChange(r, told("scheduling"))
 		r.FirstSessionID, r.FirstSessionTime = &next.id, &next.start

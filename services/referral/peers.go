@@ -3,6 +3,7 @@ package referral
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -112,18 +113,24 @@ func sessionFrom(m *schedulingv1.Session) (*session, error) {
 	return &session{id: id, start: m.GetStartTime().AsTime(), revision: revision}, nil
 }
 
-// nextSession returns the group's next session that takes place, nil if none is planned.
-func (s *server) nextSession(ctx context.Context, group uuid.UUID) (*session, error) {
+// mostSessions is how many sessions scheduling lists at once.
+const mostSessions = 100
+
+// nextSession returns the group's next session that takes place and is none of those left out, nil if none is planned.
+func (s *server) nextSession(ctx context.Context, group uuid.UUID, except ...uuid.UUID) (*session, error) {
 	resp, err := s.scheduling.ListSessions(auth.System(ctx, service), &schedulingv1.ListSessionsRequest{
 		Filter: fmt.Sprintf(`group = %q AND start_time > %q AND (state = SCHEDULED OR state = MOVED)`,
 			aip.Name("groups", group), s.clock.Now().Format(time.RFC3339Nano)),
-		PageSize: 1,
+		PageSize: int32(min(1+len(except), mostSessions)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
-	if len(resp.GetSessions()) == 0 {
-		return nil, nil
+	for _, m := range resp.GetSessions() {
+		next, err := sessionFrom(m)
+		if err != nil || !slices.Contains(except, next.id) {
+			return next, err
+		}
 	}
-	return sessionFrom(resp.GetSessions()[0])
+	return nil, nil
 }
