@@ -44,8 +44,6 @@ func bserSetters(status, business string) []party {
 	switch {
 	case status == "received" || business == "5.2":
 		return []party{referrer}
-	case status == "in-progress" && business == "":
-		return []party{referrer, receiver}
 	case status == "cancelled" && business == "": // the initiator withdraws a draft
 		return []party{referrer, receiver}
 	case status == "draft":
@@ -99,6 +97,9 @@ func (g guide) move(name string, from state, w wish, parties []party) (action, e
 	}
 	if g.matches(from, w) || from == cancelRequested && w.status == "cancelled" && w.business == "" && slices.Contains(parties, referrer) {
 		return 0, nil
+	}
+	if g.name == bserGuide.name && w.status == "in-progress" && w.business == "" && slices.Contains(parties, referrer) {
+		return 0, fault.Invalid(fault.Field("business_status", "is 5.2 where who refers asks to stop; what else is in progress is for the receiver to say"))
 	}
 	may := g.setters(w.status, w.business)
 	if !slices.ContainsFunc(parties, func(p party) bool { return slices.Contains(may, p) }) {

@@ -99,6 +99,8 @@ func TestWishesAreRefusedInWords(t *testing.T) {
 		{sdohccGuide, completed, wish{status: "accepted"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{sdohccGuide, cancelRequested, wish{status: "cancelled"}, []party{referrer}, "OK"}, // it has been asked for
 		{bserGuide, sent, wish{status: "in-progress", business: "5.2"}, []party{receiver}, "PermissionDenied WRONG_PARTY"},
+		{bserGuide, accepted, wish{status: "in-progress"}, []party{referrer}, "InvalidArgument business_status"}, // not said to be a wish to stop
+		{bserGuide, scheduled, wish{status: "in-progress"}, []party{referrer}, "OK"},                             // it is that
 		{bserGuide, sent, wish{status: "completed", business: "7.0"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{bserGuide, sent, wish{status: "cancelled", business: "6.0"}, []party{referrer}, "PermissionDenied WRONG_PARTY"},
 	} {
