@@ -411,6 +411,62 @@ func TestBookingsAreListedInPages(t *testing.T) {
 	}
 }
 
+func TestBookingsAreListedByWhatIsNamed(t *testing.T) {
+	t.Parallel()
+	d := bookingDesk(t)
+	one, two := d.seated(), d.seated(func(r *referralv1.Referral) {
+		r.Subject.Identifiers[0].Value, r.PlacerNumber = "MRN-2", "P-2"
+	})
+	sessions := d.sessions(d.group)
+	a, b, c := d.mustBook(one, sessions[0]), d.mustBook(one, sessions[1]), d.mustBook(two, sessions[1])
+	others := func(collection string, names ...string) []string { // more than a filter can hold
+		for range 150 {
+			names = append(names, collection+"/"+uuid.NewString())
+		}
+		return names
+	}
+	for name, tt := range map[string]struct {
+		req  *referralv1.ListBookingsRequest
+		want []*referralv1.Booking
+	}{
+		"bookings":             {&referralv1.ListBookingsRequest{Bookings: others("bookings", a.GetName(), c.GetName())}, []*referralv1.Booking{a, c}},
+		"patients":             {&referralv1.ListBookingsRequest{Patients: others("patients", one.GetPatient())}, []*referralv1.Booking{a, b}},
+		"referrals":            {&referralv1.ListBookingsRequest{Referrals: others("referrals", two.GetName())}, []*referralv1.Booking{c}},
+		"sessions":             {&referralv1.ListBookingsRequest{Sessions: others("sessions", sessions[1].GetName())}, []*referralv1.Booking{b, c}},
+		"a person as an actor": {&referralv1.ListBookingsRequest{Actors: others("groups", two.GetPatient())}, []*referralv1.Booking{c}},
+		"a group as an actor":  {&referralv1.ListBookingsRequest{Actors: others("patients", d.group)}, []*referralv1.Booking{a, b, c}},
+		"nobody":               {&referralv1.ListBookingsRequest{Actors: others("groups")}, nil},
+		"together": {&referralv1.ListBookingsRequest{
+			Patients: []string{one.GetPatient()}, Sessions: []string{sessions[1].GetName()}, Filter: "state = BOOKED",
+		}, []*referralv1.Booking{b}},
+		"together, none": {&referralv1.ListBookingsRequest{Patients: []string{one.GetPatient()}, Filter: "state = CANCELLED"}, nil},
+	} {
+		resp, err := d.ListBookings(d.refer, tt.req)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var got, want []string
+		for _, b := range resp.GetBookings() {
+			got = append(got, b.GetName())
+		}
+		for _, b := range tt.want {
+			want = append(want, b.GetName())
+		}
+		slices.Sort(got)
+		if slices.Sort(want); !slices.Equal(got, want) {
+			t.Errorf("%s: listed %q, want %q", name, got, want)
+		}
+	}
+	page, err := d.ListBookings(d.refer, &referralv1.ListBookingsRequest{Patients: []string{one.GetPatient()}, PageSize: 1})
+	if err != nil || page.GetNextPageToken() == "" {
+		t.Fatalf("the first of two: %v, %v", page, err)
+	}
+	if _, err := d.ListBookings(d.refer, &referralv1.ListBookingsRequest{Patients: []string{two.GetPatient()}, PageSize: 1, PageToken: page.GetNextPageToken()}); !strings.HasPrefix(errText(err), "InvalidArgument") {
+		t.Errorf("the page of another query: %v", err)
+	}
+}
+
 // chicago is the zone of the fixture's sessions.
 func chicago(t *testing.T) *time.Location {
 	t.Helper()

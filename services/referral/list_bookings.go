@@ -3,6 +3,7 @@ package referral
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,7 +41,7 @@ type bookingCursor struct {
 // ListBookings implements BookingsService.
 func (s *server) ListBookings(ctx context.Context, req *referralv1.ListBookingsRequest) (*referralv1.ListBookingsResponse, error) {
 	tenant, size := auth.TenantFrom(ctx), page.Size(req.GetPageSize())
-	query := []any{"ListBookings", tenant, req.GetFilter()}
+	query := []any{"ListBookings", tenant, req.GetFilter(), req.GetBookings(), req.GetPatients(), req.GetReferrals(), req.GetSessions(), req.GetActors()}
 	after, more, err := page.Decode[bookingCursor](req.GetPageToken(), query...)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,11 @@ func (s *server) ListBookings(ctx context.Context, req *referralv1.ListBookingsR
 	if err != nil {
 		return nil, err
 	}
+	named, err := bookingsNamed(req, args)
+	if err != nil {
+		return nil, err
+	}
+	where += named
 	if more {
 		where += ` AND (b.start_time, b.id) > (@after, @after_id)`
 		args["after"], args["after_id"] = after.Start, after.ID
@@ -71,4 +77,50 @@ func (s *server) ListBookings(ctx context.Context, req *referralv1.ListBookingsR
 		resp.Bookings = append(resp.Bookings, b.toProto())
 	}
 	return resp, nil
+}
+
+// bookingsNamed narrows a listing to what is named, for callers that name more than a filter can hold.
+func bookingsNamed(req *referralv1.ListBookingsRequest, args pgx.NamedArgs) (string, error) {
+	where := ""
+	for _, f := range []struct {
+		field, collection string
+		names             []string
+		column            string
+	}{
+		{"bookings", "bookings", req.GetBookings(), "b.id"},
+		{"patients", "patients", req.GetPatients(), "r.patient_id"},
+		{"referrals", "referrals", req.GetReferrals(), "b.referral_id"},
+		{"sessions", "sessions", req.GetSessions(), "b.session_id"},
+	} {
+		if len(f.names) == 0 {
+			continue
+		}
+		ids, err := parseNames(f.field, f.collection, f.names)
+		if err != nil {
+			return "", err
+		}
+		where += ` AND ` + f.column + ` = ANY(@` + f.field + `)`
+		args[f.field] = ids
+	}
+	if len(req.GetActors()) == 0 {
+		return where, nil
+	}
+	var people, groups []string
+	for _, name := range req.GetActors() {
+		if strings.HasPrefix(name, "groups/") {
+			groups = append(groups, name)
+		} else {
+			people = append(people, name)
+		}
+	}
+	actingPeople, err := parseNames("actors", "patients", people)
+	if err != nil {
+		return "", err
+	}
+	actingGroups, err := parseNames("actors", "groups", groups)
+	if err != nil {
+		return "", err
+	}
+	args["acting_people"], args["acting_groups"] = actingPeople, actingGroups
+	return where + ` AND (r.patient_id = ANY(@acting_people) OR b.group_id = ANY(@acting_groups))`, nil
 }

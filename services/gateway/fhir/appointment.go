@@ -102,13 +102,11 @@ func searchAppointments(ctx context.Context, c *call, s *search) (*page, error) 
 	if len(s.sort) > 0 && s.sort[0].descending {
 		return nil, malformed("not-supported", "", "appointments are sorted by date, soonest first")
 	}
-	filter, nothing, err := appointmentFilter(s)
+	req, nothing, err := bookingsRequest(s)
 	if err != nil || nothing {
 		return &page{}, err
 	}
-	resp, err := c.bookings.ListBookings(ctx, &referralv1.ListBookingsRequest{
-		Filter: filter, PageSize: int32(s.count), PageToken: s.cursor,
-	})
+	resp, err := c.bookings.ListBookings(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -122,56 +120,52 @@ func searchAppointments(ctx context.Context, c *call, s *search) (*page, error) 
 	return out, nil
 }
 
-// appointmentFilter writes a search as the service's filter; true if nothing can be found.
-func appointmentFilter(s *search) (string, bool, error) {
-	var all []string
-	either := func(parts []string) bool {
-		if len(parts) > 0 {
-			all = append(all, "("+strings.Join(parts, " OR ")+")")
-		}
-		return len(parts) > 0
-	}
-	for name, of := range map[string][2]string{
-		"_id": {"name", "bookings"}, "patient": {"patient", "patients"}, "based-on": {"referral", "referrals"}, "slot": {"session", "sessions"},
+// bookingsRequest asks the service for what a search wants; true if nothing can be found.
+func bookingsRequest(s *search) (*referralv1.ListBookingsRequest, bool, error) {
+	req := &referralv1.ListBookingsRequest{PageSize: int32(s.count), PageToken: s.cursor}
+	for _, by := range []struct {
+		param, collection string
+		into              *[]string
+	}{
+		{"_id", "bookings", &req.Bookings}, {"patient", "patients", &req.Patients},
+		{"based-on", "referrals", &req.Referrals}, {"slot", "sessions", &req.Sessions},
 	} {
-		ids, asked := s.ids(name)
-		var parts []string
-		for _, id := range ids {
-			parts = append(parts, fmt.Sprintf("%s = %q", of[0], of[1]+"/"+id))
-		}
-		if asked && !either(parts) {
-			return "", true, nil
+		ids, asked := s.ids(by.param)
+		if *by.into = distinct(names(by.collection, ids)); asked && len(ids) == 0 {
+			return nil, true, nil
 		}
 	}
 	if actors := s.values("actor"); actors != nil {
-		var parts []string
 		for _, v := range actors {
 			if isUUID(v.id) && v.kind != "Patient" {
-				parts = append(parts, fmt.Sprintf("group = %q", "groups/"+v.id))
+				req.Actors = append(req.Actors, "groups/"+v.id)
 			}
 			if isUUID(v.id) && (v.kind == "Patient" || v.kind == "") {
-				parts = append(parts, fmt.Sprintf("patient = %q", "patients/"+v.id))
+				req.Actors = append(req.Actors, "patients/"+v.id)
 			}
 		}
-		if !either(parts) {
-			return "", true, nil
+		if req.Actors = distinct(req.Actors); len(req.Actors) == 0 {
+			return nil, true, nil
 		}
 	}
+	var all []string
 	if wanted := s.values("status"); wanted != nil {
-		var parts []string
+		var states []string
 		for state, code := range appointmentStatuses() {
 			if hasToken(wanted, "http://hl7.org/fhir/appointmentstatus", code) {
-				parts = append(parts, "state = "+state.String())
+				states = append(states, "state = "+state.String())
 			}
 		}
-		if slices.Sort(parts); !either(parts) {
-			return "", true, nil
+		if len(states) == 0 {
+			return nil, true, nil
 		}
+		slices.Sort(states)
+		all = append(all, "("+strings.Join(states, " OR ")+")")
 	}
 	for name, field := range map[string]string{"date": "start_time", "_lastUpdated": "update_time"} {
 		when, err := s.span(name)
 		if err != nil {
-			return "", false, err
+			return nil, false, err
 		}
 		if !when.from.IsZero() {
 			all = append(all, fmt.Sprintf("%s >= %q", field, instant(when.from)))
@@ -181,7 +175,14 @@ func appointmentFilter(s *search) (string, bool, error) {
 		}
 	}
 	slices.Sort(all) // pages are of the same words
-	return strings.Join(all, " AND "), false, nil
+	req.Filter = strings.Join(all, " AND ")
+	return req, false, nil
+}
+
+// distinct sorts names and drops those that are there twice.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func createAppointment(ctx context.Context, c *call, doc *r4.Document) (*item, error) {

@@ -142,6 +142,21 @@ func TestAppointments(t *testing.T) {
 		t.Errorf("_revinclude: %v", rev)
 	}
 
+	slots := b.get("/Slot?schedule.actor=HealthcareService/"+b.group+"&_count=100&_revinclude=Appointment:slot", b.refers).want(t, http.StatusOK)
+	if n := len(slots.ids()); n < 40 {
+		t.Errorf("%d slots; more than a filter can name are wanted", n)
+	}
+	if rev := slots.resources("include"); len(rev) != 2 {
+		t.Errorf("_revinclude of a page of slots: %v", rev)
+	}
+	many := "ServiceRequest/" + referral
+	for range 150 {
+		many += "," + uuid.NewString()
+	}
+	if got := b.get("/Appointment?based-on="+many, b.refers).want(t, http.StatusOK).ids(); !slices.Equal(got, []string{id, two}) {
+		t.Errorf("of many referrals: %v", got)
+	}
+
 	// Sent back as it was, it stays; another version is refused; cancelled, her place is free.
 	b.put(b.refers, first, "If-Match", `W/"1"`).want(t, http.StatusOK)
 	changed := maps.Clone(first)

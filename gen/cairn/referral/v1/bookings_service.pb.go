@@ -134,7 +134,17 @@ type ListBookingsRequest struct {
 	// How many at most, up to 200; 0 means 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, with the same query.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// These bookings only; empty means any. Like the fields below, it narrows together with the filter.
+	Bookings []string `protobuf:"bytes,4,rep,name=bookings,proto3" json:"bookings,omitempty"`
+	// Those for these people; empty means any.
+	Patients []string `protobuf:"bytes,5,rep,name=patients,proto3" json:"patients,omitempty"`
+	// Those for these referrals; empty means any.
+	Referrals []string `protobuf:"bytes,6,rep,name=referrals,proto3" json:"referrals,omitempty"`
+	// Those of these sessions; empty means any.
+	Sessions []string `protobuf:"bytes,7,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// Those of these people or groups, patients/… or groups/…; empty means any.
+	Actors        []string `protobuf:"bytes,8,rep,name=actors,proto3" json:"actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +198,41 @@ func (x *ListBookingsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListBookingsRequest) GetBookings() []string {
+	if x != nil {
+		return x.Bookings
+	}
+	return nil
+}
+
+func (x *ListBookingsRequest) GetPatients() []string {
+	if x != nil {
+		return x.Patients
+	}
+	return nil
+}
+
+func (x *ListBookingsRequest) GetReferrals() []string {
+	if x != nil {
+		return x.Referrals
+	}
+	return nil
+}
+
+func (x *ListBookingsRequest) GetSessions() []string {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *ListBookingsRequest) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
 }
 
 // Response of ListBookings.
@@ -329,13 +374,22 @@ const file_cairn_referral_v1_bookings_service_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"~\n" +
 	"\x11GetBookingRequest\x12i\n" +
 	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
-	"\x12cairn.care/Booking\xbaH8r624^bookings/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x8a\x01\n" +
+	"\x12cairn.care/Booking\xbaH8r624^bookings/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\xde\x05\n" +
 	"\x13ListBookingsRequest\x12!\n" +
 	"\x06filter\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01R\x06filter\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"v\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12x\n" +
+	"\bbookings\x18\x04 \x03(\tB\\\xfaA\x14\n" +
+	"\x12cairn.care/Booking\xbaHB\x92\x01?\x10\xc8\x01\x18\x01\"8r624^bookings/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\bbookings\x12x\n" +
+	"\bpatients\x18\x05 \x03(\tB\\\xfaA\x14\n" +
+	"\x12cairn.care/Patient\xbaHB\x92\x01?\x10\xc8\x01\x18\x01\"8r624^patients/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\bpatients\x12|\n" +
+	"\treferrals\x18\x06 \x03(\tB^\xfaA\x15\n" +
+	"\x13cairn.care/Referral\xbaHC\x92\x01@\x10\xc8\x01\x18\x01\"9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\treferrals\x12x\n" +
+	"\bsessions\x18\a \x03(\tB\\\xfaA\x14\n" +
+	"\x12cairn.care/Session\xbaHB\x92\x01?\x10\xc8\x01\x18\x01\"8r624^sessions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\bsessions\x12f\n" +
+	"\x06actors\x18\b \x03(\tBN\xbaHK\x92\x01H\x10\x90\x03\x18\x01\"Ar?2=^(patients|groups)/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06actors\"v\n" +
 	"\x14ListBookingsResponse\x126\n" +
 	"\bbookings\x18\x01 \x03(\v2\x1a.cairn.referral.v1.BookingR\bbookings\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x99\x02\n" +
