@@ -19,22 +19,26 @@ import (
 // waiting is what a lane sends next.
 type waiting struct {
 	ID           int64
+	Position     int64 // of the event in the log; negative: a notification without an event
 	EventID      uuid.UUID
 	Type         string
 	Subject      string
 	AttemptCount int32
 	FailingTime  *time.Time
 	Number       *int64
-	Service      *string // nil: a notification without an event
+	Service      *string // nil: the log does not have the event
 	Revision     *int64
 	Time         *time.Time
 	Data         *string
 	sub          *webhookRow
 }
 
+// dropped tells whether the event is no longer kept.
+func (w *waiting) dropped() bool { return w.Position > 0 && w.Service == nil }
+
 // selectWaiting finds the first delivery of a lane that is still leased.
 const selectWaiting = `
-SELECT d.id, d.event_id, d.type, d.subject, d.attempt_count, d.failing_time, d.number, e.service, e.revision, e.time, e.data::text
+SELECT d.id, d.position, d.event_id, d.type, d.subject, d.attempt_count, d.failing_time, d.number, e.service, e.revision, e.time, e.data::text
 FROM webhook_deliveries d
 LEFT JOIN event_log e ON e.position = d.position
 WHERE d.subscription_id = @sub AND d.subject = @subject AND d.state = 'PENDING'
@@ -58,7 +62,7 @@ func (d *deliverer) queueNext(b *pgx.Batch, args pgx.NamedArgs, next **waiting) 
 	b.Queue(selectWaiting, args).Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*waiting, error) {
 			w := new(waiting)
-			return w, row.Scan(&w.ID, &w.EventID, &w.Type, &w.Subject, &w.AttemptCount, &w.FailingTime, &w.Number, &w.Service, &w.Revision, &w.Time, &w.Data)
+			return w, row.Scan(&w.ID, &w.Position, &w.EventID, &w.Type, &w.Subject, &w.AttemptCount, &w.FailingTime, &w.Number, &w.Service, &w.Revision, &w.Time, &w.Data)
 		})
 		return err
 	})
@@ -99,6 +103,9 @@ func (d *deliverer) deliver(ctx context.Context, l lane, w *waiting) (*waiting, 
 	if w.sub.State == webhookPaused || w.sub.State == webhookRequested && w.Subject != backport.Handshake {
 		return nil, d.release(ctx, l)
 	}
+	if w.dropped() {
+		return d.skipped(ctx, l, w)
+	}
 	contentType, body, err := d.body(ctx, w)
 	if err != nil {
 		return nil, err
@@ -113,6 +120,27 @@ func (d *deliverer) deliver(ctx context.Context, l lane, w *waiting) (*waiting, 
 		return d.delivered(ctx, l, w, o)
 	}
 	return nil, d.failed(ctx, l, w, o)
+}
+
+// skipped records that there is nothing left to send of an event, and that its subscription has lost events.
+func (d *deliverer) skipped(ctx context.Context, l lane, w *waiting) (next *waiting, err error) {
+	args := l.args()
+	args["id"], args["until"] = w.ID, d.clock.Now().Add(leaseFor)
+	b := d.db.Batch(ctx)
+	b.Queue(lockLane, args)
+	b.Queue(`
+		WITH skipped AS (
+			UPDATE webhook_deliveries SET state = 'SKIPPED'
+			WHERE id = @id AND EXISTS (SELECT FROM webhook_lanes WHERE subscription_id = @sub AND subject = @subject AND lease = @lease)
+			RETURNING create_time
+		)
+		UPDATE webhook_subscriptions SET dropped_before_time = greatest(dropped_before_time, coalesce(log_time, skipped.create_time))
+		FROM event_log_end, skipped WHERE id = @sub`, args)
+	d.queueNext(b, args, &next)
+	if err := d.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("skip what is no longer kept: %w", err)
+	}
+	return next, nil
 }
 
 // body returns what is sent of an event.

@@ -3,6 +3,7 @@ package partners
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -179,6 +180,11 @@ func (d *deliverer) leave(id uuid.UUID) {
 
 // work sends what waits in a lane, one after another. What is begun is finished although ctx ends.
 func (d *deliverer) work(ctx context.Context, l lane) {
+	defer func() { // the lease ends by itself; other lanes go on
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ctx, "sending an event panicked", "subscription", l.Subscription, "subject", l.Subject, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
 	lasting := context.WithoutCancel(ctx)
 	next, err := d.first(lasting, l)
 	for n := 0; err == nil && next != nil; n++ {

@@ -25,7 +25,7 @@ const (
 // notification is what a FHIR subscription is sent.
 func (d *deliverer) notification(ctx context.Context, w *waiting) ([]byte, error) {
 	n := d.notificationOf(w.sub, w.EventID)
-	if w.Service == nil {
+	if w.Position < 0 {
 		n.Kind = w.Subject
 		return n.JSON()
 	}

@@ -30,6 +30,10 @@ func (s *webhooksServer) ReplayWebhookEvents(ctx context.Context, req *partnersv
 		case *partnersv1.ReplayWebhookEventsRequest_StartTime:
 			start = req.GetStartTime()
 		}
+		// From here on the log keeps what it has.
+		if _, err := tx.Exec(ctx, `SELECT FROM event_log_end FOR SHARE`); err != nil {
+			return fmt.Errorf("hold the end of the log: %w", err)
+		}
 		from, err := s.placeInLog(ctx, sub.Audience, "cursor", req.GetCursor(), start)
 		if err != nil {
 			return err

@@ -20,14 +20,20 @@ const (
 func (s *service) sweepEvents(ctx context.Context) error {
 	before := s.clock.Now().Add(-keepEvents)
 	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM webhook_deliveries WHERE position < 0 AND create_time < $1`, before)
+		_, err := tx.Exec(ctx, `
+			DELETE FROM webhook_deliveries
+			WHERE position < coalesce((SELECT min(position) FROM event_log), 0) AND create_time < $1 AND (position < 0 OR state <> 'PENDING')`, before)
 		return err
 	}); err != nil {
-		return fmt.Errorf("drop old notices: %w", err)
+		return fmt.Errorf("drop notices and what has outlived its event: %w", err)
 	}
 	for {
 		dropped := 0
 		err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			// Alone before it looks, so that it sees the deliveries of whoever has put old events in line again.
+			if _, err := tx.Exec(ctx, `SELECT FROM event_log_end FOR UPDATE`); err != nil {
+				return fmt.Errorf("lock the end of the log: %w", err)
+			}
 			err := tx.QueryRow(ctx, `
 				WITH first AS (
 					SELECT position, changed_xid, log_time FROM event_log ORDER BY position LIMIT @limit
