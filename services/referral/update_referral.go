@@ -21,6 +21,12 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		return nil, err
 	}
 	tenant := auth.TenantFrom(ctx)
+	var to *sending
+	if req.GetSend() {
+		if to, err = s.sendingTo(ctx, tenant, id, req); err != nil {
+			return nil, err
+		}
+	}
 	var answer *referralv1.Referral
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		r, err := lock(ctx, tx, tenant, id)
@@ -37,13 +43,15 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		if err := aip.CheckETag(req.GetReferral().GetEtag(), r.Revision); err != nil {
 			return err
 		}
+		if to != nil && to.revision != r.Revision {
+			return fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", name)
+		}
 		m, err := s.toProto(r, whole)
 		if err != nil {
 			return err
 		}
 		was := proto.CloneOf(m)
-		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), "author", "placer_number", "placer_system", "subject", "reason_codes", "needs",
-			"distress", "self_harm_risk", "urgency", "consent", "requested_group", "owner_organization", "deadline", "patient"); err != nil {
+		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), changeable()...); err != nil {
 			return err
 		}
 		if bad := invalid("referral.", m, s.clock.Now()); len(bad) > 0 {
@@ -60,6 +68,11 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		c := s.newChange(r, actorFrom(ctx))
 		if err := c.note(noteUpdated, entry{by: referrer}); err != nil {
 			return err
+		}
+		if to != nil {
+			if err := c.sendTo(to.org, tenant, m); err != nil {
+				return err
+			}
 		}
 		if err := c.raise(); err != nil {
 			return err
@@ -80,4 +93,12 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		return sendBatch(ctx, tx, c.batch)
 	})
 	return answer, err
+}
+
+// changeable are the fields of a draft that its referrer can change.
+func changeable() []string {
+	return []string{
+		"author", "placer_number", "placer_system", "subject", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "consent",
+		"requested_group", "owner_organization", "deadline", "patient",
+	}
 }

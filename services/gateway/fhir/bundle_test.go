@@ -72,7 +72,7 @@ func TestWriting(t *testing.T) {
 	t.Parallel()
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
-		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated, "relative references": testRelative, "writes": testWrites, "personal searches": testPersonalSearch,
+		"batch": testBatch, "a transaction is one referral": testTransaction, "all or nothing": testAllOrNothing, "found and resolved": testResolved, "again": testRepeated, "relative references": testRelative, "sent whole": testSentWhole, "writes": testWrites, "personal searches": testPersonalSearch,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -301,6 +301,35 @@ func testRelative(t *testing.T, c *care) {
 	if r := c.send(c.refers, bundle("transaction", p...)).want(t, http.StatusUnprocessableEntity); !strings.Contains(r.issues()[0], "by the fullUrl of this entry") {
 		t.Errorf("a Consent of another server: %v", r.issues())
 	}
+}
+
+// testSentWhole sends a draft with changes: where it cannot be sent, they are not kept either.
+func testSentWhole(t *testing.T, c *care) {
+	draft := c.post(c.refers, c.request("draft"))
+	at := "/ServiceRequest/" + fmt.Sprint(draft["id"])
+	same := func(what string) {
+		t.Helper()
+		if now := c.get(at, c.refers).want(t, http.StatusOK); now.Header.Get("ETag") != `W/"1"` || now.json["status"] != "draft" {
+			t.Errorf("%s: the draft is now %s", what, now.body)
+		}
+	}
+	changed := c.get(at, c.refers).want(t, http.StatusOK).json
+	changed["priority"], changed["status"], changed["performer"] = "urgent", "active", list{obj{"reference": "Organization/" + c.hospital}}
+	c.put(c.refers, changed).want(t, http.StatusUnprocessableEntity)
+	same("to a hospital")
+	changed["status"] = "completed"
+	if r := c.put(c.refers, changed).want(t, http.StatusUnprocessableEntity); !strings.Contains(r.issues()[0], "ServiceRequest.status") {
+		t.Errorf("a draft that is completed: %v", r.issues())
+	}
+	same("completed")
+	task := obj{"resourceType": "Task", "status": "requested", "intent": "order", "code": coding("http://hl7.org/fhir/CodeSystem/task-code", "fulfill"),
+		"focus": obj{"reference": "ServiceRequest/" + fmt.Sprint(draft["id"])}, "for": draft["subject"], "owner": obj{"reference": "Organization/" + c.hospital}}
+	c.do(http.MethodPost, "/Task", c.refers, text(t, task)).want(t, http.StatusUnprocessableEntity)
+	same("by a Task for a hospital")
+	changed["status"], changed["performer"] = "active", list{obj{"reference": "Organization/" + c.nonprofit}}
+	sent := c.put(c.refers, changed, "If-Match", `W/"1"`).want(t, http.StatusOK)
+	expect(t, "sent", sent.json, obj{"status": "active", "priority": "urgent", "performer.0.reference": "Organization/" + c.nonprofit})
+	expect(t, "its Task", c.get("/Task/"+fmt.Sprint(draft["id"]), c.receives).want(t, http.StatusOK).json, obj{"status": "requested"})
 }
 
 // TestEveryEntryCounts sends a batch of more entries than the caller has calls left.

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/formats/fhir/r4"
 )
@@ -448,15 +446,6 @@ func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) m
 		items[u] = taskItem(c.profile, r)
 	}
 	return items
-}
-
-// derived makes the id of a second call out of the first one's, so that both can be repeated.
-func derived(requestID string) string {
-	id, err := uuid.Parse(requestID)
-	if err != nil {
-		return uuid.NewString()
-	}
-	return uuid.NewSHA1(id, []byte("second")).String()
 }
 
 // stale says that a resource has changed since it was read: 412.

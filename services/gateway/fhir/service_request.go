@@ -249,21 +249,15 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	if err != nil {
 		return nil, err
 	}
-	etag := c.etag()
-	if now.GetState() == referralv1.Referral_DRAFT && !same && in.status != "revoked" {
-		if now, err = c.updateDraft(ctx, now, in.referral, etag); err != nil {
-			return nil, err
-		}
-		etag, same = now.GetEtag(), true
-		c.requestID = derived(c.requestID)
-	}
-	if !same && in.status != "revoked" {
-		return nil, unprocessable("business-rule", "ServiceRequest", "a referral does not change once it is sent: withdraw it (status revoked) and send another")
-	}
+	etag, draft := c.etag(), now.GetState() == referralv1.Referral_DRAFT
 	switch {
+	case !same && draft && (in.status == "draft" || in.status == "active"):
+		now, err = c.updateDraft(ctx, now, in.referral, etag, in.status == "active")
+	case !same && !draft && in.status != "revoked":
+		err = unprocessable("business-rule", "ServiceRequest", "a referral does not change once it is sent: withdraw it (status revoked) and send another")
 	case in.status == "revoked" && now.GetServiceRequestStatus() != "revoked":
 		now, err = c.referrals.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: now.GetName(), Etag: etag, Note: in.reason, RequestId: c.requestID})
-	case in.status == "active" && now.GetState() == referralv1.Referral_DRAFT:
+	case in.status == "active" && draft:
 		now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID})
 	case in.status != now.GetServiceRequestStatus():
 		err = unprocessable("business-rule", "ServiceRequest.status", "is %s; it becomes active when a draft is sent and revoked when the referrer withdraws; the rest follows from the Task", now.GetServiceRequestStatus())
@@ -276,8 +270,8 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	return requestItem(c.profile, c.wrote(now)), nil
 }
 
-// updateDraft writes what was sent of a draft. The consent and the person stay as they are where they are referred to only.
-func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, etag string) (*referralv1.Referral, error) {
+// updateDraft writes what was sent of a draft, and sends it too, if that is asked for: all or nothing. The consent and the person stay as they are where they are referred to only.
+func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, etag string, send bool) (*referralv1.Referral, error) {
 	mask := []string{"author", "placer_number", "placer_system", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "requested_group", "owner_organization", "deadline"}
 	if sent.GetConsent() != nil {
 		mask = append(mask, "consent")
@@ -289,7 +283,7 @@ func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, 
 		mask = append(mask, "patient")
 	}
 	sent.Name, sent.Etag = now.GetName(), etag
-	return c.referrals.UpdateReferral(ctx, &referralv1.UpdateReferralRequest{Referral: sent, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}, RequestId: c.requestID})
+	return c.referrals.UpdateReferral(ctx, &referralv1.UpdateReferralRequest{Referral: sent, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}, Send: send, RequestId: c.requestID})
 }
 
 // sameFiller refuses an owner's number that is not the referral's.

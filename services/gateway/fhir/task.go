@@ -188,18 +188,13 @@ func createTask(ctx context.Context, c *call, doc *r4.Document) (*item, error) {
 		return nil, err
 	}
 	etag := now.GetEtag()
-	if requestKey(shown) != before {
-		updated, err := c.updateDraft(ctx, now, shown, etag)
-		if err != nil {
-			return nil, err
-		}
-		etag, c.requestID = updated.GetEtag(), derived(c.requestID)
+	switch {
+	case requestKey(shown) != before:
+		now, err = c.updateDraft(ctx, now, shown, etag, !in.draft)
+	case !in.draft:
+		now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID})
 	}
-	if !in.draft {
-		if now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID}); err != nil {
-			return nil, err
-		}
-	} else if now, err = c.referrals.GetReferral(ctx, &referralv1.GetReferralRequest{Name: now.GetName()}); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return taskItem(c.profile, c.wrote(now)), nil

@@ -376,7 +376,9 @@ type UpdateReferralRequest struct {
 	// The fields to change; absent means those that are set, "*" all.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Sends the draft with its changes, as SendReferral does. If it cannot be sent, it is not changed either.
+	Send          bool `protobuf:"varint,4,opt,name=send,proto3" json:"send,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +432,13 @@ func (x *UpdateReferralRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *UpdateReferralRequest) GetSend() bool {
+	if x != nil {
+		return x.Send
+	}
+	return false
 }
 
 // Request of SendReferral.
@@ -1657,13 +1666,14 @@ const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x83\x01\n" +
 	"\x1eListClaimableReferralsResponse\x129\n" +
 	"\treferrals\x18\x01 \x03(\v2\x1b.cairn.referral.v1.ReferralR\treferrals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd8\x01\n" +
 	"\x15UpdateReferralRequest\x12B\n" +
 	"\breferral\x18\x01 \x01(\v2\x1b.cairn.referral.v1.ReferralB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\breferral\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xe9\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12\x12\n" +
+	"\x04send\x18\x04 \x01(\bR\x04send\"\xe9\x01\n" +
 	"\x13SendReferralRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
