@@ -105,7 +105,11 @@ func current(use string, period *r4.Period, now time.Time) bool {
 	if use == "old" {
 		return false
 	}
-	return period == nil || period.End == "" || period.End >= now.Format("2006-01-02")
+	if period == nil || period.End == "" {
+		return true
+	}
+	n := min(len(period.End), len(time.DateOnly)) // as exact as it is said: "2026" ends with the year
+	return period.End[:n] >= now.Format(time.DateOnly)[:n]
 }
 
 func (r *reader) patientName(p *r4.Patient, s *referralv1.Referral_Subject, now time.Time) {
@@ -172,7 +176,7 @@ func (r *reader) patientAddress(p *r4.Patient, s *referralv1.Referral_Subject, n
 	}
 	a := p.Address[best]
 	lines := slices.Clone(a.Line)
-	if a.District != "" {
+	if a.District != "" && !slices.Contains(lines, a.District) {
 		lines = append(lines, a.District)
 	}
 	if len(lines) == 0 && a.Text != "" {
@@ -244,9 +248,7 @@ func patientBody(id string, m *r4.Meta, organization string, s *referralv1.Refer
 	}
 	if s.GetGivenName() != "" || s.GetFamilyName() != "" {
 		n := r4.HumanName{Family: s.GetFamilyName(), Text: strings.TrimSpace(s.GetGivenName() + " " + s.GetFamilyName())}
-		if s.GetGivenName() != "" {
-			n.Given = []string{s.GetGivenName()}
-		}
+		n.Given = strings.Fields(s.GetGivenName())
 		p.Name = []r4.HumanName{n}
 	}
 	if s.GetGender() != 0 {

@@ -217,6 +217,37 @@ func TestPatientInUse(t *testing.T) {
 	}
 }
 
+// A period lasts as long as the year, month or day that its end says, and what is shown of names and addresses can be sent again.
+func TestPatientPeriodsAndParts(t *testing.T) {
+	t.Parallel()
+	for end, want := range map[string]bool{"2026": false, "2027": true, "2027-02": false, "2027-03": true, "2027-03-03": false, "2027-03-04": true, "2027-03-03T23:59:00Z": false, "2028-01": true} {
+		if got := current("", &r4.Period{End: end}, time.Date(2027, 3, 4, 12, 0, 0, 0, time.UTC)); got != want {
+			t.Errorf("until %s: in use is %t", end, got)
+		}
+	}
+	read := func(raw []byte) *referralv1.Referral_Subject {
+		t.Helper()
+		doc, err := r4.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := subjectOf(doc, "Patient", testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := read([]byte(`{"resourceType":"Patient","name":[{"family":"Gómez","given":["Eva","Maria"]}],"address":[{"line":["1 Main St"],"district":"Cook","city":"Chicago"}]}`))
+	shown := patientBody(patientID, nil, "", first)
+	if given := shown.Name[0].Given; len(given) != 2 || given[1] != "Maria" {
+		t.Errorf("given names %q", given)
+	}
+	shown.Address[0].District = "Cook"
+	if again := read(validated(t, shown)); !proto.Equal(again, first) {
+		t.Errorf("sent again it is %v, not %v", again, first)
+	}
+}
+
 // Every state is shown as a valid Task and a valid ServiceRequest, in both guides, with codes of the guides.
 func TestTaskOfEveryState(t *testing.T) {
 	t.Parallel()
@@ -292,10 +323,10 @@ func TestRefused(t *testing.T) {
 		return `{"type":{"coding":[{"system":"` + identifierTypes + `","code":"` + kind + `"}]},"value":"` + value + `"}`
 	}
 	for name, c := range map[string]struct{ body, at, says string }{
-		"unknown element":      {good + `,"encounter":{"reference":"Encounter/1"}`, "ServiceRequest.encounter", "leave it out"},
+		"unknown element":      {good + `,"specimen":[{"reference":"Specimen/1"}]`, "ServiceRequest.specimen", "leave it out"},
 		"element with a hint":  {good + `,"reasonReference":[{"reference":"Condition/1"}]`, "ServiceRequest.reasonReference", "reasonCode"},
 		"part of an element":   {good + `,"insurance":[{"reference":"Coverage/1","display":"Aetna"}]`, "ServiceRequest.insurance[0].reference", "leave it out"},
-		"occurrence":           {good + `,"occurrenceDateTime":"2027-05-01"`, "ServiceRequest.occurrence", "answer-by"},
+		"a note":               {good + `,"note":[{"text":"call late"}]`, "ServiceRequest.note", "messages"},
 		"extension":            {good + `,"extension":[{"url":"http://example.org/x","valueString":"y"}]`, "ServiceRequest.extension[0]", "no extension that is understood"},
 		"not to be done":       {good + `,"doNotPerform":true`, "ServiceRequest.doNotPerform", "not to help"},
 		"another service":      {`"resourceType":"ServiceRequest","status":"active","intent":"order",` + subject + `,"code":{"coding":[{"system":"http://snomed.info/sct","code":"467771000124109"}]}`, "ServiceRequest.code", "711281004"},
@@ -329,6 +360,36 @@ func TestRefused(t *testing.T) {
 			}
 			expectIssue(t, err, c.at, c.says)
 		})
+	}
+}
+
+// What an EHR says by itself of every order, and a group has no use for, is read over.
+func TestReadOver(t *testing.T) {
+	t.Parallel()
+	const good = `{"resourceType":"ServiceRequest","status":"active","intent":"order","subject":{"reference":"Patient/` + patientID + `"},
+		"code":{"coding":[{"system":"http://snomed.info/sct","code":"711281004"}]},"reasonCode":[{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"Z85.3"}]}]`
+	want := (*referralv1.Referral)(nil)
+	for _, more := range []string{
+		``, `,"occurrenceDateTime":"2027-05-01"`, `,"occurrencePeriod":{"start":"2027-05-01","end":"2027-06-01"}`,
+		`,"occurrenceTiming":{"repeat":{"frequency":1,"period":1,"periodUnit":"wk"}}`,
+		`,"encounter":{"reference":"Encounter/1","identifier":{"system":"urn:example:visit","value":"7"},"display":"visit"}`,
+		`,"reasonReference":[{"reference":"Condition/1","display":"breast cancer"}]`,
+	} {
+		doc, err := r4.Parse([]byte(good + more + "}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := readIntake(t.Context(), testCall(profileSDOHCC), doc)
+		if err != nil {
+			t.Errorf("%s: %v", more, err)
+			continue
+		}
+		if want == nil {
+			want = in.referral
+		}
+		if !proto.Equal(in.referral, want) {
+			t.Errorf("%s: read as %v, not as %v", more, in.referral, want)
+		}
 	}
 }
 

@@ -107,8 +107,24 @@ func (e elements) hinting(path, hint string) elements {
 	return e
 }
 
+// below is what stands in elements for everything below a path.
+const below = ".*"
+
+// readingOver adds elements that may be there, whatever is below them, and are not kept.
+func (e elements) readingOver(paths ...string) elements {
+	for _, p := range paths {
+		e[p], e[p+below] = "", ""
+	}
+	return e
+}
+
 // has tells whether an element is taken.
 func (e elements) has(path string) bool {
+	for up := parent(path); up != ""; up = parent(up) {
+		if _, ok := e[up+below]; ok {
+			return true
+		}
+	}
 	hint, ok := e[path]
 	return ok && hint == "" || strings.HasSuffix(path, ".contained") || strings.Contains(path, ".contained.")
 }

@@ -180,7 +180,8 @@ func decimal(v float64) json.Number { return json.Number(strconv.FormatFloat(v, 
 
 func wallClock(minute int32) string { return fmt.Sprintf("%02d:%02d", minute/60, minute%60) }
 
-// requestElements are what is taken of a ServiceRequest.
+// requestElements are what is taken of a ServiceRequest. When the order is to be carried out, in which visit it was written, and which
+// conditions stand behind its reason codes are of no use to a group, and not kept.
 var requestElements = taken("ServiceRequest",
 	"status", "intent", "priority", "doNotPerform", "authoredOn",
 	"identifier.{value,use,system,type.coding.system,type.coding.code,type.coding.display,type.text,assigner.reference,assigner.display}",
@@ -188,10 +189,8 @@ var requestElements = taken("ServiceRequest",
 	"subject."+referenceParts, "requester."+referenceParts, "requester.identifier.{system,value}", "performer."+referenceParts,
 	"supportingInfo."+referenceParts, "insurance.display", "basedOn."+referenceParts, "replaces."+referenceParts,
 	"extension.{url,value.reference,value.coding.system,value.coding.code,value.coding.display,value.text}", "extension.extension.{url,value.value,value.unit,value.system,value.code}", "extension.extension.extension.{url,value}",
-).hinting("ServiceRequest.reasonReference", "send the codes of the condition in reasonCode").
-	hinting("ServiceRequest.occurrence", "when she can come is said by the needs extension; until when you need an answer, by answer-by or Task.restriction.period.end").
+).readingOver("ServiceRequest.occurrence", "ServiceRequest.encounter", "ServiceRequest.reasonReference").
 	hinting("ServiceRequest.note", "send a message on the referral instead (POST /v1/referrals/{id}/messages); what the group must know stands in codes").
-	hinting("ServiceRequest.encounter", "the receiver has no use for it; leave it out").
 	hinting("ServiceRequest.locationReference", "say a place by the needs extension, a format by locationCode").
 	hinting("ServiceRequest.subject.identifier", "refer to a Patient: one here, or contained")
 
@@ -220,6 +219,9 @@ func readRequest(doc *r4.Document, at string) (*r4.ServiceRequest, *referralv1.R
 	m.Urgency = urgencyOf(b.Priority)
 	r.requestCodes(b, m.Needs)
 	r.requestReasons(b, m)
+	if doc.Paths["ServiceRequest.reasonReference"] != "" && len(b.ReasonCode) == 0 {
+		r.refuse("not-supported", "ServiceRequest.reasonReference", "is not followed: send the codes of the condition in reasonCode")
+	}
 	r.requestExtensions(b, m)
 	for i, in := range b.Insurance {
 		if i > 0 || in.Display == "" {
