@@ -282,8 +282,14 @@ func (d *deliverer) suffer(ctx context.Context, tx pgx.Tx, sub *webhookRow, w *w
 		if sub.FailingTime == nil {
 			sub.FailingTime = &now
 		}
-		sub.Failures++
-		sub.RetryTime = new(now.Add(max(backoff(sub.Failures), o.wait)))
+		wait := o.wait
+		if sub.RetryTime == nil || !o.Time.Before(*sub.RetryTime) { // tries that were under way together fail once
+			sub.Failures++
+			wait = max(wait, backoff(sub.Failures))
+		}
+		if until := now.Add(wait); sub.RetryTime == nil || until.After(*sub.RetryTime) {
+			sub.RetryTime = &until
+		}
 		if sub.FailingTime.Before(since) {
 			since = *sub.FailingTime
 		}

@@ -32,6 +32,7 @@ type deliverer struct {
 	client  *outbound.Client
 	woken   chan struct{}
 	noticed time.Time // when heartbeats were looked for
+	turn    uuid.UUID // the subscription that had its heartbeat last
 
 	mu   sync.Mutex
 	busy map[uuid.UUID]int // requests under way, by subscription
@@ -141,7 +142,7 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	return lanes, nil
 }
 
-// claimLanes walks from subscription to subscription along the index of lanes. Before its handshake was answered, one of FHIR
+// claimLanes walks from subscription to subscription along the index of lanes, and of what is due takes what is due longest. Before its handshake was answered, one of FHIR
 // has only that sent.
 const claimLanes = `
 WITH RECURSIVE waiting AS (
@@ -155,16 +156,20 @@ WITH RECURSIVE waiting AS (
 	LEFT JOIN unnest(@busy::uuid[], @counts::int[]) AS b (id, n) ON b.id = s.id
 	WHERE s.state <> 'PAUSED' AND (s.retry_time IS NULL OR s.retry_time <= @now)
 ), due AS (
-	SELECT l.subscription_id, l.subject
+	SELECT l.subscription_id, l.subject, l.due_time
 	FROM ready r CROSS JOIN LATERAL (
-		SELECT subscription_id, subject FROM webhook_lanes
+		SELECT subscription_id, subject, due_time FROM webhook_lanes
 		WHERE subscription_id = r.id AND due_time <= @now AND (r.state = 'ACTIVE' OR subject = 'handshake')
-		ORDER BY due_time LIMIT greatest(r.free, 0)
-		FOR UPDATE SKIP LOCKED) AS l
-	LIMIT @free
+		ORDER BY due_time LIMIT greatest(r.free, 0)) AS l
+	ORDER BY l.due_time LIMIT @free
+), held AS (
+	SELECT l.subscription_id, l.subject
+	FROM due JOIN webhook_lanes l ON l.subscription_id = due.subscription_id AND l.subject = due.subject
+	WHERE l.due_time <= @now
+	FOR UPDATE OF l SKIP LOCKED
 )
 UPDATE webhook_lanes l SET due_time = @until, lease = @lease
-FROM due WHERE l.subscription_id = due.subscription_id AND l.subject = due.subject
+FROM held WHERE l.subscription_id = held.subscription_id AND l.subject = held.subject
 RETURNING l.subscription_id, l.subject`
 
 // leave gives back the place of a lane.

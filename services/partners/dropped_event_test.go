@@ -2,6 +2,7 @@ package partners
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -14,6 +15,9 @@ import (
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/clock"
+	"cairn.care/services/chassis/pg"
+	"cairn.care/services/internal/pgtest"
+	"cairn.care/services/internal/suitetest"
 )
 
 // change changes what the service has stored.
@@ -161,6 +165,64 @@ func TestReplayHoldsTheSweep(t *testing.T) {
 	}
 	if h.get(t, w).DroppedBeforeTime == nil {
 		t.Error("the subscription does not say that it has lost the old event")
+	}
+}
+
+// Who reads the log while it is swept is told that events are gone, and does not go on behind them.
+func TestSweepDuringARead(t *testing.T) {
+	t.Parallel()
+	for what, read := range map[string]func(context.Context, *service, *reader, *timestamppb.Timestamp) error{
+		"the next page": func(ctx context.Context, _ *service, r *reader, _ *timestamppb.Timestamp) error {
+			_, _, err := r.next(ctx)
+			return err
+		},
+		"since a time": func(ctx context.Context, s *service, _ *reader, start *timestamppb.Timestamp) error {
+			return second(s.openLog(ctx, "", start, nil, "", 0))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := setupWith(t, teller("referral"))
+			referral, start := name("referrals"), timestamppb.New(s.Clock.Now().Add(-time.Hour))
+			s.tell(t, "referral", "referral.sent", referral, 1, sent(referral))
+			ctx := suitetest.Client(t.Context(), hospital, "referrals.read")
+			within(t, "logged", func() (int, bool) {
+				n := len(s.listEvents(t, ctx, &partnersv1.ListEventsRequest{}).GetEvents())
+				return n, n == 1
+			})
+			// One connection that has prepared its statements: they wait for the sweep when they run, and not before.
+			shared := s.DBs[Name]
+			db, err := pg.Connect(t.Context(), pg.Options{AdminURL: pgtest.URL(t), Service: Name, MaxConns: 1}, shared.Name(), shared.Role())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			alone := &service{db: db, clock: s.Clock}
+			bound := auth.WithTenant(ctx, auth.Tenant{Org: uuid.MustParse(strings.TrimPrefix(hospital, "organizations/"))})
+			warm, r := ok(alone.openLog(bound, "", start, nil, "", 0))(t), ok(alone.openLog(bound, "", start, nil, "", 0))(t)
+			if list, _, err := warm.next(bound); err != nil || len(list) != 1 {
+				t.Fatalf("the log has %v, %v; want one event", list, err)
+			}
+			got := make(chan error, 1)
+			system := auth.System(t.Context(), Name)
+			err = shared.Tx(system, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(system, `LOCK TABLE event_log IN ACCESS EXCLUSIVE MODE`); err != nil {
+					return err
+				}
+				go func() { got <- read(bound, alone, r, start) }()
+				s.blocked(t, 1)
+				return second(tx.Exec(system, `
+					WITH dropped AS (DELETE FROM event_log RETURNING changed_xid, log_time)
+					UPDATE event_log_end SET purged_xid = newest.xid, log_time = newest.time
+					FROM (SELECT max(changed_xid) AS xid, max(log_time) AS time FROM dropped) AS newest`))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-got; err == nil || !strings.Contains(err.Error(), cursorExpired().Error()) {
+				t.Errorf("%v, want CURSOR_EXPIRED", err)
+			}
+		})
 	}
 }
 

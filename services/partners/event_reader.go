@@ -131,11 +131,7 @@ func (s *service) placeInLog(ctx context.Context, org uuid.UUID, field, token st
 	var ahead, purged uint64
 	var kept *time.Time
 	b := s.db.Batch(ctx)
-	b.Queue(`
-		SELECT generation, pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot()), purged_xid, log_time
-		FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&now.Generation, &now.XID, &ahead, &purged, &kept)
-	})
+	b.Queue(`SELECT pg_snapshot_xmin(pg_current_snapshot())`).QueryRow(func(row pgx.Row) error { return row.Scan(&now.XID) })
 	var first *uint64
 	if start != nil {
 		b.Queue(`SELECT changed_xid FROM event_log WHERE org_id = @org AND log_time >= @start::timestamptz ORDER BY log_time, changed_xid LIMIT 1`,
@@ -146,6 +142,10 @@ func (s *service) placeInLog(ctx context.Context, org uuid.UUID, field, token st
 			return nil
 		})
 	}
+	// Behind the look, so that nothing is dropped unseen between the two.
+	b.Queue(`SELECT generation, pg_snapshot_xmax(pg_current_snapshot()), purged_xid, log_time FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&now.Generation, &ahead, &purged, &kept)
+	})
 	if err := s.db.Send(ctx, b); err != nil {
 		return c, fmt.Errorf("read event log: %w", err)
 	}
@@ -181,9 +181,8 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	var horizon, purged uint64
 	var same bool
 	b := r.db.Batch(ctx)
-	b.Queue(`SELECT generation, ` + changefeed.SameCluster + `, pg_snapshot_xmin(pg_current_snapshot()), purged_xid FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&generation, &same, &horizon, &purged)
-	})
+	// The horizon before the events and the end of the log behind them: what is committed or dropped meanwhile is not passed over.
+	b.Queue(`SELECT pg_snapshot_xmin(pg_current_snapshot())`).QueryRow(func(row pgx.Row) error { return row.Scan(&horizon) })
 	b.Queue(`
 		SELECT `+loggedColumns+`
 		FROM event_log e
@@ -193,6 +192,9 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 		ORDER BY e.changed_xid, e.position LIMIT @limit`, r.args).Query(func(found pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[loggedRow])
 		return err
+	})
+	b.Queue(`SELECT generation, ` + changefeed.SameCluster + `, purged_xid FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&generation, &same, &purged)
 	})
 	if err := r.db.Send(ctx, b); err != nil {
 		return nil, false, fmt.Errorf("read event log: %w", err)

@@ -2,6 +2,7 @@ package partners
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -76,7 +77,8 @@ func (d *deliverer) number(ctx context.Context, w *waiting) error {
 	})
 }
 
-// notices puts heartbeats in line, and ends subscriptions whose end has come.
+// notices puts heartbeats in line, and ends subscriptions whose end has come: some of them, and the next the time after, so that
+// those which fail hold no others.
 func (d *deliverer) notices(ctx context.Context) error {
 	if time.Since(d.noticed) < noticesEvery {
 		return nil
@@ -86,20 +88,27 @@ func (d *deliverer) notices(ctx context.Context) error {
 	b := d.db.Batch(ctx)
 	b.Queue(`
 		SELECT id FROM webhook_subscriptions
-		WHERE state <> 'PAUSED' AND (fhir_heartbeat_time <= @now OR end_time <= @now) LIMIT @limit`,
-		pgx.NamedArgs{"now": d.clock.Now(), "limit": noticesAtOnce}).Query(func(rows pgx.Rows) (err error) {
+		WHERE state <> 'PAUSED' AND (fhir_heartbeat_time <= @now OR end_time <= @now) AND id > @turn
+		ORDER BY id LIMIT @limit`,
+		pgx.NamedArgs{"now": d.clock.Now(), "turn": d.turn, "limit": noticesAtOnce}).Query(func(rows pgx.Rows) (err error) {
 		due, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		return err
 	})
 	if err := d.db.Send(ctx, b); err != nil {
 		return fmt.Errorf("find heartbeats: %w", err)
 	}
+	d.turn = uuid.Nil
+	if len(due) == noticesAtOnce {
+		d.turn = due[len(due)-1]
+	}
+	var failed []error
 	for _, id := range due {
-		if err := d.db.Tx(ctx, func(tx pgx.Tx) error { return d.notice(ctx, tx, id) }); err != nil {
-			return fmt.Errorf("heartbeat of %s: %w", id, err)
+		err := d.db.Tx(ctx, func(tx pgx.Tx) error { return d.notice(ctx, tx, id) })
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: deleted meanwhile
+			failed = append(failed, fmt.Errorf("heartbeat of %s: %w", id, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // notice does for one subscription what [deliverer.notices] does for all.

@@ -96,7 +96,7 @@ ALTER TABLE webhook_subscriptions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON webhook_subscriptions USING (org_id = (SELECT nullif(current_setting('app.org', true), '')::uuid));
 CREATE POLICY system ON webhook_subscriptions USING ((SELECT current_setting('app.system', true)) = 'on');
 
--- An event on its way to a subscription. Those of one subject are sent in the order of ids of events.
+-- An event on its way to a subscription. Those of one subject are sent in the order of position.
 CREATE TABLE webhook_deliveries (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subscription_id uuid        NOT NULL REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
