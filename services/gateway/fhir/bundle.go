@@ -141,6 +141,16 @@ func (f *Face) partKind(kind string) *resource {
 	return nil
 }
 
+// wholeOf is the type with which resources of a kind are created that are not created by themselves; "" if there is none.
+func (f *Face) wholeOf(kind string) string {
+	for _, r := range f.all {
+		if slices.ContainsFunc(r.folds, func(fd fold) bool { return fd.kind == kind }) {
+			return r.kind
+		}
+	}
+	return ""
+}
+
 // readEntry reads what an entry asks for.
 func (f *Face) readEntry(e *entry, parts bool) error {
 	where := strings.TrimPrefix(strings.TrimPrefix(e.request.Url, f.base), "/")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn.care/services/formats/fhir/backport"
 	"cairn.care/services/formats/fhir/r4"
 	"cairn.care/services/gateway/oauth"
 )
@@ -79,6 +80,12 @@ func (f *Face) capabilityOf(r *resource) r4.CapabilityStatementRestResource {
 	}
 	if r.update != nil || r.vread != nil || r.versions { // If-Match is welcome, and nowhere required
 		out.Versioning = "versioned"
+	}
+	if r.kind == "Subscription" {
+		for _, kind := range backport.Types() {
+			out.Extension = append(out.Extension, r4.Extension{Url: backport.TopicCanonical, ValueCanonical: backport.Topic(kind)})
+		}
+		out.Operation = []r4.CapabilityStatementRestResourceOperation{{Name: "status", Definition: backport.StatusDefinition, Documentation: "How one subscription stands: GET Subscription/{id}/$status."}}
 	}
 	for _, p := range r.params {
 		if strings.Contains(p.name, ".") {

@@ -139,6 +139,10 @@ func (f *Face) serve(w http.ResponseWriter, r *http.Request, path string) (*reso
 		f.routed(r, "/"+op.path)
 		return nil, f.operate(w, r, op, path)
 	}
+	if id, ok := subscriptionOf(path); ok {
+		f.routed(r, "/Subscription/{id}/$status")
+		return f.kinds["Subscription"], f.subscriptionStatus(w, r, id)
+	}
 	if path == "" {
 		f.routed(r, "")
 		return nil, f.bundle(w, r)
@@ -212,6 +216,11 @@ func (f *Face) interact(w http.ResponseWriter, r *http.Request, c *call, t *targ
 			return f.search(w, r, c, false)
 		case r.Method == http.MethodPost && t.r.create != nil:
 			return f.create(w, r, c)
+		}
+		if whole := f.wholeOf(t.r.kind); r.Method == http.MethodPost && whole != "" {
+			w.Header().Set("Allow", verb(t.r.search != nil, http.MethodGet))
+			return &refusal{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", []r4.Issue{{Code: "not-supported",
+				Diagnostics: t.r.kind + " is not created by itself: send it contained in its " + whole + ", or as an entry of the same transaction"}}}
 		}
 		return notAllowed(w, r, verb(t.r.search != nil, http.MethodGet), verb(t.r.create != nil, http.MethodPost))
 	case t.history:

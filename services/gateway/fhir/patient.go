@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -147,6 +148,10 @@ func createPatient(ctx context.Context, c *call, doc *r4.Document) (*item, error
 		return it, nil
 	}
 	p, err := c.patients.CreatePatient(ctx, &referralv1.CreatePatientRequest{Patient: in, RequestId: c.requestID})
+	if status.Code(err) == codes.AlreadyExists {
+		return nil, &refusal{http.StatusConflict, "ALREADY_EXISTS", []r4.Issue{{Code: "duplicate", Expression: "Patient.identifier",
+			Diagnostics: "one of these identifiers is a Patient's already: search for it, or create with If-None-Exist: identifier=system|value, which gives it"}}}
+	}
 	if err != nil {
 		return nil, err
 	}

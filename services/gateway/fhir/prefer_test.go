@@ -47,6 +47,13 @@ func testWrites(t *testing.T, c *care) {
 	if r := put(at, text(t, person)); r.StatusCode != http.StatusUnprocessableEntity || !strings.HasPrefix(r.issues()[0], "not-supported Patient.photo") {
 		t.Errorf("content that nobody understands: %d %v", r.StatusCode, r.issues())
 	}
+	delete(person, "photo")
+	if r := c.do(http.MethodPost, "/Patient", c.refers, text(t, person)); r.StatusCode != http.StatusConflict || !strings.Contains(r.issues()[0], "If-None-Exist") {
+		t.Errorf("a person who is there: %d %v", r.StatusCode, r.issues())
+	}
+	if r := c.do(http.MethodPost, "/Consent", c.refers, text(t, c.agreed())); r.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(r.issues()[0], "contained in its ServiceRequest") {
+		t.Errorf("a Consent by itself: %d %v", r.StatusCode, r.issues())
+	}
 	key := "0192d7a5-0000-7000-8000-0000000000aa"
 	body := text(t, c.person())
 	one := c.do(http.MethodPost, "/Patient", c.refers, body, "Idempotency-Key", key).want(t, http.StatusCreated)

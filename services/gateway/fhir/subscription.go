@@ -3,10 +3,12 @@ package fhir
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -266,4 +268,47 @@ func subscriptionItem(w *partnersv1.WebhookSubscription) *item {
 		body.Channel.Extension = []backportExtension{{URL: backport.HeartbeatPeriod, ValueUnsignedInt: &seconds}}
 	}
 	return &item{kind: "Subscription", id: id, version: version, updated: updated, body: body}
+}
+
+// subscriptionOf returns the id in a path to the status of a subscription.
+func subscriptionOf(path string) (id string, ok bool) {
+	parts := strings.Split(path, "/")
+	if len(parts) != 3 || parts[0] != "Subscription" || parts[2] != "$status" {
+		return "", false
+	}
+	return parts[1], true
+}
+
+// subscriptionStatus answers the operation $status of a subscription, which its notifications name.
+func (f *Face) subscriptionStatus(w http.ResponseWriter, r *http.Request, id string) error {
+	if r.Method != http.MethodGet {
+		return notAllowed(w, r, http.MethodGet)
+	}
+	if err := acceptable(r); err != nil {
+		return err
+	}
+	c, err := f.call(r)
+	if err != nil {
+		return err
+	}
+	ctx, err := c.begin(r.Context(), f.kinds["Subscription"], reads)
+	if err != nil {
+		return err
+	}
+	found, err := c.findSubscription(ctx, id)
+	if err != nil {
+		return err
+	}
+	answer := uuid.NewString()
+	raw, err := backport.Status(answer, f.base, id, subscriptionTopic(found), subscriptionStatus(found))
+	if err != nil {
+		return fmt.Errorf("encode the status of Subscription/%s: %w", id, err)
+	}
+	total := int32(1)
+	w.Header().Set("Cache-Control", "no-store")
+	f.write(w, r, http.StatusOK, &r4.Bundle{
+		ResourceType: "Bundle", Id: uuid.NewString(), Type: "searchset", Timestamp: instant(f.clock.Now()), Total: &total,
+		Entry: []r4.BundleEntry{{FullUrl: "urn:uuid:" + answer, Resource: raw, Search: &r4.BundleEntrySearch{Mode: "match"}}},
+	})
+	return nil
 }

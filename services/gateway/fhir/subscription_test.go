@@ -1,6 +1,8 @@
 package fhir_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -27,6 +29,25 @@ func wantedSubscription(changes ...string) string {
 	}`)
 }
 
+// unchecked gets what the validator does not know: Parameters.
+func (s *site) unchecked(path, bearer string) obj {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	body := obj{}
+	if err := errors.Join(json.NewDecoder(resp.Body).Decode(&body), resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %v", path, resp.StatusCode, err)
+	}
+	return body
+}
+
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	s := setup(t, partners.Component())
@@ -42,6 +63,16 @@ func TestSubscriptions(t *testing.T) {
 	}
 	s.get("/Subscription/"+id, ours).want(t, http.StatusOK)
 	s.get("/Subscription/"+id, theirs).want(t, http.StatusNotFound)
+	expect(t, "$status", s.unchecked("/Subscription/"+id+"/$status", ours), obj{
+		"type": "searchset", "entry.0.resource.resourceType": "Parameters", "entry.0.resource.parameter.0.valueReference.reference": s.url + "/Subscription/" + id,
+		"entry.0.resource.parameter.1.valueCanonical": "https://cairn.care/fhir/SubscriptionTopic/task", "entry.0.resource.parameter.2.valueCode": "requested", "entry.0.resource.parameter.3.valueCode": "query-status",
+	})
+	s.get("/Subscription/"+id+"/$status", theirs).want(t, http.StatusNotFound)
+	s.get("/Subscription/"+id+"/$status", "").want(t, http.StatusUnauthorized)
+	s.do(http.MethodPost, "/Subscription/"+id+"/$status", ours, "{}").want(t, http.StatusMethodNotAllowed)
+	if told := s.get("/metadata", ""); !strings.Contains(string(told.body), "https://cairn.care/fhir/SubscriptionTopic/servicerequest") {
+		t.Error("the CapabilityStatement does not name the topics")
+	}
 	for query, want := range map[string]int{
 		"": 1, "?status=requested,error": 1, "?status=active": 0, "?url=https://127.0.0.1:1/inbox": 1, "?url=https://127.0.0.1:1": 0,
 		"?criteria=https://cairn.care/fhir/SubscriptionTopic/task": 1, "?_id=" + id: 1, "?_id=" + subscriptionHospital[14:]: 0, "?_lastUpdated=lt2020-01-01": 0,

@@ -23,6 +23,8 @@ const (
 	notificationProfile  = guide + "backport-subscription-notification-r4"
 	subscriptionStatusR4 = guide + "backport-subscription-status-r4"
 	topics               = "https://cairn.care/fhir/SubscriptionTopic/"
+	TopicCanonical       = guide + "capabilitystatement-subscriptiontopic-canonical"
+	StatusDefinition     = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status"
 	IDOnly               = "id-only"
 	statusOperation      = "/$status"
 	Handshake            = "handshake"
@@ -100,6 +102,19 @@ type bundle struct {
 	Type         string  `json:"type"`
 	Timestamp    string  `json:"timestamp"`
 	Entry        []entry `json:"entry"`
+}
+
+// Status writes how a subscription stands, as the operation $status tells it; id is of the answer.
+func Status(id, base, subscription, topic, status string) ([]byte, error) {
+	return json.Marshal(&parameters{
+		ResourceType: "Parameters", ID: id, Meta: meta{[]string{subscriptionStatusR4}},
+		Parameter: []parameter{
+			{Name: "subscription", ValueReference: &reference{base + "/Subscription/" + subscription}},
+			{Name: "topic", ValueCanonical: topic},
+			{Name: "status", ValueCode: status},
+			{Name: "type", ValueCode: "query-status"},
+		},
+	})
 }
 
 // JSON writes the notification: a Bundle whose first entry says which event of which subscription this is, and whose second names
