@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,10 +257,10 @@ func statesOf(req *referralv1.SearchReferralsRequest) (allowed []int32, narrowed
 	for s, p := range projections {
 		status := p.task
 		if req.GetProfile() == referralv1.TaskProfile_BSER {
-			status = p.bser
+			status = cmp.Or(p.bser, p.task)
 		}
 		if (len(req.GetStates()) == 0 || slices.Contains(req.GetStates(), s)) && (len(task) == 0 || slices.Contains(task, status)) &&
-			(len(business) == 0 || slices.Contains(business, p.bserBusiness)) && (len(request) == 0 || slices.Contains(request, p.serviceRequest)) {
+			(len(business) == 0 || slices.Contains(business, p.bserBusiness) || slices.Contains(business, s.String())) && (len(request) == 0 || slices.Contains(request, p.serviceRequest)) {
 			allowed = append(allowed, int32(s))
 		}
 	}

@@ -347,23 +347,6 @@ func partyNames(parties []party) string {
 	return strings.Join(names, " and ")
 }
 
-// taskAction returns the action that a wanted Task.status (SDOHCC) means in a state, false where the party may not set
-// that status or the state does not lead there.
-func taskAction(from state, status string, by party) (action, bool) {
-	if !slices.Contains(taskSetters[status], by) {
-		return 0, false
-	}
-	for _, t := range transitions {
-		if t.from != from || !slices.Contains(t.by, by) || t.action == claim || t.action == reassign || t.action == unassign {
-			continue
-		}
-		if projections[t.to].task == status || status == "cancelled" && t.action == requestCancel {
-			return t.action, true
-		}
-	}
-	return 0, false
-}
-
 // eventTypes are the events told when an action has been taken.
 var eventTypes = map[action]string{
 	created:          "created",

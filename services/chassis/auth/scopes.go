@@ -17,15 +17,7 @@ var fhirTypes = []string{
 	"Provenance", "Schedule", "ServiceRequest", "Slot", "Subscription", "Task",
 }
 
-// FHIR interactions as SMART App Launch 2 abbreviates them, in the order in which a scope has them.
-const (
-	FHIRCreate = 'c' // create
-	FHIRRead   = 'r' // read, vread, history of one resource
-	FHIRUpdate = 'u' // update, patch
-	FHIRDelete = 'd' // delete
-	FHIRSearch = 's' // search, history of a type
-)
-
+// fhirInteractions are create, read, update, delete and search as SMART App Launch 2 abbreviates them, in the order in which a scope has them.
 const fhirInteractions = "cruds"
 
 const systemScope = "system/"
@@ -84,14 +76,4 @@ func fhirCovered(held []string, resource string, interaction byte) bool {
 		r, letters, ok := ParseSystemScope(s)
 		return ok && (r == "*" || r == resource) && strings.IndexByte(letters, interaction) >= 0
 	})
-}
-
-// MayFHIR tells whether the caller, a client, holds a SMART scope for the interaction ([FHIRRead], …) with the type.
-func (p Principal) MayFHIR(resource string, interaction byte) bool {
-	return p.Kind == Client && fhirCovered(p.Scopes, resource, interaction)
-}
-
-// SpeaksFHIR tells whether the caller holds any SMART scope.
-func (p Principal) SpeaksFHIR() bool {
-	return p.Kind == Client && slices.ContainsFunc(p.Scopes, func(s string) bool { return strings.HasPrefix(s, systemScope) })
 }

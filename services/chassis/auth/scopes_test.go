@@ -44,30 +44,6 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// The two doors are apart: FHIR scopes do not open Cairn's API, nor its scopes FHIR; and only clients have FHIR scopes.
-func TestMayFHIR(t *testing.T) {
-	t.Parallel()
-	client := auth.Principal{Kind: auth.Client, Scopes: []string{"referrals.write", "system/Task.ru"}}
-	for _, tc := range []struct {
-		p           auth.Principal
-		resource    string
-		interaction byte
-		want        bool
-	}{
-		{client, "Task", auth.FHIRRead, true},
-		{client, "Task", auth.FHIRUpdate, true},
-		{client, "Task", auth.FHIRSearch, false},
-		{client, "ServiceRequest", auth.FHIRRead, false},
-		{auth.Principal{Kind: auth.Client, Scopes: []string{"referrals.write"}}, "Task", auth.FHIRRead, false},
-		{auth.Principal{Kind: auth.User, Scopes: client.Scopes}, "Task", auth.FHIRRead, false},
-		{auth.Principal{}, "Task", auth.FHIRRead, false},
-	} {
-		if got := tc.p.MayFHIR(tc.resource, tc.interaction); got != tc.want {
-			t.Errorf("%v: MayFHIR(%s, %c) = %t", tc.p, tc.resource, tc.interaction, got)
-		}
-	}
-}
-
 // The contract lets a client be registered with just the scopes that are understood here.
 func TestScopesAreTheContracts(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 
@@ -79,20 +80,34 @@ func consentHistory(ctx context.Context, c *call, id string, s *search) (*page, 
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.consents.ListConsentVersions(ctx, &referralv1.ListConsentVersionsRequest{Parent: r.GetName(), PageSize: 200})
-	if err != nil {
-		return nil, err
+	var all []*referralv1.ConsentVersion
+	for req := (&referralv1.ListConsentVersionsRequest{Parent: r.GetName(), PageSize: maxListed}); ; {
+		resp, err := c.consents.ListConsentVersions(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, resp.GetConsentVersions()...)
+		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			break
+		}
 	}
-	p := &page{}
-	for _, v := range slices.Backward(resp.GetConsentVersions()) {
-		p.items = append(p.items, consentVersionItem(c, r, v))
+	p := &page{total: ptr(len(all))}
+	for _, v := range slices.Backward(all) {
+		it := consentVersionItem(c, r, v)
+		if s.cursor != "" && revision(it.version) >= revision(s.cursor) {
+			continue
+		}
+		if len(p.items) == s.count {
+			p.next = p.items[s.count-1].version
+			break
+		}
+		p.items = append(p.items, it)
 	}
-	p.items = p.items[:min(len(p.items), s.count)]
 	return p, nil
 }
 
 func vreadConsent(ctx context.Context, c *call, id, version string) (*item, error) {
-	p, err := consentHistory(ctx, c, id, &search{count: 200})
+	p, err := consentHistory(ctx, c, id, &search{count: math.MaxInt})
 	if err != nil {
 		return nil, err
 	}

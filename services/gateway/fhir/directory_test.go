@@ -200,6 +200,20 @@ func TestSearchPages(t *testing.T) {
 	if r := s.get("/HealthcareService?_count=0&communication=en", "").want(t, http.StatusOK); r.json["total"] != 5.0 || len(r.resources("")) != 0 {
 		t.Errorf("_count=0: %s", r.body)
 	}
+	if r := s.get("/HealthcareService?active=false", "").want(t, http.StatusOK); r.json["total"] != nil && r.json["total"] != 0.0 {
+		t.Errorf("total of what is left out afterwards: %s", r.body)
+	}
+	for next, n := "/HealthcareService?characteristic=fatigue,online,in-person&_count=2", 0; next != ""; n++ {
+		r := s.get(next, "").want(t, http.StatusOK)
+		if len(r.ids()) > 2 || n > 10 {
+			t.Errorf("page %d has %d, of two at most", n, len(r.ids()))
+			break
+		}
+		next = r.link("next")
+	}
+	if r := s.get("/HealthcareService?_summary=count&_count=1", "").want(t, http.StatusOK); r.link("next") != "" {
+		t.Errorf("a count goes on: %s", r.body)
+	}
 	if r := s.get("/HealthcareService?characteristic=online&_total=accurate&_count=1", "").want(t, http.StatusOK); r.json["total"] != 5.0 || len(r.ids()) != 1 {
 		t.Errorf("_total=accurate of what is left out afterwards: %s", r.body)
 	}

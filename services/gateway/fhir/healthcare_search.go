@@ -296,10 +296,11 @@ func (gs *groupSearch) find(ctx context.Context, c *call, s *search) ([]*groupsv
 			return nil, nil, err
 		}
 	}
-	gs.req.PageSize, gs.req.PageToken = int32(s.count), s.cursor
+	gs.req.PageToken = s.cursor
 	var groups []*groupsv1.Group
 	p := &page{total: gs.total}
 	for range maxPages {
+		gs.req.PageSize = int32(s.count - len(groups))
 		resp, err := c.directory.SearchGroups(anonymous(ctx), gs.req)
 		if err != nil {
 			return nil, nil, err
@@ -309,10 +310,7 @@ func (gs *groupSearch) find(ctx context.Context, c *call, s *search) ([]*groupsv
 				groups, p.items = append(groups, r.GetGroup()), append(p.items, &item{distance: r.DistanceKm})
 			}
 		}
-		if p.next = resp.GetNextPageToken(); p.next == "" || len(groups) > 0 && len(groups)+s.count > maxCount {
-			break
-		}
-		if len(groups) >= s.count {
+		if p.next = resp.GetNextPageToken(); p.next == "" || len(groups) >= s.count {
 			break
 		}
 		gs.req.PageToken = p.next
@@ -409,7 +407,7 @@ func (gs *groupSearch) list(ctx context.Context, c *call, s *search) ([]*groupsv
 		return nil, nil, err
 	}
 	p := &page{next: resp.GetNextPageToken()}
-	if gs.when.before.IsZero() {
+	if gs.when.before.IsZero() && (len(gs.keep) == 0 || gs.req.GetOrganization() != "") { // else what is left out below is counted too
 		n := int(resp.GetTotalSize())
 		p.total = &n
 	}

@@ -25,7 +25,7 @@ func organization() *resource {
 		read:     readOrganization, search: searchOrganizations,
 		params: []param{
 			byID(), byUpdate(),
-			{name: "name", kind: stringParam, modifiers: []string{"contains", "exact"}, doc: "The beginning of the name; with :contains any part of it. Case does not matter."},
+			{name: "name", kind: stringParam, modifiers: []string{"contains", "exact"}, doc: "The beginning of the name; with :contains any part of it. Case and accents do not matter."},
 			{name: "active", kind: tokenParam, doc: "true: every organization that is shown is active."},
 			{name: "type", kind: tokenParam, or: true, doc: "What sort of organization it is: prov, cg, govt or other of HL7's organization-type, or of " + kindSystem + ": hospital, nonprofit, umbrella, public-authority, platform."},
 			{name: "partof", kind: referenceParam, targets: []string{"Organization"}, doc: "The umbrella that it belongs to."},
@@ -174,7 +174,7 @@ func organizationFilter(s *search) (keep []func(*partnersv1.Organization) bool, 
 	}
 	for _, cl := range s.clausesOf("name") {
 		keep = append(keep, func(o *partnersv1.Organization) bool { return matchesText(cl, o.GetDisplayName()) })
-		if text := cl.values[0].text; !strings.ContainsAny(text, "\"\\") && strings.TrimSpace(text) != "" {
+		if text := cl.values[0].text; cl.modifier == "exact" && !strings.ContainsAny(text, "\"\\") && strings.TrimSpace(text) != "" {
 			parts = append(parts, `display_name:"`+text+`"`)
 		}
 	}
@@ -194,7 +194,7 @@ func hasToken(values []value, system, code string) bool {
 // matchesText tells whether a text is what a string parameter asks for.
 func matchesText(cl clause, text string) bool {
 	for _, v := range cl.values {
-		have, want := strings.ToLower(text), strings.ToLower(v.text)
+		have, want := folded(text), folded(v.text)
 		switch {
 		case cl.modifier == "exact" && text == v.text,
 			cl.modifier == "contains" && strings.Contains(have, want),

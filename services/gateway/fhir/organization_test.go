@@ -40,6 +40,7 @@ func testOrganizations(t *testing.T, s *site) {
 		"":                                  {umbrella, hospital},
 		"?name=santa":                       {hospital},
 		"?name=ana":                         {},
+		"?name=sánta":                       {hospital},
 		"?name:contains=ANA":                {hospital},
 		"?name:exact=santa":                 {},
 		"?_id=" + umbrella:                  {umbrella},

@@ -86,6 +86,17 @@ func (c *call) referralSearch(s *search) (req *referralv1.SearchReferralsRequest
 	return req, none, nil
 }
 
+// named returns those codes of a system that one of the tokens names.
+func named(wanted []value, system string, codes ...string) []string {
+	var out []string
+	for _, code := range codes {
+		if hasToken(wanted, system, code) {
+			out = append(out, code)
+		}
+	}
+	return out
+}
+
 // orderParties are whose an order number is, by its type.
 var orderParties = map[string]referralv1.Referral_Party{"PLAC": referralv1.Referral_REFERRER, "FILL": referralv1.Referral_RECEIVER}
 

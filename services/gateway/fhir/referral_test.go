@@ -486,6 +486,14 @@ func testReferralSearch(t *testing.T, c *care) {
 		"/ServiceRequest?performer=Organization/" + c.hospital:                                {},
 		"/ServiceRequest?reason-code=http://hl7.org/fhir/sid/icd-10-cm|Z85.3":                 {idA, idB},
 		"/ServiceRequest?authored=ge2020&subject.identifier=" + fmt.Sprint(number):            {idA},
+		"/ServiceRequest?status=http://hl7.org/fhir/request-status|active":                    {idA, idB},
+		"/ServiceRequest?status=urn:x|active":                                                 {},
+		"/Task?status=http://hl7.org/fhir/task-status|accepted":                               {idB},
+		"/Task?status=urn:x|accepted":                                                         {},
+		"/Task?status=nonsense":                                                               {},
+		"/Task?business-status=3.0,sent":                                                      {idA, idB},
+		"/Task?business-status=" + ownURLs + "referral-state|3.0":                             {},
+		"/Task?business-status=nonsense-that-is-longer-than-a-code":                           {},
 	} {
 		got := c.get(path, c.refers).want(t, http.StatusOK).ids()
 		slices.Sort(got)

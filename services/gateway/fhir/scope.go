@@ -1,9 +1,6 @@
 package fhir
 
 import (
-	"slices"
-	"strings"
-
 	"google.golang.org/grpc/codes"
 
 	"cairn.care/services/chassis/auth"
@@ -39,10 +36,7 @@ func (i interaction) words() string {
 
 // grants tells whether scopes let a client do something with a type: "system/Task.rs", "system/*.cruds".
 func grants(scopes []string, kind string, i interaction) bool {
-	return slices.ContainsFunc(scopes, func(s string) bool {
-		of, letters, ok := strings.Cut(strings.TrimPrefix(s, "system/"), ".")
-		return ok && strings.HasPrefix(s, "system/") && (of == kind || of == "*") && strings.IndexByte(letters, byte(i)) >= 0
-	})
+	return auth.Covers(scopes, "system/"+kind+"."+string(rune(i)))
 }
 
 // allowed refuses an interaction for which the caller has no scope. Public types are read and searched by anybody: who has no scope for

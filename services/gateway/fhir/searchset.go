@@ -21,7 +21,11 @@ func (f *Face) searchset(ctx context.Context, c *call, s *search, found *page) (
 		total := int32(min(*found.total, 1<<31-1))
 		b.Total = &total
 	}
-	if err := f.link(b, c, s, found.next); err != nil {
+	next := found.next
+	if s.only {
+		next = ""
+	}
+	if err := f.link(b, c, s, next); err != nil {
 		return nil, err
 	}
 	if s.only {

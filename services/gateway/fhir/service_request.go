@@ -167,8 +167,11 @@ func searchRequests(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil || none {
 		return &page{}, err
 	}
-	for _, v := range s.values("status") {
-		req.ServiceRequestStatuses = append(req.ServiceRequestStatuses, v.code)
+	if wanted := s.values("status"); wanted != nil {
+		req.ServiceRequestStatuses = named(wanted, "http://hl7.org/fhir/request-status", "draft", "active", "revoked", "completed")
+		if req.ServiceRequestStatuses == nil {
+			return &page{}, nil
+		}
 	}
 	if none, err = requestParams(s, req); err != nil || none {
 		return &page{}, err

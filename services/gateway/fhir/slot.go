@@ -84,6 +84,10 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil || nothing {
 		return &page{}, err
 	}
+	when, err := s.span("_lastUpdated")
+	if err != nil {
+		return nil, err
+	}
 	onward, err := fromNow(s, req, c.face.clock.Now())
 	if err != nil {
 		return nil, err
@@ -100,7 +104,7 @@ func searchSlots(ctx context.Context, c *call, s *search) (*page, error) {
 			return nil, err
 		}
 		for _, it := range shown {
-			if b, ok := it.body.(*r4.Slot); ok && anyToken(s.values("status"), slotStatuses, b.Status) && offers(s.values("service-type"), b.ServiceType) {
+			if b, ok := it.body.(*r4.Slot); ok && when.holds(it.updated) && anyToken(s.values("status"), slotStatuses, b.Status) && offers(s.values("service-type"), b.ServiceType) {
 				out.items = append(out.items, it)
 			}
 		}
@@ -158,15 +162,15 @@ func slotRequest(s *search) (*schedulingv1.ListSlotsRequest, bool, error) {
 		return nil, true, nil
 	}
 	req.Groups, req.Sessions = names("groups", groups), names("sessions", ids)
-	for name, into := range map[string][2]**timestamppb.Timestamp{
-		"start": {&req.StartFrom, &req.StartBefore}, "_lastUpdated": {&req.UpdatedFrom, &req.UpdatedBefore},
-	} {
-		when, err := s.span(name)
-		if err != nil {
-			return nil, false, err
-		}
-		*into[0], *into[1] = stamp(when.from), stamp(when.before)
+	when, err := s.span("start")
+	if err != nil {
+		return nil, false, err
 	}
+	req.StartFrom, req.StartBefore = stamp(when.from), stamp(when.before)
+	if when, err = s.span("_lastUpdated"); err != nil {
+		return nil, false, err
+	}
+	req.UpdatedBefore = stamp(when.before) // not from: what has changed may be the group
 	return req, false, nil
 }
 

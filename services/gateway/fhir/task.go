@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -129,17 +130,22 @@ func taskParams(s *search, req *referralv1.SearchReferralsRequest) (none bool, e
 	for _, v := range s.values("focus.subject.identifier") {
 		req.SubjectIdentifiers = append(req.SubjectIdentifiers, &referralv1.SearchReferralsRequest_Identifier{System: v.system, Value: v.code})
 	}
-	for _, v := range s.values("status") {
-		req.TaskStatuses = append(req.TaskStatuses, v.code)
+	if wanted := s.values("status"); wanted != nil {
+		req.TaskStatuses = named(wanted, "http://hl7.org/fhir/task-status",
+			"draft", "requested", "received", "accepted", "rejected", "cancelled", "in-progress", "on-hold", "completed", "failed")
+		none = none || req.TaskStatuses == nil
 	}
-	for _, v := range s.values("business-status") {
-		if state := numberFor(referralv1.Referral_SENT.Descriptor(), v.code); state != 0 && (v.system == "" || v.system == stateCodes) {
-			req.States = append(req.States, referralv1.Referral_State(state))
-		} else {
-			req.BusinessStatuses = append(req.BusinessStatuses, v.code)
+	if wanted := s.values("business-status"); wanted != nil {
+		req.BusinessStatuses = named(wanted, bserBusinessStatus, slices.Sorted(maps.Keys(bserBusinessWords))...)
+		for number, name := range referralv1.Referral_State_name {
+			if state := referralv1.Referral_State(number); state != 0 && hasToken(wanted, stateCodes, codeFor(state)) {
+				req.BusinessStatuses = append(req.BusinessStatuses, name)
+			}
 		}
+		slices.Sort(req.BusinessStatuses) // pages are of the same words
+		none = none || req.BusinessStatuses == nil
 	}
-	if code := s.values("code"); code != nil && !slices.ContainsFunc(code, func(v value) bool { return v.code == "fulfill" && (v.system == "" || v.system == taskCodes) }) {
+	if code := s.values("code"); code != nil && !hasToken(code, taskCodes, "fulfill") {
 		none = true
 	}
 	if req.CreateTime, err = timeRange(s, "authored-on"); err != nil {

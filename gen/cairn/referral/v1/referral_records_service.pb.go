@@ -153,7 +153,7 @@ type SearchReferralsRequest struct {
 	Profile TaskProfile `protobuf:"varint,7,opt,name=profile,proto3,enum=cairn.referral.v1.TaskProfile" json:"profile,omitempty"`
 	// FHIR Task.status by that guide, e.g. "requested". One that the guide never shows finds nothing.
 	TaskStatuses []string `protobuf:"bytes,8,rep,name=task_statuses,json=taskStatuses,proto3" json:"task_statuses,omitempty"`
-	// BSeR Task.businessStatus, e.g. "5.1.1".
+	// BSeR Task.businessStatus, e.g. "5.1.1", or a state by its name, e.g. "SCHEDULED".
 	BusinessStatuses []string `protobuf:"bytes,9,rep,name=business_statuses,json=businessStatuses,proto3" json:"business_statuses,omitempty"`
 	// FHIR ServiceRequest.status, e.g. "active".
 	ServiceRequestStatuses []string `protobuf:"bytes,10,rep,name=service_request_statuses,json=serviceRequestStatuses,proto3" json:"service_request_statuses,omitempty"`
@@ -1108,7 +1108,7 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\rtask_statuses\x18\b \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\f\"\x06r\x04\x10\x01\x18\x14R\ftaskStatuses\x12=\n" +
 	"\x11business_statuses\x18\t \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10\f\"\x06r\x04\x10\x01\x18\x14R\x10businessStatuses\x12J\n" +
+	"\x10(\"\x06r\x04\x10\x01\x18\x14R\x10businessStatuses\x12J\n" +
 	"\x18service_request_statuses\x18\n" +
 	" \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\b\"\x06r\x04\x10\x01\x18\x14R\x16serviceRequestStatuses\x12[\n" +
