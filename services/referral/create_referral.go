@@ -15,7 +15,6 @@ import (
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
-	"cairn.care/services/chassis/pg"
 )
 
 // CreateReferral implements ReferralService: after the peers have been asked, row, timeline, event, audit and kept answer
@@ -44,10 +43,10 @@ const mostAttempts = 5
 func (s *server) createReferral(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
 	for attempt := 1; ; attempt++ {
 		answer, err := s.tryCreate(ctx, req, org, now, after)
-		if pg.Constraint(err) != identifierTaken || attempt == mostAttempts {
+		if !personChanged(err) || attempt == mostAttempts {
 			return answer, err
 		}
-		// Somebody has just made the record of the same person: she is found now.
+		// Somebody has just made or changed the record of the same person: she is found now.
 	}
 }
 
@@ -67,7 +66,7 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	var w *whom
 	var unknown error
 	var looked sync.WaitGroup
-	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m) })
+	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m, req.GetKnownPatient()) })
 	to := &addressee{org: r.OwnerOrgID}
 	if !req.GetDraft() {
 		to, err = s.address(ctx, prefix, r)

@@ -112,7 +112,7 @@ func (s *server) sweepDue(ctx context.Context) error {
 		// One whose step was not planned, or for another due time, was written by a version of Cairn that knew no steps.
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
 			late, err = ids(ctx, tx, `SELECT id FROM referrals r
-				WHERE (step_time <= @now OR due_time <= @now AND overdue_time IS NULL) AND id > @after
+				WHERE (step_time <= @now OR due_time <= @now AND overdue_time IS NULL OR due_time <= @now AND step_time IS NULL) AND id > @after
 					AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY id LIMIT @n`,
 				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
 			return err
@@ -168,6 +168,9 @@ func (s *server) due(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*change, err
 	}
 	if r.DueTime == nil || r.StepTime == nil || r.StepDue == nil || !r.StepDue.Equal(*r.DueTime) {
 		r.plan(c.now)
+		if r.DueTime != nil && r.OverdueTime != nil { // who has to act was told so
+			r.later(stepPass, c.now)
+		}
 		if r.StepTime == nil || r.StepTime.After(c.now) {
 			return nil, c.save(ctx, tx)
 		}

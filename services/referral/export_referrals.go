@@ -3,6 +3,7 @@ package referral
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -81,12 +82,12 @@ func (s *server) export(ctx context.Context, whose held, record []string, send f
 		}
 		byID[r.ID], seen = r, append(seen, r.name())
 	}
-	for _, e := range timeline {
+	for _, e := range ofThese(timeline, byID, func(e *eventRow) uuid.UUID { return e.ReferralID }) {
 		if err := s.exportEvent(out, byID[e.ReferralID], e); err != nil {
 			return err
 		}
 	}
-	for _, v := range versions {
+	for _, v := range ofThese(versions, byID, func(v *versionRow) uuid.UUID { return v.ReferralID }) {
 		m, err := s.version(byID[v.ReferralID], v, whole)
 		if err != nil {
 			return err
@@ -104,6 +105,11 @@ func (s *server) export(ctx context.Context, whose held, record []string, send f
 	}
 	seen = append(seen, booked...)
 	return out.AddAccess(ctx, s.db, seen)
+}
+
+// ofThese returns the rows that belong to these referrals: statements that run later also see those that have just been made.
+func ofThese[T any](rows []T, byID map[uuid.UUID]*row, referral func(T) uuid.UUID) []T {
+	return slices.DeleteFunc(rows, func(r T) bool { return byID[referral(r)] == nil })
 }
 
 func (s *server) exportEvent(out *archive.Writer, r *row, e *eventRow) error {

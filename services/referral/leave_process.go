@@ -19,10 +19,11 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 	var messages []*messageRow
 	var consents []*consentRow
 	var concerns []*concernRow
-	var shown []*struct {
+	type shownRow struct {
 		ReferralID uuid.UUID
 		disclosureRow
 	}
+	var shown []*shownRow
 	b := s.db.Batch(ctx)
 	b.Queue(`SELECT `+messageColumns+` FROM messages WHERE referral_id IN (`+hers+`) ORDER BY referral_id, id`, args).Query(collect(&messages))
 	b.Queue(`SELECT `+consentColumns+` FROM consent_versions WHERE referral_id IN (`+hers+`) ORDER BY referral_id, number`, args).Query(collect(&consents))
@@ -33,7 +34,7 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 	if err := s.db.Send(ctx, b); err != nil {
 		return fmt.Errorf("find what belongs to referrals: %w", err)
 	}
-	for _, row := range messages {
+	for _, row := range ofThese(messages, byID, func(r *messageRow) uuid.UUID { return r.ReferralID }) {
 		m, err := s.messageToProto(byID[row.ReferralID], row)
 		if err != nil {
 			return err
@@ -43,7 +44,7 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 			return err
 		}
 	}
-	for _, row := range consents {
+	for _, row := range ofThese(consents, byID, func(r *consentRow) uuid.UUID { return r.ReferralID }) {
 		m, err := row.toProto()
 		if err != nil {
 			return err
@@ -53,7 +54,7 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 			return err
 		}
 	}
-	for _, row := range concerns {
+	for _, row := range ofThese(concerns, byID, func(r *concernRow) uuid.UUID { return r.ReferralID }) {
 		m := row.toProto()
 		note, err := s.open(byID[row.ReferralID], concernNoteField, row.OutcomeNote)
 		if err != nil {
@@ -64,7 +65,7 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 			return err
 		}
 	}
-	for _, row := range shown {
+	for _, row := range ofThese(shown, byID, func(r *shownRow) uuid.UUID { return r.ReferralID }) {
 		m, err := row.toProto(byID[row.ReferralID])
 		if err != nil {
 			return err

@@ -11,7 +11,6 @@ import (
 
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
-	"cairn.care/services/chassis/pg"
 )
 
 // linkEvery is how often referrals are looked for that are of nobody's record: those of older releases, and what overtook an erasure.
@@ -42,7 +41,7 @@ func (s *server) linkPatients(ctx context.Context) error {
 			return errors.Join(append(broken, fmt.Errorf("find referrals of nobody: %w", err))...)
 		}
 		for _, id := range alone {
-			if err := s.linkPatient(ctx, id); err != nil && pg.Constraint(err) != identifierTaken { // a taken one is linked next time
+			if err := s.linkPatient(ctx, id); err != nil && !personChanged(err) { // one whose record others write is linked next time
 				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
 			}
 			after = id
@@ -63,7 +62,7 @@ func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m)
+		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m, 0)
 		if err != nil || w == nil {
 			return err
 		}

@@ -21,6 +21,12 @@ import (
 // accessWindow is how much of all accesses of an organization is listed at once: they are found by their time only.
 const accessWindow = 31 * 24 * time.Hour
 
+// accessCursor is where a page of accesses ends.
+type accessCursor struct {
+	Time time.Time `json:"t"`
+	ID   int64     `json:"i"`
+}
+
 // ListAccesses implements AccessService.
 func (s *server) ListAccesses(ctx context.Context, req *referralv1.ListAccessesRequest) (*referralv1.ListAccessesResponse, error) {
 	tenant := auth.TenantFrom(ctx)
@@ -29,19 +35,19 @@ func (s *server) ListAccesses(ctx context.Context, req *referralv1.ListAccessesR
 		return nil, err
 	}
 	query := []any{"ListAccesses", tenant, req.GetParent(), from, until, req.GetCaller(), req.GetOrganization()}
-	before, more, err := page.Decode[int64](req.GetPageToken(), query...)
+	before, more, err := page.Decode[accessCursor](req.GetPageToken(), query...)
 	if err != nil {
 		return nil, err
 	}
 	if !more {
-		before = math.MaxInt64
+		before = accessCursor{Time: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), ID: math.MaxInt64}
 	}
 	size := page.Size(req.GetPageSize())
 	args := pgx.NamedArgs{
-		"all": tenant.All, "org": tenant.Org, "before": before, "from": from, "until": until,
+		"all": tenant.All, "org": tenant.Org, "before": before.ID, "before_time": before.Time, "from": from, "until": until,
 		"who": req.GetCaller(), "whose": req.GetOrganization(), "n": size + 1,
 	}
-	there, of, err := accessParent(req.GetParent(), args)
+	there, found, err := accessParent(tenant, req.GetParent(), args)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +58,9 @@ func (s *server) ListAccesses(ctx context.Context, req *referralv1.ListAccessesR
 		whose, err = pgx.CollectRows(r, pgx.RowTo[uuid.UUID])
 		return err
 	})
-	b.Queue(`SELECT `+accessColumns+` FROM audit_log a
-		WHERE a.id < @before AND `+of+` AND (@from::timestamptz IS NULL OR a.at >= @from) AND (@until::timestamptz IS NULL OR a.at < @until)
+	b.Queue(`SELECT `+accessColumns+found+` AND (@from::timestamptz IS NULL OR a.at >= @from) AND (@until::timestamptz IS NULL OR a.at < @until)
 		  AND (@who = '' OR a.caller = @who) AND (@whose = '' OR a.organization = @whose)
-		ORDER BY a.id DESC LIMIT @n`, args).Query(collect(&rows))
+		ORDER BY a.at DESC, a.id DESC LIMIT @n`, args).Query(collect(&rows))
 	audit.QueueIf(ctx, b, req.GetParent(), there, args)
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("list accesses: %w", err)
@@ -63,7 +68,7 @@ func (s *server) ListAccesses(ctx context.Context, req *referralv1.ListAccessesR
 	if len(whose) == 0 {
 		return nil, fault.NotFound(req.GetParent())
 	}
-	rows, next, err := page.Cut(rows, size, func(r *accessRow) int64 { return r.ID }, query...)
+	rows, next, err := page.Cut(rows, size, func(r *accessRow) accessCursor { return accessCursor{Time: r.At, ID: r.ID} }, query...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +104,16 @@ func accessTimes(req *referralv1.ListAccessesRequest) (from, until *time.Time, e
 	return from, until, nil
 }
 
-// accessParent returns the query that finds whose accesses are asked for, if they are the tenant's, and the condition of the accesses.
-func accessParent(parent string, args pgx.NamedArgs) (there, of string, err error) {
-	if parent == "referrals/-" {
-		return `SELECT @org::uuid WHERE true`, accessOfOwn, nil
+// accessParent returns the query that finds whose accesses are asked for, if they are the tenant's, and where the accesses are found.
+func accessParent(t auth.Tenant, parent string, args pgx.NamedArgs) (there, found string, err error) {
+	const log = ` FROM audit_log a WHERE (a.at, a.id) < (@before_time, @before) AND `
+	switch {
+	case parent == "referrals/-" && t.All:
+		return `SELECT @org::uuid WHERE true`, log + accessOfOwn, nil
+	case parent == "referrals/-":
+		return `SELECT @org::uuid WHERE true`, ` FROM (SELECT log_id FROM accesses
+			WHERE org_id = @org AND at >= @from AND at < @until AND (at, log_id) < (@before_time, @before)
+			ORDER BY at DESC, log_id DESC) o JOIN audit_log a ON a.id = o.log_id WHERE true`, nil
 	}
 	collection, _, _ := strings.Cut(parent, "/")
 	id, err := aip.ParseName("parent", collection, parent)
@@ -114,8 +125,8 @@ func accessParent(parent string, args pgx.NamedArgs) (there, of string, err erro
 	args["below"] = parent + "/"
 	if collection == "referrals" {
 		return `SELECT r.id FROM referrals r WHERE r.id = @id AND (@all OR r.org_id = @org)`,
-			`(a.resource = ANY(@names) OR a.resource ^@ @below)`, nil
+			log + `(a.resource = ANY(@names) OR a.resource ^@ @below)`, nil
 	}
 	return `SELECT p.id FROM patients p WHERE p.id = @id AND (@all OR p.org_id = @org)`,
-		`a.resource = ANY(@names || ARRAY(SELECT 'referrals/' || r.id FROM referrals r WHERE r.patient_id = @id))`, nil
+		log + `a.resource = ANY(@names || ARRAY(SELECT 'referrals/' || r.id FROM referrals r WHERE r.patient_id = @id))`, nil
 }

@@ -101,7 +101,8 @@ func (s *server) SearchReferrals(ctx context.Context, req *referralv1.SearchRefe
 	return resp, nil
 }
 
-// searchedBy is the order of a search: a time and, among equal ones, the id.
+// searchedBy is the order of a search: by the time of change and, among equal ones, the id; or by the id, which is the order in which
+// referrals were created.
 type searchedBy struct {
 	column string
 	desc   bool
@@ -127,9 +128,12 @@ func (o searchedBy) sql(t auth.Tenant, where string, more bool) string {
 	if o.desc {
 		direction, than = " DESC", "<"
 	}
-	by := "r." + o.column + direction + ", r.id" + direction
+	by, after := "r.id"+direction, `r.id `+than+` @after_id`
+	if o.column == "change_time" {
+		by, after = "r.change_time"+direction+", "+by, `(r.change_time, r.id) `+than+` (@after_time, @after_id)`
+	}
 	if more {
-		where += ` AND (r.` + o.column + `, r.id) ` + than + ` (@after_time, @after_id)`
+		where += ` AND ` + after
 	}
 	walk := func(whose string) string {
 		return `(SELECT ` + columns + ` FROM referrals r WHERE ` + whose + ` AND ` + where + ` ORDER BY ` + by + ` LIMIT @n)`

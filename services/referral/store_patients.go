@@ -143,15 +143,24 @@ func (s *server) updatePatient(b *pgx.Batch, p *patientRow) {
 	s.insertIdentifiers(b, p)
 }
 
-// learnOfPatient queues what a new referral says more of a known person; not if her record has changed since it was read.
-// An identifier that is somebody else's stays hers.
+// patientMoved is the constraint by which nothing is written over what others have just written of a person.
+const patientMoved = "patient_revision"
+
+// personChanged tells whether a write failed because others have just made or changed the record of the same person.
+func personChanged(err error) bool {
+	c := pg.Constraint(err)
+	return c == identifierTaken || c == patientMoved
+}
+
+// learnOfPatient queues what a new referral says more of a known person; it fails with patientMoved if her record has changed since
+// it was read. An identifier that is somebody else's stays hers.
 func (s *server) learnOfPatient(b *pgx.Batch, p *patientRow) {
-	b.Queue(`UPDATE patients SET revision = revision + 1, subject = $3, update_time = $4 WHERE id = $1 AND revision = $2 AND erase_time IS NULL`,
-		p.ID, p.Revision, p.Subject, p.UpdateTime)
+	b.Queue(`WITH learned AS (UPDATE patients SET revision = revision + 1, subject = $3, update_time = $4
+			WHERE id = $1 AND revision = $2 AND erase_time IS NULL RETURNING id)
+		SELECT refuse_moved_patient() WHERE NOT EXISTS (SELECT FROM learned)`, p.ID, p.Revision, p.Subject, p.UpdateTime)
 	b.Queue(`INSERT INTO patient_identifiers (org_id, key, value_key, patient_id)
-		SELECT p.org_id, k.key, k.value_key, p.id FROM patients p, unnest($3::bytea[], $4::bytea[]) AS k (key, value_key)
-		WHERE p.id = $1 AND p.revision = $2 + 1 AND p.erase_time IS NULL ON CONFLICT DO NOTHING`,
-		p.ID, p.Revision, s.subjectKeys(p.OrgID, p.subject), s.valueKeys(p.OrgID, p.subject))
+		SELECT $1::uuid, k.key, k.value_key, $2::uuid FROM unnest($3::bytea[], $4::bytea[]) AS k (key, value_key) ON CONFLICT DO NOTHING`,
+		p.OrgID, p.ID, s.subjectKeys(p.OrgID, p.subject), s.valueKeys(p.OrgID, p.subject))
 }
 
 const selectPatient = `SELECT ` + patientColumns + ` FROM patients p WHERE p.id = @id AND p.org_id = @org AND p.erase_time IS NULL`

@@ -92,6 +92,9 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		}
 		return sendBatch(ctx, tx, c.batch)
 	})
+	if personChanged(err) {
+		return nil, fault.Aborted("CHANGED_MEANWHILE", "the person's record has just been changed: repeat the call")
+	}
 	return answer, err
 }
 
