@@ -143,6 +143,9 @@ func (s *server) takeStep(ctx context.Context, req *referralv1.StepTaskRequest, 
 	case reject:
 		reason := req.GetRejectReason()
 		if reason == referralv1.Referral_REJECT_REASON_UNSPECIFIED {
+			if strings.TrimSpace(note) == "" {
+				return nil, fault.Invalid(fault.Field("reject_reason", "says why: %s; or note says it in words (in FHIR, statusReason.text)", rejectReasons()))
+			}
 			reason = referralv1.Referral_OTHER
 		}
 		return s.RejectReferral(ctx, &referralv1.RejectReferralRequest{Name: name, Note: note, Etag: etag, Reason: reason})
@@ -164,6 +167,15 @@ func (s *server) takeStep(ctx context.Context, req *referralv1.StepTaskRequest, 
 		outcome = &referralv1.Referral_Outcome{}
 	}
 	return s.CompleteReferral(ctx, &referralv1.CompleteReferralRequest{Name: name, Note: note, Etag: etag, Outcome: outcome})
+}
+
+// rejectReasons lists why a referral is rejected, in the codes of FHIR.
+func rejectReasons() string {
+	var all []string
+	for number, values := 1, referralv1.Referral_OTHER.Descriptor().Values(); number < values.Len(); number++ {
+		all = append(all, strings.ToLower(strings.ReplaceAll(string(values.Get(number).Name()), "_", "-")))
+	}
+	return strings.Join(all, ", ")
 }
 
 // scheduleTask sets the session that is said; with none, the group's next one; and where none is planned, that the work has begun.

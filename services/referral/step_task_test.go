@@ -134,7 +134,7 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 		{receiver, "in-progress", nil, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{receiver, "received", nil, "InvalidArgument status"},
 		{receiver, "completed", nil, "FailedPrecondition ILLEGAL_TRANSITION"},
-		{receiver, "rejected", nil, "InvalidArgument note"}, // why?
+		{receiver, "rejected", nil, "InvalidArgument reject_reason"}, // why?
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.Outcome = &referralv1.Referral_Outcome{} }, "InvalidArgument outcome"},
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.Etag = `"77"` }, "Aborted ETAG_MISMATCH"},
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerSystem = "urn:x:f" }, "InvalidArgument filler_system"},
