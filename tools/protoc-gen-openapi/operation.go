@@ -336,6 +336,9 @@ func (g *generator) body(m *protogen.Method, b *annotations.HttpRule, verb strin
 	return object{{"required", true}, {"content", object{{"application/json", object{{"schema", schema}, {"example", example}}}}}}, nil
 }
 
+// asTable is the message that the gateway writes as a table too.
+const asTable = "cairn.referral.v1.ReferralReport"
+
 func (g *generator) responses(m *protogen.Method, may access, verb, template string) (object, error) {
 	out := m.Output
 	schema, err := g.message(out, false)
@@ -364,7 +367,11 @@ func (g *generator) responses(m *protogen.Method, may access, verb, template str
 		}
 		headers = headers[:1]
 	}
-	responses := object{{"200", object{{"description", what}, {"headers", headers}, {"content", object{{kind, content}}}}}}
+	contents := object{{kind, content}}
+	if out.Desc.FullName() == asTable {
+		contents.set("text/csv", object{{"schema", object{{"type", "string"}, {"description", "The same as a table of RFC 4180, its first line the header."}}}})
+	}
+	responses := object{{"200", object{{"description", what}, {"headers", headers}, {"content", contents}}}}
 	if verb == "get" && !m.Desc.IsStreamingServer() {
 		responses.set("304", object{{"description", "Nothing has changed since the ETag in If-None-Match."}})
 	}

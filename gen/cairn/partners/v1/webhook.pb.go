@@ -832,14 +832,15 @@ var File_cairn_partners_v1_webhook_proto protoreflect.FileDescriptor
 
 const file_cairn_partners_v1_webhook_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcairn/partners/v1/webhook.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x11\n" +
+	"\x1fcairn/partners/v1/webhook.proto\x12\x11cairn.partners.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x14\n" +
 	"\x13WebhookSubscription\x12a\n" +
 	"\x04name\x18\x01 \x01(\tBM\xe0A\b\xbaHG\xd8\x01\x01rB2@^webhookSubscriptions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12C\n" +
 	"\forganization\x18\x02 \x01(\tB\x1f\xe0A\x03\xfaA\x19\n" +
 	"\x17cairn.care/OrganizationR\forganization\x12+\n" +
 	"\fdisplay_name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1d\n" +
-	"\x03url\x18\x04 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\xe8\aR\x03url\x12\xc5\x01\n" +
-	"\vevent_types\x18\x05 \x03(\tB\xa3\x01\xe0A\x02\xbaH\x9c\x01\x92\x01\x98\x01\x10\x14\x18\x01\"\x91\x01r\x8e\x01\x18\xa0\x012\x88\x01^care[.]cairn([.](groups|membership|partners|referral|scheduling)([.][a-z_]{1,50}([.][a-z_]{1,50}[.]v[0-9]{1,2}|[.][*])|[.][*])|[.][*])$R\n" +
+	"\x03url\x18\x04 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\xe8\aR\x03url\x12\xdd\x03\n" +
+	"\vevent_types\x18\x05 \x03(\tB\xbb\x03\xe0A\x02\xbaH\xb4\x03\x92\x01\xb0\x03\x10\x14\x18\x01\"\xa9\x03\xba\x01\xa0\x03\n" +
+	"\x12webhook.event_type\x12\xee\x01is the type of an event, or the beginning of one with a star: care.cairn.*, care.cairn.SERVICE.*, care.cairn.SERVICE.RESOURCE.* or care.cairn.SERVICE.RESOURCE.EVENT.v1, of the services groups, membership, partners, referral and scheduling\x1a\x98\x01this.matches('^care[.]cairn([.](groups|membership|partners|referral|scheduling)([.][a-z_]{1,50}([.][a-z_]{1,50}[.]v[0-9]{1,2}|[.][*])|[.][*])|[.][*])$')r\x03\x18\xa0\x01R\n" +
 	"eventTypes\x12R\n" +
 	"\x06format\x18\x06 \x01(\x0e2-.cairn.partners.v1.WebhookSubscription.FormatB\v\xe0A\x05\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12?\n" +
 	"\x04fhir\x18\a \x01(\v2+.cairn.partners.v1.WebhookSubscription.FhirR\x04fhir\x12G\n" +

@@ -84,9 +84,10 @@ var File_cairn_referral_v1_reports_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_reports_service_proto_rawDesc = "" +
 	"\n" +
-	"'cairn/referral/v1/reports_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1ecairn/referral/v1/report.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xcf\x01\n" +
-	"\x18GetReferralReportRequest\x128\n" +
-	"\x06period\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^20[0-9]{2}(-Q[1-4])?$R\x06period\x12y\n" +
+	"'cairn/referral/v1/reports_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1ecairn/referral/v1/report.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xa1\x02\n" +
+	"\x18GetReferralReportRequest\x12\x89\x01\n" +
+	"\x06period\x18\x01 \x01(\tBq\xe0A\x02\xbaHk\xba\x01h\n" +
+	"\rreport.period\x12/is a year or a quarter, such as 2027 or 2027-Q1\x1a&this.matches('^20[0-9]{2}(-Q[1-4])?$')R\x06period\x12y\n" +
 	"\apartner\x18\x02 \x01(\tB_\xfaA\x19\n" +
 	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\apartner2\xc7\x01\n" +
 	"\x0eReportsService\x12\xb4\x01\n" +
