@@ -31,11 +31,16 @@ func (s *server) CreatePatient(ctx context.Context, req *referralv1.CreatePatien
 		case err != nil:
 			return nil, err
 		case len(known) > 0:
-			return nil, fault.AlreadyExists(known[0].name(), "%s has one of these identifiers already: use that one, or call EnsurePatient, which gives it", known[0].name())
+			return nil, identifierKnown(known[0])
 		case attempt == mostAttempts:
 			return nil, fault.Aborted("CHANGED_MEANWHILE", "the person's identifiers change hands just now: repeat the call")
 		}
 	}
+}
+
+// identifierKnown refuses to make a second record of a person.
+func identifierKnown(p *patientRow) error {
+	return fault.AlreadyExists(p.name(), "%s has one of these identifiers already: use that one, or call EnsurePatient, which gives it", p.name())
 }
 
 // patientOrganization returns whose patient a new one is, and refuses what cannot be kept.

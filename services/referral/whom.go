@@ -23,12 +23,16 @@ type whom struct {
 	duplicates []uuid.UUID
 }
 
+// knownPatient is what becomes of the record of a person who is known already.
+type knownPatient = referralv1.CreateReferralRequest_KnownPatient
+
 // sender runs a batch: of its own, or of a transaction.
 type sender func(context.Context, *pgx.Batch) error
 
 // whoIs finds out whom a referral is of: the patient that it names, whose person it then takes, or the one who has an identifier of its
-// subject, or somebody new; nil if it says nothing of anybody. b is an empty batch for the reads, sent by run.
-func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix string, r *row, m *referralv1.Referral) (*whom, error) {
+// subject, or somebody new; nil if it says nothing of anybody. known says what becomes of the record of one who was found by an
+// identifier. b is an empty batch for the reads, sent by run.
+func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix string, r *row, m *referralv1.Referral, known knownPatient) (*whom, error) {
 	w := new(whom)
 	keys := s.subjectKeys(r.OrgID, m.GetSubject())
 	named, err := optionalID(prefix+"patient", "patients", m.GetPatient())
@@ -74,18 +78,38 @@ func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix str
 	}
 	w.patient = found[0]
 	if named != nil {
-		known, err := s.person(w.patient)
+		stands, err := s.person(w.patient)
 		if err != nil {
 			return nil, err
 		}
-		if proto.Size(m.GetSubject()) > 0 && !proto.Equal(m.GetSubject(), known) {
+		if proto.Size(m.GetSubject()) > 0 && !proto.Equal(m.GetSubject(), stands) {
 			return nil, fault.Invalid(fault.Field(prefix+"subject", "is taken from %s: leave it out here, and change it there", m.GetPatient()))
 		}
-		m.Subject = known
+		m.Subject = stands
 		return w, nil
+	}
+	switch known {
+	case referralv1.CreateReferralRequest_REFUSE:
+		return nil, identifierKnown(w.patient)
+	case referralv1.CreateReferralRequest_KEEP:
+		return w, s.keep(w.patient, m)
 	}
 	w.learned, err = s.learn(w.patient, m)
 	return w, err
+}
+
+// keep refers a known person with what her record says. That she must not be contacted counts for the referral where it alone says so.
+func (s *server) keep(p *patientRow, m *referralv1.Referral) error {
+	stands, err := s.person(p)
+	if err != nil {
+		return err
+	}
+	said := m.GetSubject()
+	if m.Subject = stands; said.GetDoNotContact() {
+		m.Subject = proto.CloneOf(stands)
+		m.Subject.DoNotContact = true
+	}
+	return nil
 }
 
 // learn takes what a referral says of a known person into her record, and tells whether it says anything new. That she must not be
@@ -128,7 +152,7 @@ func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referral
 	default:
 		m.Patient = ""
 	}
-	return s.whoIs(ctx, new(pgx.Batch), run, "referral.", r, m)
+	return s.whoIs(ctx, new(pgx.Batch), run, "referral.", r, m, 0)
 }
 
 // together returns what is known of a person with what is said now: what is said counts, what is not said stays.

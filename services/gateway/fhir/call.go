@@ -34,6 +34,7 @@ type call struct {
 
 	fold []*r4.Document // entries of the same transaction that go into this creation: see [call.folded]
 	urls []string       // their fullUrls
+	ifNo []string       // fullUrls of those that are wanted only if nothing like them is there: what was sought was not found
 
 	memory *memory
 }
@@ -86,7 +87,7 @@ func (c *call) foldedOf(kind string) (docs []*r4.Document, fullURLs []string) {
 // on returns the call as it concerns another resource.
 func (c *call) on(r *resource) *call {
 	other := *c
-	other.resource, other.ifMatch, other.fold, other.urls, other.requestID, other.conditional = r, "", nil, nil, uuid.NewString(), false
+	other.resource, other.ifMatch, other.fold, other.urls, other.ifNo, other.requestID, other.conditional = r, "", nil, nil, nil, uuid.NewString(), false
 	return &other
 }
 

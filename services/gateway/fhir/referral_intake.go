@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/formats/fhir/r4"
@@ -26,6 +27,7 @@ type intake struct {
 	contained map[string]*r4.Document // by "#id"
 	used      map[string]bool         // contained resources that something refers to
 	subject   string                  // how the request refers to the person
+	known     referralv1.CreateReferralRequest_KnownPatient
 
 	replaces, basedOn string // ids of referrals
 	fillerAt          int    // which identifier is the owner's number
@@ -157,9 +159,10 @@ func (in *intake) readPerson(ctx context.Context, c *call, b *r4.ServiceRequest)
 		if err := in.r.merge(err); err != nil {
 			return err
 		}
-		if in.referral.Subject = subject; entry {
-			in.patientURL = in.subject
+		if err := in.fromWhom(c, entry); err != nil {
+			return err
 		}
+		in.referral.Subject = subject
 		if subject != nil && in.contactProhibited(b) {
 			subject.DoNotContact = true
 		}
@@ -180,6 +183,25 @@ func (in *intake) readPerson(ctx context.Context, c *call, b *r4.ServiceRequest)
 	}
 	if p, ok := it.body.(*r4.Patient); ok && !slices.ContainsFunc(p.Extension, func(e r4.Extension) bool { return e.Url == doNotContact }) {
 		in.r.refuse("business-rule", "ServiceRequest.orderDetail", "that she must not be contacted is said of the Patient: set its extension %s, then refer", doNotContact)
+	}
+	return nil
+}
+
+// fromWhom decides what becomes of a person's record that is there already, and refuses a person who comes with a referral if the caller
+// may not create her by herself.
+func (in *intake) fromWhom(c *call, entry bool) error {
+	person := c.face.kinds["Patient"]
+	if err := c.allowed(person, creates); err != nil {
+		return err
+	}
+	switch {
+	case entry && contains(c.ifNo, in.subject), !entry && c.allowed(person, updates) != nil:
+		in.known = referralv1.CreateReferralRequest_KEEP
+	case entry:
+		in.known = referralv1.CreateReferralRequest_REFUSE
+	}
+	if entry {
+		in.patientURL = in.subject
 	}
 	return nil
 }
@@ -329,6 +351,9 @@ func (in *intake) readConsent(c *call, b *r4.ServiceRequest) error {
 			in.r.refuse("not-supported", at, "is the one Consent to this referral, contained or an entry of the same transaction")
 			continue
 		}
+		if err := c.allowed(c.face.kinds["Consent"], creates); err != nil {
+			return err
+		}
 		consent, withdrawn, err := readConsent(doc, where)
 		if err := in.r.merge(err); err != nil {
 			return err
@@ -432,12 +457,7 @@ func (in *intake) newTask(c *call, r *reader, b *r4.Task) {
 func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) map[string]*item {
 	items := map[string]*item{}
 	if in.patientURL != "" {
-		it, err := readPatient(ctx, c, idIn(r.GetPatient()))
-		if err != nil {
-			it = &item{kind: "Patient", id: idIn(r.GetPatient())}
-			it.body = patientBody(it.id, nil, r.GetOrganization(), r.GetSubject())
-		}
-		items[in.patientURL] = it
+		items[in.patientURL] = in.foldedPatient(ctx, c, r)
 	}
 	if in.consentURL != "" {
 		items[in.consentURL] = consentItem(c, r)
@@ -446,6 +466,19 @@ func (in *intake) folded(ctx context.Context, c *call, r *referralv1.Referral) m
 		items[u] = taskItem(c.profile, r)
 	}
 	return items
+}
+
+// foldedPatient shows the person of a referral that has just been created. One whose record is older was known.
+func (in *intake) foldedPatient(ctx context.Context, c *call, r *referralv1.Referral) *item {
+	p, err := c.patients.GetPatient(ctx, &referralv1.GetPatientRequest{Name: r.GetPatient()})
+	if err != nil {
+		it := &item{kind: "Patient", id: idIn(r.GetPatient())}
+		it.body = patientBody(it.id, nil, r.GetOrganization(), r.GetSubject())
+		return it
+	}
+	it := patientItem(p)
+	it.existed = p.GetCreateTime().AsTime().Truncate(time.Microsecond).Before(r.GetCreateTime().AsTime().Truncate(time.Microsecond))
+	return it
 }
 
 // stale says that a resource has changed since it was read: 412.

@@ -206,7 +206,7 @@ func (c *call) createReferral(ctx context.Context, in *intake) (*referralv1.Refe
 	case in.basedOn != "":
 		return nil, unprocessable("not-supported", "ServiceRequest.basedOn", "what a group passes on is opened by the group; leave it out")
 	case in.replaces == "":
-		return c.referrals.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: in.referral, Draft: in.draft, RequestId: c.requestID})
+		return c.referrals.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: in.referral, Draft: in.draft, KnownPatient: in.known, RequestId: c.requestID})
 	}
 	old, err := c.referral(ctx, "ServiceRequest", in.replaces)
 	if err != nil {
@@ -241,6 +241,11 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	in, err := readIntake(ctx, c, doc)
 	if err != nil {
 		return nil, err
+	}
+	if in.referral.Subject != nil { // may be somebody whose record it changes
+		if err := c.allowed(c.face.kinds["Patient"], updates); err != nil {
+			return nil, err
+		}
 	}
 	if in.replaces != "" && "referrals/"+in.replaces != now.GetPrevious() || in.basedOn != "" && "referrals/"+in.basedOn != now.GetParent() {
 		return nil, unprocessable("business-rule", "ServiceRequest", "replaces and basedOn do not change")

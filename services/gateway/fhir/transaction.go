@@ -389,7 +389,9 @@ func (f *Face) writeUnit(ctx context.Context, outer *call, entries []*entry, uni
 	for _, e := range entries {
 		if e.into == unit {
 			c.fold, c.urls = append(c.fold, e.doc), append(c.urls, e.fullURL)
-			parts = append(parts, e)
+			if parts = append(parts, e); e.request.IfNoneExist != "" {
+				c.ifNo = append(c.ifNo, e.fullURL)
+			}
 		}
 	}
 	c.conditional = unit.request.IfNoneExist != ""

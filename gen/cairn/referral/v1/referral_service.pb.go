@@ -27,6 +27,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What becomes of the record of a person who is known by one of her identifiers.
+type CreateReferralRequest_KnownPatient int32
+
+const (
+	// What the referral says of her is taken into her record.
+	CreateReferralRequest_KNOWN_PATIENT_UNSPECIFIED CreateReferralRequest_KnownPatient = 0
+	// Her record stays as it is, and she is referred with what it says.
+	CreateReferralRequest_KEEP CreateReferralRequest_KnownPatient = 1
+	// The call is refused with ALREADY_EXISTS.
+	CreateReferralRequest_REFUSE CreateReferralRequest_KnownPatient = 2
+)
+
+// Enum value maps for CreateReferralRequest_KnownPatient.
+var (
+	CreateReferralRequest_KnownPatient_name = map[int32]string{
+		0: "KNOWN_PATIENT_UNSPECIFIED",
+		1: "KEEP",
+		2: "REFUSE",
+	}
+	CreateReferralRequest_KnownPatient_value = map[string]int32{
+		"KNOWN_PATIENT_UNSPECIFIED": 0,
+		"KEEP":                      1,
+		"REFUSE":                    2,
+	}
+)
+
+func (x CreateReferralRequest_KnownPatient) Enum() *CreateReferralRequest_KnownPatient {
+	p := new(CreateReferralRequest_KnownPatient)
+	*p = x
+	return p
+}
+
+func (x CreateReferralRequest_KnownPatient) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CreateReferralRequest_KnownPatient) Descriptor() protoreflect.EnumDescriptor {
+	return file_cairn_referral_v1_referral_service_proto_enumTypes[0].Descriptor()
+}
+
+func (CreateReferralRequest_KnownPatient) Type() protoreflect.EnumType {
+	return &file_cairn_referral_v1_referral_service_proto_enumTypes[0]
+}
+
+func (x CreateReferralRequest_KnownPatient) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CreateReferralRequest_KnownPatient.Descriptor instead.
+func (CreateReferralRequest_KnownPatient) EnumDescriptor() ([]byte, []int) {
+	return file_cairn_referral_v1_referral_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Request of CreateReferral.
 type CreateReferralRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -35,7 +88,9 @@ type CreateReferralRequest struct {
 	// Whether it stays a DRAFT until SendReferral.
 	Draft bool `protobuf:"varint,2,opt,name=draft,proto3" json:"draft,omitempty"`
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What becomes of the person's record, if one of her identifiers is known already.
+	KnownPatient  CreateReferralRequest_KnownPatient `protobuf:"varint,4,opt,name=known_patient,json=knownPatient,proto3,enum=cairn.referral.v1.CreateReferralRequest_KnownPatient" json:"known_patient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -89,6 +144,13 @@ func (x *CreateReferralRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateReferralRequest) GetKnownPatient() CreateReferralRequest_KnownPatient {
+	if x != nil {
+		return x.KnownPatient
+	}
+	return CreateReferralRequest_KNOWN_PATIENT_UNSPECIFIED
 }
 
 // Request of GetReferral.
@@ -1641,12 +1703,18 @@ var File_cairn_referral_v1_referral_service_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_service_proto_rawDesc = "" +
 	"\n" +
-	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x01\n" +
+	"(cairn/referral/v1/referral_service.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ecairn/groups/v1/resource.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a&cairn/referral/v1/recommendation.proto\x1a cairn/referral/v1/referral.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x02\n" +
 	"\x15CreateReferralRequest\x12B\n" +
 	"\breferral\x18\x01 \x01(\v2\x1b.cairn.referral.v1.ReferralB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\breferral\x12\x14\n" +
 	"\x05draft\x18\x02 \x01(\bR\x05draft\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x81\x01\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12d\n" +
+	"\rknown_patient\x18\x04 \x01(\x0e25.cairn.referral.v1.CreateReferralRequest.KnownPatientB\b\xbaH\x05\x82\x01\x02\x10\x01R\fknownPatient\"C\n" +
+	"\fKnownPatient\x12\x1d\n" +
+	"\x19KNOWN_PATIENT_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04KEEP\x10\x01\x12\n" +
+	"\n" +
+	"\x06REFUSE\x10\x02\"\x81\x01\n" +
 	"\x12GetReferralRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x8a\x01\n" +
@@ -1826,98 +1894,101 @@ func file_cairn_referral_v1_referral_service_proto_rawDescGZIP() []byte {
 	return file_cairn_referral_v1_referral_service_proto_rawDescData
 }
 
+var file_cairn_referral_v1_referral_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_cairn_referral_v1_referral_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_cairn_referral_v1_referral_service_proto_goTypes = []any{
-	(*CreateReferralRequest)(nil),            // 0: cairn.referral.v1.CreateReferralRequest
-	(*GetReferralRequest)(nil),               // 1: cairn.referral.v1.GetReferralRequest
-	(*ListReferralsRequest)(nil),             // 2: cairn.referral.v1.ListReferralsRequest
-	(*ListReferralsResponse)(nil),            // 3: cairn.referral.v1.ListReferralsResponse
-	(*ListClaimableReferralsRequest)(nil),    // 4: cairn.referral.v1.ListClaimableReferralsRequest
-	(*ListClaimableReferralsResponse)(nil),   // 5: cairn.referral.v1.ListClaimableReferralsResponse
-	(*UpdateReferralRequest)(nil),            // 6: cairn.referral.v1.UpdateReferralRequest
-	(*SendReferralRequest)(nil),              // 7: cairn.referral.v1.SendReferralRequest
-	(*ClaimReferralRequest)(nil),             // 8: cairn.referral.v1.ClaimReferralRequest
-	(*AcceptReferralRequest)(nil),            // 9: cairn.referral.v1.AcceptReferralRequest
-	(*RejectReferralRequest)(nil),            // 10: cairn.referral.v1.RejectReferralRequest
-	(*ScheduleReferralRequest)(nil),          // 11: cairn.referral.v1.ScheduleReferralRequest
-	(*RecordNoShowRequest)(nil),              // 12: cairn.referral.v1.RecordNoShowRequest
-	(*RecordSessionCancellationRequest)(nil), // 13: cairn.referral.v1.RecordSessionCancellationRequest
-	(*RecordEngagementRequest)(nil),          // 14: cairn.referral.v1.RecordEngagementRequest
-	(*CancelReferralRequest)(nil),            // 15: cairn.referral.v1.CancelReferralRequest
-	(*ConfirmCancelRequest)(nil),             // 16: cairn.referral.v1.ConfirmCancelRequest
-	(*CompleteReferralRequest)(nil),          // 17: cairn.referral.v1.CompleteReferralRequest
-	(*ListReferralEventsRequest)(nil),        // 18: cairn.referral.v1.ListReferralEventsRequest
-	(*ListReferralEventsResponse)(nil),       // 19: cairn.referral.v1.ListReferralEventsResponse
-	(*RecommendGroupsRequest)(nil),           // 20: cairn.referral.v1.RecommendGroupsRequest
-	(*RecommendGroupsResponse)(nil),          // 21: cairn.referral.v1.RecommendGroupsResponse
-	(*Referral)(nil),                         // 22: cairn.referral.v1.Referral
-	(*fieldmaskpb.FieldMask)(nil),            // 23: google.protobuf.FieldMask
-	(Referral_RejectReason)(0),               // 24: cairn.referral.v1.Referral.RejectReason
-	(*timestamppb.Timestamp)(nil),            // 25: google.protobuf.Timestamp
-	(*Referral_Outcome)(nil),                 // 26: cairn.referral.v1.Referral.Outcome
-	(*ReferralEvent)(nil),                    // 27: cairn.referral.v1.ReferralEvent
-	(*Needs)(nil),                            // 28: cairn.referral.v1.Needs
-	(*Recommendation)(nil),                   // 29: cairn.referral.v1.Recommendation
-	(*CrisisResource)(nil),                   // 30: cairn.referral.v1.CrisisResource
-	(*v1.Resource)(nil),                      // 31: cairn.groups.v1.Resource
+	(CreateReferralRequest_KnownPatient)(0),  // 0: cairn.referral.v1.CreateReferralRequest.KnownPatient
+	(*CreateReferralRequest)(nil),            // 1: cairn.referral.v1.CreateReferralRequest
+	(*GetReferralRequest)(nil),               // 2: cairn.referral.v1.GetReferralRequest
+	(*ListReferralsRequest)(nil),             // 3: cairn.referral.v1.ListReferralsRequest
+	(*ListReferralsResponse)(nil),            // 4: cairn.referral.v1.ListReferralsResponse
+	(*ListClaimableReferralsRequest)(nil),    // 5: cairn.referral.v1.ListClaimableReferralsRequest
+	(*ListClaimableReferralsResponse)(nil),   // 6: cairn.referral.v1.ListClaimableReferralsResponse
+	(*UpdateReferralRequest)(nil),            // 7: cairn.referral.v1.UpdateReferralRequest
+	(*SendReferralRequest)(nil),              // 8: cairn.referral.v1.SendReferralRequest
+	(*ClaimReferralRequest)(nil),             // 9: cairn.referral.v1.ClaimReferralRequest
+	(*AcceptReferralRequest)(nil),            // 10: cairn.referral.v1.AcceptReferralRequest
+	(*RejectReferralRequest)(nil),            // 11: cairn.referral.v1.RejectReferralRequest
+	(*ScheduleReferralRequest)(nil),          // 12: cairn.referral.v1.ScheduleReferralRequest
+	(*RecordNoShowRequest)(nil),              // 13: cairn.referral.v1.RecordNoShowRequest
+	(*RecordSessionCancellationRequest)(nil), // 14: cairn.referral.v1.RecordSessionCancellationRequest
+	(*RecordEngagementRequest)(nil),          // 15: cairn.referral.v1.RecordEngagementRequest
+	(*CancelReferralRequest)(nil),            // 16: cairn.referral.v1.CancelReferralRequest
+	(*ConfirmCancelRequest)(nil),             // 17: cairn.referral.v1.ConfirmCancelRequest
+	(*CompleteReferralRequest)(nil),          // 18: cairn.referral.v1.CompleteReferralRequest
+	(*ListReferralEventsRequest)(nil),        // 19: cairn.referral.v1.ListReferralEventsRequest
+	(*ListReferralEventsResponse)(nil),       // 20: cairn.referral.v1.ListReferralEventsResponse
+	(*RecommendGroupsRequest)(nil),           // 21: cairn.referral.v1.RecommendGroupsRequest
+	(*RecommendGroupsResponse)(nil),          // 22: cairn.referral.v1.RecommendGroupsResponse
+	(*Referral)(nil),                         // 23: cairn.referral.v1.Referral
+	(*fieldmaskpb.FieldMask)(nil),            // 24: google.protobuf.FieldMask
+	(Referral_RejectReason)(0),               // 25: cairn.referral.v1.Referral.RejectReason
+	(*timestamppb.Timestamp)(nil),            // 26: google.protobuf.Timestamp
+	(*Referral_Outcome)(nil),                 // 27: cairn.referral.v1.Referral.Outcome
+	(*ReferralEvent)(nil),                    // 28: cairn.referral.v1.ReferralEvent
+	(*Needs)(nil),                            // 29: cairn.referral.v1.Needs
+	(*Recommendation)(nil),                   // 30: cairn.referral.v1.Recommendation
+	(*CrisisResource)(nil),                   // 31: cairn.referral.v1.CrisisResource
+	(*v1.Resource)(nil),                      // 32: cairn.groups.v1.Resource
 }
 var file_cairn_referral_v1_referral_service_proto_depIdxs = []int32{
-	22, // 0: cairn.referral.v1.CreateReferralRequest.referral:type_name -> cairn.referral.v1.Referral
-	22, // 1: cairn.referral.v1.ListReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
-	22, // 2: cairn.referral.v1.ListClaimableReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
-	22, // 3: cairn.referral.v1.UpdateReferralRequest.referral:type_name -> cairn.referral.v1.Referral
-	23, // 4: cairn.referral.v1.UpdateReferralRequest.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 5: cairn.referral.v1.RejectReferralRequest.reason:type_name -> cairn.referral.v1.Referral.RejectReason
-	25, // 6: cairn.referral.v1.ScheduleReferralRequest.session_time:type_name -> google.protobuf.Timestamp
-	25, // 7: cairn.referral.v1.RecordEngagementRequest.attend_time:type_name -> google.protobuf.Timestamp
-	26, // 8: cairn.referral.v1.CompleteReferralRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
-	27, // 9: cairn.referral.v1.ListReferralEventsResponse.referral_events:type_name -> cairn.referral.v1.ReferralEvent
-	28, // 10: cairn.referral.v1.RecommendGroupsRequest.needs:type_name -> cairn.referral.v1.Needs
-	29, // 11: cairn.referral.v1.RecommendGroupsResponse.recommendations:type_name -> cairn.referral.v1.Recommendation
-	29, // 12: cairn.referral.v1.RecommendGroupsResponse.near_misses:type_name -> cairn.referral.v1.Recommendation
-	30, // 13: cairn.referral.v1.RecommendGroupsResponse.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
-	31, // 14: cairn.referral.v1.RecommendGroupsResponse.resources:type_name -> cairn.groups.v1.Resource
-	0,  // 15: cairn.referral.v1.ReferralService.CreateReferral:input_type -> cairn.referral.v1.CreateReferralRequest
-	1,  // 16: cairn.referral.v1.ReferralService.GetReferral:input_type -> cairn.referral.v1.GetReferralRequest
-	2,  // 17: cairn.referral.v1.ReferralService.ListReferrals:input_type -> cairn.referral.v1.ListReferralsRequest
-	4,  // 18: cairn.referral.v1.ReferralService.ListClaimableReferrals:input_type -> cairn.referral.v1.ListClaimableReferralsRequest
-	6,  // 19: cairn.referral.v1.ReferralService.UpdateReferral:input_type -> cairn.referral.v1.UpdateReferralRequest
-	7,  // 20: cairn.referral.v1.ReferralService.SendReferral:input_type -> cairn.referral.v1.SendReferralRequest
-	8,  // 21: cairn.referral.v1.ReferralService.ClaimReferral:input_type -> cairn.referral.v1.ClaimReferralRequest
-	9,  // 22: cairn.referral.v1.ReferralService.AcceptReferral:input_type -> cairn.referral.v1.AcceptReferralRequest
-	10, // 23: cairn.referral.v1.ReferralService.RejectReferral:input_type -> cairn.referral.v1.RejectReferralRequest
-	11, // 24: cairn.referral.v1.ReferralService.ScheduleReferral:input_type -> cairn.referral.v1.ScheduleReferralRequest
-	12, // 25: cairn.referral.v1.ReferralService.RecordNoShow:input_type -> cairn.referral.v1.RecordNoShowRequest
-	13, // 26: cairn.referral.v1.ReferralService.RecordSessionCancellation:input_type -> cairn.referral.v1.RecordSessionCancellationRequest
-	14, // 27: cairn.referral.v1.ReferralService.RecordEngagement:input_type -> cairn.referral.v1.RecordEngagementRequest
-	15, // 28: cairn.referral.v1.ReferralService.CancelReferral:input_type -> cairn.referral.v1.CancelReferralRequest
-	16, // 29: cairn.referral.v1.ReferralService.ConfirmCancel:input_type -> cairn.referral.v1.ConfirmCancelRequest
-	17, // 30: cairn.referral.v1.ReferralService.CompleteReferral:input_type -> cairn.referral.v1.CompleteReferralRequest
-	18, // 31: cairn.referral.v1.ReferralService.ListReferralEvents:input_type -> cairn.referral.v1.ListReferralEventsRequest
-	20, // 32: cairn.referral.v1.ReferralService.RecommendGroups:input_type -> cairn.referral.v1.RecommendGroupsRequest
-	22, // 33: cairn.referral.v1.ReferralService.CreateReferral:output_type -> cairn.referral.v1.Referral
-	22, // 34: cairn.referral.v1.ReferralService.GetReferral:output_type -> cairn.referral.v1.Referral
-	3,  // 35: cairn.referral.v1.ReferralService.ListReferrals:output_type -> cairn.referral.v1.ListReferralsResponse
-	5,  // 36: cairn.referral.v1.ReferralService.ListClaimableReferrals:output_type -> cairn.referral.v1.ListClaimableReferralsResponse
-	22, // 37: cairn.referral.v1.ReferralService.UpdateReferral:output_type -> cairn.referral.v1.Referral
-	22, // 38: cairn.referral.v1.ReferralService.SendReferral:output_type -> cairn.referral.v1.Referral
-	22, // 39: cairn.referral.v1.ReferralService.ClaimReferral:output_type -> cairn.referral.v1.Referral
-	22, // 40: cairn.referral.v1.ReferralService.AcceptReferral:output_type -> cairn.referral.v1.Referral
-	22, // 41: cairn.referral.v1.ReferralService.RejectReferral:output_type -> cairn.referral.v1.Referral
-	22, // 42: cairn.referral.v1.ReferralService.ScheduleReferral:output_type -> cairn.referral.v1.Referral
-	22, // 43: cairn.referral.v1.ReferralService.RecordNoShow:output_type -> cairn.referral.v1.Referral
-	22, // 44: cairn.referral.v1.ReferralService.RecordSessionCancellation:output_type -> cairn.referral.v1.Referral
-	22, // 45: cairn.referral.v1.ReferralService.RecordEngagement:output_type -> cairn.referral.v1.Referral
-	22, // 46: cairn.referral.v1.ReferralService.CancelReferral:output_type -> cairn.referral.v1.Referral
-	22, // 47: cairn.referral.v1.ReferralService.ConfirmCancel:output_type -> cairn.referral.v1.Referral
-	22, // 48: cairn.referral.v1.ReferralService.CompleteReferral:output_type -> cairn.referral.v1.Referral
-	19, // 49: cairn.referral.v1.ReferralService.ListReferralEvents:output_type -> cairn.referral.v1.ListReferralEventsResponse
-	21, // 50: cairn.referral.v1.ReferralService.RecommendGroups:output_type -> cairn.referral.v1.RecommendGroupsResponse
-	33, // [33:51] is the sub-list for method output_type
-	15, // [15:33] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	23, // 0: cairn.referral.v1.CreateReferralRequest.referral:type_name -> cairn.referral.v1.Referral
+	0,  // 1: cairn.referral.v1.CreateReferralRequest.known_patient:type_name -> cairn.referral.v1.CreateReferralRequest.KnownPatient
+	23, // 2: cairn.referral.v1.ListReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
+	23, // 3: cairn.referral.v1.ListClaimableReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
+	23, // 4: cairn.referral.v1.UpdateReferralRequest.referral:type_name -> cairn.referral.v1.Referral
+	24, // 5: cairn.referral.v1.UpdateReferralRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 6: cairn.referral.v1.RejectReferralRequest.reason:type_name -> cairn.referral.v1.Referral.RejectReason
+	26, // 7: cairn.referral.v1.ScheduleReferralRequest.session_time:type_name -> google.protobuf.Timestamp
+	26, // 8: cairn.referral.v1.RecordEngagementRequest.attend_time:type_name -> google.protobuf.Timestamp
+	27, // 9: cairn.referral.v1.CompleteReferralRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
+	28, // 10: cairn.referral.v1.ListReferralEventsResponse.referral_events:type_name -> cairn.referral.v1.ReferralEvent
+	29, // 11: cairn.referral.v1.RecommendGroupsRequest.needs:type_name -> cairn.referral.v1.Needs
+	30, // 12: cairn.referral.v1.RecommendGroupsResponse.recommendations:type_name -> cairn.referral.v1.Recommendation
+	30, // 13: cairn.referral.v1.RecommendGroupsResponse.near_misses:type_name -> cairn.referral.v1.Recommendation
+	31, // 14: cairn.referral.v1.RecommendGroupsResponse.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
+	32, // 15: cairn.referral.v1.RecommendGroupsResponse.resources:type_name -> cairn.groups.v1.Resource
+	1,  // 16: cairn.referral.v1.ReferralService.CreateReferral:input_type -> cairn.referral.v1.CreateReferralRequest
+	2,  // 17: cairn.referral.v1.ReferralService.GetReferral:input_type -> cairn.referral.v1.GetReferralRequest
+	3,  // 18: cairn.referral.v1.ReferralService.ListReferrals:input_type -> cairn.referral.v1.ListReferralsRequest
+	5,  // 19: cairn.referral.v1.ReferralService.ListClaimableReferrals:input_type -> cairn.referral.v1.ListClaimableReferralsRequest
+	7,  // 20: cairn.referral.v1.ReferralService.UpdateReferral:input_type -> cairn.referral.v1.UpdateReferralRequest
+	8,  // 21: cairn.referral.v1.ReferralService.SendReferral:input_type -> cairn.referral.v1.SendReferralRequest
+	9,  // 22: cairn.referral.v1.ReferralService.ClaimReferral:input_type -> cairn.referral.v1.ClaimReferralRequest
+	10, // 23: cairn.referral.v1.ReferralService.AcceptReferral:input_type -> cairn.referral.v1.AcceptReferralRequest
+	11, // 24: cairn.referral.v1.ReferralService.RejectReferral:input_type -> cairn.referral.v1.RejectReferralRequest
+	12, // 25: cairn.referral.v1.ReferralService.ScheduleReferral:input_type -> cairn.referral.v1.ScheduleReferralRequest
+	13, // 26: cairn.referral.v1.ReferralService.RecordNoShow:input_type -> cairn.referral.v1.RecordNoShowRequest
+	14, // 27: cairn.referral.v1.ReferralService.RecordSessionCancellation:input_type -> cairn.referral.v1.RecordSessionCancellationRequest
+	15, // 28: cairn.referral.v1.ReferralService.RecordEngagement:input_type -> cairn.referral.v1.RecordEngagementRequest
+	16, // 29: cairn.referral.v1.ReferralService.CancelReferral:input_type -> cairn.referral.v1.CancelReferralRequest
+	17, // 30: cairn.referral.v1.ReferralService.ConfirmCancel:input_type -> cairn.referral.v1.ConfirmCancelRequest
+	18, // 31: cairn.referral.v1.ReferralService.CompleteReferral:input_type -> cairn.referral.v1.CompleteReferralRequest
+	19, // 32: cairn.referral.v1.ReferralService.ListReferralEvents:input_type -> cairn.referral.v1.ListReferralEventsRequest
+	21, // 33: cairn.referral.v1.ReferralService.RecommendGroups:input_type -> cairn.referral.v1.RecommendGroupsRequest
+	23, // 34: cairn.referral.v1.ReferralService.CreateReferral:output_type -> cairn.referral.v1.Referral
+	23, // 35: cairn.referral.v1.ReferralService.GetReferral:output_type -> cairn.referral.v1.Referral
+	4,  // 36: cairn.referral.v1.ReferralService.ListReferrals:output_type -> cairn.referral.v1.ListReferralsResponse
+	6,  // 37: cairn.referral.v1.ReferralService.ListClaimableReferrals:output_type -> cairn.referral.v1.ListClaimableReferralsResponse
+	23, // 38: cairn.referral.v1.ReferralService.UpdateReferral:output_type -> cairn.referral.v1.Referral
+	23, // 39: cairn.referral.v1.ReferralService.SendReferral:output_type -> cairn.referral.v1.Referral
+	23, // 40: cairn.referral.v1.ReferralService.ClaimReferral:output_type -> cairn.referral.v1.Referral
+	23, // 41: cairn.referral.v1.ReferralService.AcceptReferral:output_type -> cairn.referral.v1.Referral
+	23, // 42: cairn.referral.v1.ReferralService.RejectReferral:output_type -> cairn.referral.v1.Referral
+	23, // 43: cairn.referral.v1.ReferralService.ScheduleReferral:output_type -> cairn.referral.v1.Referral
+	23, // 44: cairn.referral.v1.ReferralService.RecordNoShow:output_type -> cairn.referral.v1.Referral
+	23, // 45: cairn.referral.v1.ReferralService.RecordSessionCancellation:output_type -> cairn.referral.v1.Referral
+	23, // 46: cairn.referral.v1.ReferralService.RecordEngagement:output_type -> cairn.referral.v1.Referral
+	23, // 47: cairn.referral.v1.ReferralService.CancelReferral:output_type -> cairn.referral.v1.Referral
+	23, // 48: cairn.referral.v1.ReferralService.ConfirmCancel:output_type -> cairn.referral.v1.Referral
+	23, // 49: cairn.referral.v1.ReferralService.CompleteReferral:output_type -> cairn.referral.v1.Referral
+	20, // 50: cairn.referral.v1.ReferralService.ListReferralEvents:output_type -> cairn.referral.v1.ListReferralEventsResponse
+	22, // 51: cairn.referral.v1.ReferralService.RecommendGroups:output_type -> cairn.referral.v1.RecommendGroupsResponse
+	34, // [34:52] is the sub-list for method output_type
+	16, // [16:34] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_service_proto_init() }
@@ -1933,13 +2004,14 @@ func file_cairn_referral_v1_referral_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_referral_v1_referral_service_proto_rawDesc), len(file_cairn_referral_v1_referral_service_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_cairn_referral_v1_referral_service_proto_goTypes,
 		DependencyIndexes: file_cairn_referral_v1_referral_service_proto_depIdxs,
+		EnumInfos:         file_cairn_referral_v1_referral_service_proto_enumTypes,
 		MessageInfos:      file_cairn_referral_v1_referral_service_proto_msgTypes,
 	}.Build()
 	File_cairn_referral_v1_referral_service_proto = out.File
