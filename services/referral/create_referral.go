@@ -66,7 +66,7 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	var w *whom
 	var unknown error
 	var looked sync.WaitGroup
-	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m) })
+	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m, req.GetKnownPatient()) })
 	to := &addressee{org: r.OwnerOrgID}
 	if !req.GetDraft() {
 		to, err = s.address(ctx, prefix, r)

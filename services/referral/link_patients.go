@@ -62,7 +62,7 @@ func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m)
+		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m, 0)
 		if err != nil || w == nil {
 			return err
 		}
