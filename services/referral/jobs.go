@@ -174,7 +174,7 @@ func (s *server) lockSession(ctx context.Context, tx pgx.Tx, next *session) erro
 	return nil
 }
 
-// forget deletes what was kept for referrals that never came.
+// forget deletes what was kept for referrals that never came, and what was recommended long ago.
 func (s *server) forget(ctx context.Context) error {
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
 		now := s.clock.Now()
@@ -184,6 +184,9 @@ func (s *server) forget(ctx context.Context) error {
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM session_changes WHERE start_time < $1`, now.Add(-sessionKept)); err != nil {
 			return fmt.Errorf("forget sessions: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM recommendations WHERE create_time < $1`, now.AddDate(-2, 0, 0)); err != nil {
+			return fmt.Errorf("forget recommendations: %w", err)
 		}
 		return forgetBookings(ctx, tx, now)
 	})

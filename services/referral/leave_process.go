@@ -84,6 +84,7 @@ func (s *server) eraseProcess(ctx context.Context, tx pgx.Tx, c *change) error {
 	r := c.row
 	c.batch.Queue(`DELETE FROM messages WHERE referral_id = $1`, r.ID)
 	c.batch.Queue(`DELETE FROM consent_versions WHERE referral_id = $1`, r.ID)
+	c.batch.Queue(`DELETE FROM recommendations WHERE referral_id = $1`, r.ID)
 	c.batch.Queue(`UPDATE referrals SET unread_referrer = 0 WHERE id = $1`, r.ID)
 	c.batch.Queue(`DELETE FROM member_wishes WHERE member_id = $1`, r.MemberID)
 	r.UnreadReceiver, r.MemberID = 0, nil
