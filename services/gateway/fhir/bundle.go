@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +21,13 @@ import (
 
 // maxBatch is how many entries a batch or transaction may have.
 const maxBatch = 100
+
+// What all of a bundle may cost. maxFound is a bound on what searches find, after which none is begun; bundleTime is that of one
+// request over gRPC, by default.
+const (
+	maxFound   = 2000 // resources
+	bundleTime = 30 * time.Second
+)
 
 // entry is an interaction of a bundle.
 type entry struct {
@@ -68,10 +77,13 @@ func (f *Face) bundle(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	c.found = new(atomic.Int64)
+	ctx, cancel := context.WithTimeout(r.Context(), bundleTime)
+	defer cancel()
 	if kind == "transaction" {
-		err = f.transact(r.Context(), c, entries)
+		err = f.transact(ctx, c, entries)
 	} else {
-		err = f.batch(r.Context(), c, entries)
+		err = f.batch(ctx, c, entries)
 	}
 	if err != nil {
 		return err
@@ -88,6 +100,11 @@ func (f *Face) bundle(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	f.write(w, r, http.StatusOK, out)
 	return nil
+}
+
+// tooCostly refuses an entry of a bundle that has cost enough.
+func tooCostly(format string, a ...any) error {
+	return &refusal{http.StatusRequestEntityTooLarge, "BUNDLE_TOO_COSTLY", []r4.Issue{{Code: "too-costly", Diagnostics: fmt.Sprintf(format, a...)}}}
 }
 
 // entryPath is the beginning of the expression of what is wrong with the resource of an entry.
@@ -336,7 +353,12 @@ func (f *Face) doAs(ctx context.Context, c *call, e *entry) (err error) {
 		}
 		return err
 	case e.letter == searches:
-		e.found, err = f.find(ctx, c, e.query)
+		if c.found != nil && c.found.Load() >= maxFound {
+			return tooCostly("the searches of this bundle have found %d resources, which is enough for one answer: send the others in a bundle of their own", maxFound)
+		}
+		if e.found, err = f.find(ctx, c, e.query); err == nil && c.found != nil {
+			c.found.Add(int64(len(e.found.Entry)))
+		}
 		return err
 	case !idForm(e.at.id) || e.at.version != "" && !idForm(e.at.version):
 		return missing(e.at.r.kind, e.at.id)

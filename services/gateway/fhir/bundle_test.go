@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,27 @@ func TestWriting(t *testing.T) {
 			t.Parallel()
 			run(t, newCare(t, s))
 		})
+	}
+	t.Run("too much", func(t *testing.T) {
+		t.Parallel()
+		c := newCare(t, s)
+		for range 20 { // two organizations each
+			newCare(t, s)
+		}
+		testTooMuch(t, c)
+	})
+}
+
+// testTooMuch searches so often in one batch that its answer would have no end.
+func testTooMuch(t *testing.T, c *care) {
+	var entries []obj
+	for range 100 {
+		entries = append(entries, does("GET", "Organization?_count=100", nil))
+	}
+	r := c.send(c.refers, bundle("batch", entries...)).want(t, http.StatusOK)
+	said := strings.Fields(statuses(r))
+	if len(said) != len(entries) || said[0] != "200" || !slices.Contains(said, "413") || !strings.Contains(string(r.body), "too-costly") {
+		t.Errorf("want the first searches answered and the last refused, got %v", said)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -36,6 +37,7 @@ type call struct {
 	urls []string       // their fullUrls
 	ifNo []string       // fullUrls of those that are wanted only if nothing like them is there: what was sought was not found
 
+	found  *atomic.Int64 // resources that the searches of a bundle have found so far; nil outside of one
 	memory *memory
 }
 

@@ -34,7 +34,7 @@ func (f *Face) capability() *r4.CapabilityStatement {
 			}}},
 		},
 		Interaction: []r4.CapabilityStatementRestInteraction{
-			{Code: "batch", Documentation: fmt.Sprintf("Up to %d entries, each by itself; each counts as a call of the rate limit.", maxBatch)},
+			{Code: "batch", Documentation: fmt.Sprintf("Up to %d entries, each by itself; each counts as a call of the rate limit. Once searches have found %d resources no other is begun (too-costly); all of it ends after %d seconds.", maxBatch, maxFound, int(bundleTime.Seconds()))},
 			{Code: "transaction", Documentation: transactionLimits},
 		},
 	}

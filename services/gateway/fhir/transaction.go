@@ -83,6 +83,7 @@ func (f *Face) attempt(ctx context.Context, c *call, entries []*entry, unfound b
 	if err := f.writeUnit(ctx, c, entries, unit); err != nil {
 		return err
 	}
+	c.found.Store(0)
 	for _, e := range entries { // what can be read now may be another
 		if e.letter == reads || e.letter == searches {
 			f.do(ctx, c, e)
