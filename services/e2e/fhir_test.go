@@ -37,7 +37,7 @@ func newEHR(t *testing.T, c *caller, group string) *ehr {
 		t.Skip("there is no Node for fhir-kit-client")
 	}
 	if _, err := os.Stat("../../tools/node_modules/fhir-kit-client"); err != nil {
-		t.Skip("fhir-kit-client is not in tools/node_modules (npm --prefix tools ci)")
+		t.Skip("fhir-kit-client is not in tools/node_modules (npm --prefix tools install --no-save)")
 	}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

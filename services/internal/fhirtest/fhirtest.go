@@ -85,7 +85,7 @@ var start = sync.OnceValues(func() (*validator, error) {
 	}
 	tools := filepath.Join(root, "tools")
 	if _, err := os.Stat(filepath.Join(tools, "node_modules/@medplum/core")); err != nil {
-		return nil, fmt.Errorf("%w: %s/node_modules has no @medplum/core (npm --prefix tools ci)", errNotThere, tools)
+		return nil, fmt.Errorf("%w: %s/node_modules has no @medplum/core (npm --prefix tools install --no-save)", errNotThere, tools)
 	}
 	profiles, err := filepath.Glob(filepath.Join(root, "../shared/data/fhir/*/StructureDefinition-*.json"))
 	if err != nil {
