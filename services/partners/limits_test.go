@@ -103,10 +103,9 @@ func TestATokenEndsWithItsClient(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "disabled", func() (error, bool) {
-		err := call(token)
-		code, why := reason(err)
-		return err, code == codes.Unauthenticated && why == "CLIENT_DISABLED"
+	within(t, "disabled", func() (string, bool) {
+		code, why := reason(call(token))
+		return why, code == codes.Unauthenticated && why == "CLIENT_DISABLED"
 	})
 	if err := call(kept); err != nil {
 		t.Errorf("another client: %v", err)

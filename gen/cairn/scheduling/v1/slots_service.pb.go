@@ -9,7 +9,6 @@ package schedulingv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "cairn.care/gen/cairn/policy/v1"
-	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -248,7 +247,7 @@ var File_cairn_scheduling_v1_slots_service_proto protoreflect.FileDescriptor
 
 const file_cairn_scheduling_v1_slots_service_proto_rawDesc = "" +
 	"\n" +
-	"'cairn/scheduling/v1/slots_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n" +
+	"'cairn/scheduling/v1/slots_service.proto\x12\x13cairn.scheduling.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a!cairn/scheduling/v1/session.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n" +
 	"\x04Slot\x126\n" +
 	"\asession\x18\x01 \x01(\v2\x1c.cairn.scheduling.v1.SessionR\asession\x12;\n" +
 	"\vupdate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
