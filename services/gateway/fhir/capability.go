@@ -21,8 +21,8 @@ var guides = []string{
 func (f *Face) capability() *r4.CapabilityStatement {
 	rest := r4.CapabilityStatementRest{
 		Mode: "server",
-		Documentation: "Errors are OperationOutcomes with expressions. Content that is not understood is refused, never dropped. Unknown search parameters are refused " +
-			"unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes any POST and PUT repeatable.",
+		Documentation: "Errors are OperationOutcomes with expressions. Elements that are not understood are refused; the few that are read over stand in docs/ehr-workflows.md. " +
+			"Unknown search parameters are refused unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes a POST repeatable; a Task that has sent a draft is told 409 when it comes again.",
 		Security: &r4.CapabilityStatementRestSecurity{
 			Cors: &f.options.CORS,
 			Service: []r4.CodeableConcept{{Coding: []r4.Coding{{
