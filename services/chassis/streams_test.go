@@ -43,11 +43,11 @@ func (s *streamer) WatchDirectory(req *groupsv1.WatchDirectoryRequest, stream gr
 		}
 		return context.DeadlineExceeded
 	case "wait":
+		defer func() { s.ended <- context.Cause(stream.Context()) }()
 		if err := stream.Send(&groupsv1.WatchDirectoryResponse{NextSyncToken: chassis.RequestID(stream.Context())}); err != nil {
 			return err
 		}
 		<-stream.Context().Done()
-		s.ended <- context.Cause(stream.Context())
 		return stream.Context().Err()
 	}
 	return nil

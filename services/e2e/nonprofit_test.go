@@ -124,7 +124,7 @@ func TestNonprofit(t *testing.T) {
 			if len(open.list("referrals")) != 1 || open.text("referrals.0.name") != referral {
 				t.Fatalf("claimable: %s", open.body)
 			}
-			for _, personal := range []string{"Rosa", "Example", "+1713", "1971", hospital.org, "placerNumber\":\"P"} {
+			for _, personal := range []string{"Rosa", "Example", "+1713", "1971-", hospital.org, "placerNumber\":\"P"} {
 				if strings.Contains(string(open.body), personal) {
 					t.Errorf("before anybody claims it shows %q: %s", personal, open.body)
 				}

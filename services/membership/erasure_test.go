@@ -84,7 +84,7 @@ func TestNothingIsLeftOfAnErasedMember(t *testing.T) {
 	hers := f.raise(f.herself(she), concernAbout(g, waits, membershipv1.SafetyConcern_GUIDELINES_BREACH, membershipv1.SafetyConcern_LOW))
 	other := f.newMember()
 
-	plain := []string{"canary", "1917", "tlh", m.GetName()[len("members/"):]}
+	plain := []string{"canary", "\t1917\t", "{tlh}", m.GetName()[len("members/"):]}
 	var sealed []string
 	for _, b := range slices.Concat(
 		column[[]byte](f, `SELECT data_key FROM members WHERE id = $1`, idOf(m.GetName())),
