@@ -78,13 +78,14 @@ func benchCreate(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// referralTo is a referral of somebody who has not been referred before.
 func referralTo(group, given string) *referralv1.Referral {
 	distress := int32(5)
 	return &referralv1.Referral{
 		Author: "Survivorship clinic, nurse navigator", PlacerNumber: "BENCH-1",
 		Subject: &referralv1.Referral_Subject{
 			GivenName: given, FamilyName: "Example", BirthDate: &date.Date{Year: 1971, Month: 5, Day: 2}, Phone: "+17135550142",
-			Identifiers:       []*referralv1.Referral_Subject_Identifier{{System: "urn:example:bayou-regional:mrn", Value: "MRN-1"}},
+			Identifiers:       []*referralv1.Referral_Subject_Identifier{{System: "urn:example:bayou-regional:mrn", Value: "MRN-" + uuid.NewString()}},
 			ContactPreference: referralv1.Referral_Subject_CALL,
 		},
 		ReasonCodes: []*typev1.Code{{System: "http://hl7.org/fhir/sid/icd-10-cm", Code: "Z85.3", Display: "Personal history of malignant neoplasm of breast"}},

@@ -100,9 +100,7 @@ type fhirCaller struct {
 // prepare makes the referrals that are read and searched, each of another person.
 func (f *fhirCaller) prepare(ctx context.Context) error {
 	for i := range referralsRead {
-		r := referralTo(f.group, fmt.Sprintf("Rosa %d", i))
-		r.Subject.Identifiers[0].Value = "FHIR-" + uuid.NewString()
-		made, err := f.api.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: r, RequestId: uuid.NewString()})
+		made, err := f.api.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: referralTo(f.group, fmt.Sprintf("Rosa %d", i)), RequestId: uuid.NewString()})
 		if err != nil {
 			return fmt.Errorf("create referral: %w", err)
 		}
@@ -206,12 +204,8 @@ func (f *fhirCaller) searchGRPC(ctx context.Context, client int) error {
 	return err
 }
 
-// created is what all three creations send: a person of her own each time.
-func (f *fhirCaller) created() *referralv1.Referral {
-	r := referralTo(f.group, "Rosa")
-	r.Subject.Identifiers[0].Value = "FHIR-" + uuid.NewString()
-	return r
-}
+// created is what all three creations send.
+func (f *fhirCaller) created() *referralv1.Referral { return referralTo(f.group, "Rosa") }
 
 func (f *fhirCaller) createGRPC(ctx context.Context, _ int) error {
 	got, err := f.api.CreateReferral(ctx, &referralv1.CreateReferralRequest{Referral: f.created(), RequestId: uuid.NewString()})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -36,17 +37,25 @@ func (s *server) CreateReferral(ctx context.Context, req *referralv1.CreateRefer
 	return s.createReferral(ctx, req, org, now, again{})
 }
 
-// mostAttempts is how often a person is looked for who is made by others at the same time.
-const mostAttempts = 5
+// mostAttempts is how often a person is looked for whose record others make or change at the same time.
+const mostAttempts = 8
 
 // createReferral makes a referral of an organization, in the place of another if after says so.
 func (s *server) createReferral(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
 	for attempt := 1; ; attempt++ {
 		answer, err := s.tryCreate(ctx, req, org, now, after)
-		if !personChanged(err) || attempt == mostAttempts {
+		switch {
+		case !personChanged(err):
 			return answer, err
+		case attempt == mostAttempts:
+			return nil, fault.Aborted("CHANGED_MEANWHILE", "the person's record is being changed by others: repeat the call")
 		}
-		// Somebody has just made or changed the record of the same person: she is found now.
+		// Somebody has just made or changed the record of the same person: she is found, as she is now, in a moment.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(rand.N(time.Duration(attempt) * 10 * time.Millisecond)): //nolint:gosec // jitter
+		}
 	}
 }
 
@@ -66,7 +75,7 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	var w *whom
 	var unknown error
 	var looked sync.WaitGroup
-	looked.Go(func() { w, unknown = s.whoIs(ctx, s.db.Batch(ctx), s.db.Send, prefix, r, m, req.GetKnownPatient()) })
+	looked.Go(func() { w, unknown = s.whoIs(ctx, nil, prefix, r, m, req.GetKnownPatient()) })
 	to := &addressee{org: r.OwnerOrgID}
 	if !req.GetDraft() {
 		to, err = s.address(ctx, prefix, r)
