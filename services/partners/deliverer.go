@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/metric"
 
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/outbound"
@@ -31,7 +30,6 @@ const (
 type deliverer struct {
 	*service
 	client  *outbound.Client
-	metrics *webhookMetrics
 	woken   chan struct{}
 	noticed time.Time // when heartbeats were looked for
 	turn    uuid.UUID // the subscription that had its heartbeat last
@@ -41,9 +39,8 @@ type deliverer struct {
 	all  int
 }
 
-func newDeliverer(s *service, client *outbound.Client, meter metric.Meter) (*deliverer, error) {
-	m, err := newWebhookMetrics(meter)
-	return &deliverer{service: s, client: client, metrics: m, woken: make(chan struct{}, 1), busy: map[uuid.UUID]int{}}, err
+func newDeliverer(s *service, client *outbound.Client) *deliverer {
+	return &deliverer{service: s, client: client, woken: make(chan struct{}, 1), busy: map[uuid.UUID]int{}}
 }
 
 // poke says that something may be due.
@@ -71,9 +68,6 @@ func (d *deliverer) Run(ctx context.Context) error {
 		began := time.Now()
 		if err := d.notices(ctx); err != nil && ctx.Err() == nil {
 			d.log.WarnContext(ctx, "cannot send heartbeats of subscriptions", "err", err)
-		}
-		if err := d.measure(ctx); err != nil && ctx.Err() == nil {
-			d.log.WarnContext(ctx, "cannot measure webhooks", "err", err)
 		}
 		lanes, err := d.claim(ctx)
 		if err != nil && ctx.Err() == nil {

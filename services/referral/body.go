@@ -68,7 +68,7 @@ func (s *server) fill(r *row, m *referralv1.Referral) error {
 	}
 	r.Author, r.PlacerNumber, r.PlacerSystem = m.GetAuthor(), m.GetPlacerNumber(), m.GetPlacerSystem()
 	r.Distress, r.SelfHarmRisk, r.Urgency = m.Distress, m.GetSelfHarmRisk(), int32(m.GetUrgency())
-	r.Deadline = instant(m.GetDeadline())
+	r.Deadline, r.AuthorTime = instant(m.GetDeadline()), instant(m.GetAuthorTime())
 	r.RequestedGroupID, err = optionalID("referral.requested_group", "groups", m.GetRequestedGroup())
 	if err != nil {
 		return err

@@ -14,6 +14,10 @@ import (
 	"cairn.care/services/recurrence"
 )
 
+// authorAhead is how far ahead of the clock a referral may have been written: a day that is sent alone is its midnight in UTC, and has
+// begun up to 14 hours before that in the east.
+const authorAhead = 14 * time.Hour
+
 // invalid returns what is wrong with a referral as its referrer wrote it, beyond what the contract's own rules say.
 // prefix is the path to the referral in the request, such as "referral.".
 func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Violation {
@@ -24,7 +28,7 @@ func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Viol
 	for _, t := range []struct {
 		field string
 		at    *timestamppb.Timestamp
-	}{{"deadline", m.GetDeadline()}, {"consent.grant_time", c.GetGrantTime()}, {"consent.expire_time", c.GetExpireTime()}} {
+	}{{"deadline", m.GetDeadline()}, {"author_time", m.GetAuthorTime()}, {"consent.grant_time", c.GetGrantTime()}, {"consent.expire_time", c.GetExpireTime()}} {
 		if t.at != nil && !t.at.IsValid() {
 			add(t.field, "is no time between the years 1 and 9999")
 		}
@@ -34,6 +38,14 @@ func invalid(prefix string, m *referralv1.Referral, now time.Time) []*fault.Viol
 	}
 	if c.GetGrantTime().IsValid() && c.GetGrantTime().AsTime().After(now.Add(time.Hour)) {
 		add("consent.grant_time", "is in the future")
+	}
+	if at := m.GetAuthorTime(); at.IsValid() {
+		switch {
+		case at.AsTime().Year() < 1900:
+			add("author_time", "is before 1900")
+		case at.AsTime().After(now.Add(authorAhead)):
+			add("author_time", "is in the future")
+		}
 	}
 	if m.GetPlacerSystem() != "" && m.GetPlacerNumber() == "" {
 		add("placer_system", "goes with a placer_number, which is missing")

@@ -31,15 +31,27 @@ type consentRow struct {
 
 const consentColumns = `referral_id, number, org_id, consent, create_time, end_time, actor`
 
-// consentSince returns since when a row's consent counts.
+// consentSince returns when a row's consent was recorded.
 func (r *row) consentSince() time.Time {
-	switch {
-	case r.ConsentTime != nil:
+	if r.ConsentTime != nil {
 		return *r.ConsentTime
-	case r.SendTime != nil:
-		return *r.SendTime
 	}
 	return r.CreateTime
+}
+
+// supersede numbers the row's consent, which has been put in place of another, and keeps that one as a version.
+func (c *change) supersede(consent []byte) {
+	r := c.row
+	old := &consentRow{
+		ReferralID: r.ID, Number: max(r.ConsentVersion, 1), OrgID: r.OrgID, Consent: consent, CreateTime: r.consentSince(), EndTime: c.now,
+		Actor: r.ConsentActor,
+	}
+	r.ConsentVersion, r.ConsentTime, r.ConsentActor = old.Number+1, &c.now, c.actor.name
+	c.steps = append(c.steps, func(_ context.Context, b *pgx.Batch) error {
+		b.Queue(`INSERT INTO consent_versions (`+consentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			old.ReferralID, old.Number, old.OrgID, old.Consent, old.CreateTime, old.EndTime, old.Actor)
+		return nil
+	})
 }
 
 // consentTo puts another consent in place of the row's, which is kept as a version.
@@ -49,18 +61,12 @@ func (c *change) consentTo(next *referralv1.Referral_Consent, a action, by party
 	if err != nil {
 		return fmt.Errorf("encode consent: %w", err)
 	}
-	old := &consentRow{
-		ReferralID: r.ID, Number: max(r.ConsentVersion, 1), OrgID: r.OrgID, Consent: r.Consent, CreateTime: r.consentSince(), EndTime: c.now,
-		Actor: r.ConsentActor,
-	}
+	c.supersede(r.Consent)
 	r.Consent, r.body.consent = raw, next
-	r.ConsentVersion, r.ConsentTime, r.ConsentActor = old.Number+1, &c.now, c.actor.name
 	if err := c.announce(a, entry{by: by}); err != nil {
 		return err
 	}
 	c.steps = append(c.steps, func(_ context.Context, b *pgx.Batch) error {
-		b.Queue(`INSERT INTO consent_versions (`+consentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			old.ReferralID, old.Number, old.OrgID, old.Consent, old.CreateTime, old.EndTime, old.Actor)
 		// A placing that is under way is begun anew with what may be told now.
 		b.Queue(`UPDATE placements SET request_id = $2, create_time = $3 WHERE referral_id = $1 AND kind = 'PLACE'`, r.ID, aip.NewID(), c.now)
 		return nil

@@ -28,6 +28,7 @@ func listFields() aip.Fields {
 		"placer_system":      aip.Text("r.placer_system"),
 		"filler_number":      aip.Text("r.filler_number"),
 		"filler_system":      aip.Text("r.filler_system"),
+		"author_time":        aip.Instant("r.author_time"),
 		"create_time":        aip.Instant("r.create_time"),
 		"update_time":        aip.Instant("r.update_time"),
 		"send_time":          aip.Instant("r.send_time"),

@@ -114,6 +114,7 @@ func (s *server) referredAgain(req *referralv1.ReferAgainRequest, r *row) (*refe
 		Patient: old.GetPatient(), ReasonCodes: old.GetReasonCodes(), Needs: old.GetNeeds(), Distress: old.Distress,
 		SelfHarmRisk: old.GetSelfHarmRisk(), Urgency: cmp.Or(req.GetUrgency(), old.GetUrgency()), Consent: req.GetConsent(),
 		RequestedGroup: req.GetRequestedGroup(), OwnerOrganization: req.GetOwnerOrganization(), Deadline: req.GetDeadline(),
+		AuthorTime: req.GetAuthorTime(),
 	}
 	if m.GetPatient() == "" { // not linked to anybody yet
 		m.Subject = proto.CloneOf(old.GetSubject())

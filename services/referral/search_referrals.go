@@ -101,23 +101,38 @@ func (s *server) SearchReferrals(ctx context.Context, req *referralv1.SearchRefe
 	return resp, nil
 }
 
-// searchedBy is the order of a search: by the time of change and, among equal ones, the id; or by the id, which is the order in which
-// referrals were created.
+// searchedBy is the order of a search: by a time and, among equal ones, the id; or by the id, which is the order in which referrals were
+// created.
 type searchedBy struct {
 	column string
 	desc   bool
+}
+
+// searchTimes are the times by which referrals are found and sorted.
+var searchTimes = map[string]struct {
+	sql string
+	of  func(*row) time.Time
+}{
+	"create_time":  {`r.create_time`, func(r *row) time.Time { return r.CreateTime }},
+	"change_time":  {`r.change_time`, func(r *row) time.Time { return *r.ChangeTime }},
+	"author_time":  {`coalesce(r.author_time, r.create_time)`, func(r *row) time.Time { return *cmp.Or(r.AuthorTime, &r.CreateTime) }},
+	"consent_time": {`coalesce(r.consent_time, r.create_time)`, (*row).consentSince},
 }
 
 func searchOrder(orderBy string) (searchedBy, error) {
 	if orderBy == "" {
 		return searchedBy{"create_time", true}, nil
 	}
-	orders, err := aip.OrderBy(orderBy, aip.Fields{"create_time": aip.Instant("create_time"), "change_time": aip.Instant("change_time")})
+	fields := aip.Fields{}
+	for name := range searchTimes {
+		fields[name] = aip.Instant(name)
+	}
+	orders, err := aip.OrderBy(orderBy, fields)
 	if err != nil {
 		return searchedBy{}, err
 	}
 	if len(orders) != 1 {
-		return searchedBy{}, fault.Invalid(fault.Field("order_by", "takes one field: create_time or change_time"))
+		return searchedBy{}, fault.Invalid(fault.Field("order_by", "takes one field: create_time, author_time, consent_time or change_time"))
 	}
 	return searchedBy{orders[0].Column, orders[0].Desc}, nil
 }
@@ -129,8 +144,9 @@ func (o searchedBy) sql(t auth.Tenant, where string, more bool) string {
 		direction, than = " DESC", "<"
 	}
 	by, after := "r.id"+direction, `r.id `+than+` @after_id`
-	if o.column == "change_time" {
-		by, after = "r.change_time"+direction+", "+by, `(r.change_time, r.id) `+than+` (@after_time, @after_id)`
+	if o.column != "create_time" {
+		at := searchTimes[o.column].sql
+		by, after = at+direction+", "+by, `(`+at+`, r.id) `+than+` (@after_time, @after_id)`
 	}
 	if more {
 		where += ` AND ` + after
@@ -151,10 +167,7 @@ func (o searchedBy) args(args pgx.NamedArgs, after searchCursor, size int) pgx.N
 }
 
 func (o searchedBy) cursor(r *row) searchCursor {
-	if o.column == "change_time" {
-		return searchCursor{Time: *r.ChangeTime, ID: r.ID}
-	}
-	return searchCursor{Time: r.CreateTime, ID: r.ID}
+	return searchCursor{Time: searchTimes[o.column].of(r), ID: r.ID}
 }
 
 // searchCondition turns what is asked for into a condition over r.
@@ -184,7 +197,7 @@ func (s *server) searchCondition(org uuid.UUID, req *referralv1.SearchReferralsR
 		}
 	}
 	if len(req.GetSubjectIdentifiers()) > 0 {
-		where = append(where, `r.patient_id IN `+whoHas(s, args, org, req.GetSubjectIdentifiers()))
+		where = append(where, `r.patient_id = ANY (`+whoHas(s, args, org, req.GetSubjectIdentifiers())+`)`)
 	}
 	if states, narrowed := statesOf(req); narrowed {
 		add("states", `r.state = ANY(@states)`, states)
@@ -208,10 +221,17 @@ func (s *server) searchCondition(org uuid.UUID, req *referralv1.SearchReferralsR
 		}
 		add("kinds", `r.needs -> 'kinds' ?| @kinds::text[] AND (`+ownReferral+` OR `+stillConsented+`)`, kinds)
 	}
+	if req.Owned != nil {
+		add("owned", `(r.owner_org_id IS NOT NULL) = @owned`, req.GetOwned())
+	}
 	for _, f := range []struct {
-		field, column string
-		in            *referralv1.TimeRange
-	}{{"create_time", "create_time", req.GetCreateTime()}, {"send_time", "send_time", req.GetSendTime()}, {"change_time", "change_time", req.GetChangeTime()}} {
+		field, sql string
+		in         *referralv1.TimeRange
+	}{
+		{"create_time", searchTimes["create_time"].sql, req.GetCreateTime()}, {"author_time", searchTimes["author_time"].sql, req.GetAuthorTime()},
+		{"send_time", `r.send_time`, req.GetSendTime()}, {"change_time", searchTimes["change_time"].sql, req.GetChangeTime()},
+		{"consent_time", searchTimes["consent_time"].sql, req.GetConsentTime()},
+	} {
 		for _, end := range []struct {
 			name, op string
 			at       *timestamppb.Timestamp
@@ -222,7 +242,7 @@ func (s *server) searchCondition(org uuid.UUID, req *referralv1.SearchReferralsR
 			if !end.at.IsValid() {
 				return "", fault.Invalid(fault.Field(f.field+"."+end.name, "is no time between the years 1 and 9999"))
 			}
-			add(f.field+"_"+end.name, `r.`+f.column+` `+end.op+` @`+f.field+`_`+end.name, end.at.AsTime())
+			add(f.field+"_"+end.name, f.sql+` `+end.op+` @`+f.field+`_`+end.name, end.at.AsTime())
 		}
 	}
 	return strings.Join(append(where, codeCondition(req, args)...), ` AND `), nil

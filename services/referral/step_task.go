@@ -144,7 +144,7 @@ func (s *server) takeStep(ctx context.Context, req *referralv1.StepTaskRequest, 
 		reason := req.GetRejectReason()
 		if reason == referralv1.Referral_REJECT_REASON_UNSPECIFIED {
 			if strings.TrimSpace(note) == "" {
-				return nil, fault.Invalid(fault.Field("reject_reason", "says why: %s; or note says it in words (in FHIR, statusReason.text)", rejectReasons()))
+				return nil, fault.Invalid(fault.Field("reject_reason", "says why: %s (FHIR's Task.statusReason has them as no-capacity); or note says it in words (statusReason.text)", rejectReasons()))
 			}
 			reason = referralv1.Referral_OTHER
 		}
@@ -169,11 +169,11 @@ func (s *server) takeStep(ctx context.Context, req *referralv1.StepTaskRequest, 
 	return s.CompleteReferral(ctx, &referralv1.CompleteReferralRequest{Name: name, Note: note, Etag: etag, Outcome: outcome})
 }
 
-// rejectReasons lists why a referral is rejected, in the codes of FHIR.
+// rejectReasons lists why a referral is rejected.
 func rejectReasons() string {
 	var all []string
 	for number, values := 1, referralv1.Referral_OTHER.Descriptor().Values(); number < values.Len(); number++ {
-		all = append(all, strings.ToLower(strings.ReplaceAll(string(values.Get(number).Name()), "_", "-")))
+		all = append(all, string(values.Get(number).Name()))
 	}
 	return strings.Join(all, ", ")
 }

@@ -60,6 +60,7 @@ type row struct {
 	ParentID           *uuid.UUID
 	ConcernID          *uuid.UUID
 	ErasedRevision     int64
+	AuthorTime         *time.Time
 
 	process
 	record
@@ -71,7 +72,7 @@ const columns = `r.id, r.org_id, r.owner_org_id, r.revision, r.state, r.author, 
 	r.requested_group_id, r.deadline, r.reject_reason, r.state_reason, r.awaiting, r.due_time, r.overdue_time, r.group_id,
 	r.membership_id, r.membership_state, r.membership_revision, r.first_session_id, r.first_session_time,
 	r.sessions_recorded, r.sessions_reported, r.first_attended_time, r.outcome_note, r.outcome_helped, r.distress_after,
-	r.send_time, r.accept_time, r.create_time, r.update_time, r.parent_id, r.concern_id, r.erased_revision` + processColumns + recordColumns
+	r.send_time, r.accept_time, r.create_time, r.update_time, r.parent_id, r.concern_id, r.erased_revision, r.author_time` + processColumns + recordColumns
 
 // visible is the tenant's predicate: the referrer's own, and the owner's once sent. A draft that is withdrawn never was.
 const visible = `(@all OR r.org_id = @org OR (r.owner_org_id = @org AND r.send_time IS NOT NULL))`
@@ -91,7 +92,7 @@ func (r *row) args() pgx.NamedArgs {
 		"attended": r.FirstAttendedTime, "outcome_note": r.OutcomeNote, "helped": r.OutcomeHelped, "distress_after": r.DistressAfter,
 		"send": r.SendTime, "accept": r.AcceptTime, "create": r.CreateTime, "update": r.UpdateTime,
 	}
-	a["patient"] = r.PatientID
+	a["patient"], a["author_time"] = r.PatientID, r.AuthorTime
 	r.addArgs(a)
 	return a
 }
@@ -104,17 +105,17 @@ func insertReferral(b *pgx.Batch, r *row) {
 			membership_state, membership_revision, first_session_id, first_session_time, sessions_recorded,
 			sessions_reported, first_attended_time, outcome_note, outcome_helped, distress_after, send_time,
 			accept_time, create_time, update_time, step, step_time, step_due, previous_id, has_concern, patient_id,
-			placer_system, filler_system)
+			placer_system, filler_system, author_time)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
 			$23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40,
-			$41, $42, $43, $44, $45, $46, $47, $48)`,
+			$41, $42, $43, $44, $45, $46, $47, $48, $49)`,
 		r.ID, r.OrgID, r.OwnerOrgID, r.Revision, int32(r.State), r.Author, r.PlacerNumber, r.FillerNumber,
 		r.DataKey, r.Subject, r.SubjectKeys, r.ReasonCodes, r.Needs, r.Consent, r.Distress, r.SelfHarmRisk,
 		r.Urgency, r.RequestedGroupID, r.Deadline, r.RejectReason, r.StateReason, int32(r.Awaiting), r.DueTime,
 		r.OverdueTime, r.GroupID, r.MembershipID, r.MembershipState, r.MembershipRevision, r.FirstSessionID,
 		r.FirstSessionTime, r.SessionsRecorded, r.SessionsReported, r.FirstAttendedTime, r.OutcomeNote,
 		r.OutcomeHelped, r.DistressAfter, r.SendTime, r.AcceptTime, r.CreateTime, r.UpdateTime,
-		r.Step, r.StepTime, r.StepDue, r.PreviousID, r.HasConcern, r.PatientID, r.PlacerSystem, r.FillerSystem)
+		r.Step, r.StepTime, r.StepDue, r.PreviousID, r.HasConcern, r.PatientID, r.PlacerSystem, r.FillerSystem, r.AuthorTime)
 }
 
 // updateReferral writes a row that the transaction has locked: everything that a step can change.
@@ -133,7 +134,8 @@ func updateReferral(b *pgx.Batch, r *row) {
 func updateDraft(b *pgx.Batch, r *row) {
 	b.Queue(`UPDATE referrals SET author = @author, placer_number = @placer, placer_system = @placer_system, subject = @subject, subject_keys = @subject_keys,
 			reason_codes = @reason_codes, needs = @needs, consent = @consent, distress = @distress, self_harm_risk = @self_harm,
-			urgency = @urgency, requested_group_id = @requested_group, owner_org_id = @owner, deadline = @deadline, patient_id = @patient
+			urgency = @urgency, requested_group_id = @requested_group, owner_org_id = @owner, deadline = @deadline, patient_id = @patient,
+			author_time = @author_time
 		WHERE id = @id`, r.args())
 }
 

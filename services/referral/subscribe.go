@@ -30,7 +30,6 @@ func (s *server) schedulingEvents() events.Subscription {
 		"care.cairn.scheduling.attendance.recorded.v1": s.attendanceRecorded,
 		"care.cairn.scheduling.session.cancelled.v1":   s.sessionChanged,
 		"care.cairn.scheduling.session.moved.v1":       s.sessionChanged,
-		"care.cairn.scheduling.session.restored.v1":    s.sessionChanged,
 		"care.cairn.scheduling.calendar.changed.v1":    s.calendarChanged,
 		"care.cairn.scheduling.rsvp.answered.v1":       s.rsvpChanged,
 		"care.cairn.scheduling.rsvp.promoted.v1":       s.rsvpChanged,
@@ -182,8 +181,7 @@ func (s *server) sessionChanged(_ context.Context, e *events.Received) (events.W
 	return func(ctx context.Context, tx pgx.Tx) error { return s.takeSession(ctx, tx, &m, e.Revision) }, nil
 }
 
-// takeSession takes in that a session is cancelled, moved or restored, and tells the referrals of those who are expected there, or are
-// again because they had booked it.
+// takeSession takes in that a session is cancelled or moved, and tells the referrals of those who are expected there.
 func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.SessionChanged, revision int64) error {
 	session, err := poisoned("session", "sessions", m.GetSession())
 	if err != nil {
@@ -204,43 +202,23 @@ func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.Ses
 	if tag.RowsAffected() == 0 {
 		return nil // stale
 	}
-	concerned, err := ids(ctx, tx, `
-		SELECT id FROM referrals WHERE first_session_id = @session AND state = 5
-		UNION SELECT referral_id FROM bookings WHERE session_id = @session AND session_cancelled AND NOT @off ORDER BY 1`, pgx.NamedArgs{"session": session, "off": off})
+	expected, err := ids(ctx, tx, `SELECT id FROM referrals WHERE first_session_id = @session AND state = 5 ORDER BY id`, pgx.NamedArgs{"session": session})
 	if err != nil {
 		return fmt.Errorf("find referrals of session: %w", err)
 	}
-	var again []*row
-	for _, id := range concerned {
+	for _, id := range expected {
 		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
 		if err != nil {
 			return err
 		}
-		switch {
-		case r == nil:
-		case r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session:
-			again = append(again, r)
-		default:
-			if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
-				return err
-			}
+		if r == nil || r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session {
+			continue
 		}
-	}
-	if err := s.bookingsMoved(ctx, tx, session, m, revision); err != nil || off {
-		return err
-	}
-	for _, r := range again {
-		c := s.newChange(r, told("scheduling"))
-		if err := c.expect(ctx, tx); err != nil {
+		if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
 			return err
 		}
-		if len(c.steps) > 0 {
-			if err := c.save(ctx, tx); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
+	return s.bookingsMoved(ctx, tx, session, m, revision)
 }
 
 // sessionOff tells a referral that its session is cancelled or moved.

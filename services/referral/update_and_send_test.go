@@ -55,4 +55,14 @@ func TestUpdateAndSend(t *testing.T) {
 	if _, err := update(func(*referralv1.Referral) {}); errText(err) != "FailedPrecondition NOT_A_DRAFT" {
 		t.Errorf("sent again: %v", err)
 	}
+	plain, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Draft: true, Referral: f.referral()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.UpdateReferral(f.refer, &referralv1.UpdateReferralRequest{Referral: plain, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"urgency"}}, Send: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.actions(plain.GetName()); got != "CREATE SEND" {
+		t.Errorf("sent as it was: %s", got)
+	}
 }

@@ -54,6 +54,7 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		if _, err := aip.Masked(req.GetUpdateMask(), m, req.GetReferral(), changeable()...); err != nil {
 			return err
 		}
+		changed := !proto.Equal(was, m)
 		if bad := invalid("referral.", m, s.clock.Now()); len(bad) > 0 {
 			return fault.Invalid(bad...)
 		}
@@ -61,13 +62,19 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		if err != nil {
 			return err
 		}
+		before := r.Consent
 		if err := s.fill(r, m); err != nil {
 			return err
 		}
 		r.link(w)
 		c := s.newChange(r, actorFrom(ctx))
-		if err := c.note(noteUpdated, entry{by: referrer}); err != nil {
-			return err
+		if !proto.Equal(r.body.consent, was.GetConsent()) {
+			c.supersede(before)
+		}
+		if to == nil || changed {
+			if err := c.note(noteUpdated, entry{by: referrer}); err != nil {
+				return err
+			}
 		}
 		if to != nil {
 			if err := c.sendTo(to.org, tenant, m); err != nil {
@@ -102,6 +109,6 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 func changeable() []string {
 	return []string{
 		"author", "placer_number", "placer_system", "subject", "reason_codes", "needs", "distress", "self_harm_risk", "urgency", "consent",
-		"requested_group", "owner_organization", "deadline", "patient",
+		"requested_group", "owner_organization", "deadline", "patient", "author_time",
 	}
 }

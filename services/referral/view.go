@@ -141,7 +141,8 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 	if r.State == completed {
 		m.Outcome = r.outcome()
 	}
-	m.ReassignTime, m.ConsentVersion, m.ReportsStopped = timestamp(r.passTime()), max(r.ConsentVersion, 1), r.ReportsStopped
+	m.ReassignTime, m.ReportsStopped, m.AuthorTime = timestamp(r.passTime()), r.ReportsStopped, timestamp(r.AuthorTime)
+	m.ConsentVersion, m.ConsentTime = max(r.ConsentVersion, 1), timestamppb.New(r.consentSince())
 	m.Patient, m.ChangeTime = optionalName("patients", r.PatientID), timestamp(r.ChangeTime)
 	if v == whole {
 		m.PossibleDuplicates = names("referrals", r.DuplicateIDs)

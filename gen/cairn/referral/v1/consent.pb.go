@@ -31,7 +31,7 @@ type ConsentVersion struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What she allowed.
 	Consent *Referral_Consent `protobuf:"bytes,2,opt,name=consent,proto3" json:"consent,omitempty"`
-	// From when this version counted.
+	// When this version was recorded. Versions of a draft count for nobody until it is sent.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Until when it counted; absent on the one that stands.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`

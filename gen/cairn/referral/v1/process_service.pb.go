@@ -140,7 +140,9 @@ type ReferAgainRequest struct {
 	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
 	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who gave placer_number, a URI; goes with it. Without a new number the one before keeps its system.
-	PlacerSystem  string `protobuf:"bytes,11,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
+	PlacerSystem string `protobuf:"bytes,11,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
+	// When the author wrote the new referral, as the referrer says; absent means that nobody says.
+	AuthorTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=author_time,json=authorTime,proto3" json:"author_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +254,13 @@ func (x *ReferAgainRequest) GetPlacerSystem() string {
 	return ""
 }
 
+func (x *ReferAgainRequest) GetAuthorTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AuthorTime
+	}
+	return nil
+}
+
 // Request of SetReferralContact.
 type SetReferralContactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -349,7 +358,7 @@ const file_cairn_referral_v1_process_service_proto_rawDesc = "" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1c\n" +
 	"\x04note\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x04note\x12*\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x90\x06\n" +
+	"request_id\x18\x06 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xcd\x06\n" +
 	"\x11ReferAgainRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12z\n" +
@@ -366,7 +375,9 @@ const file_cairn_referral_v1_process_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\n" +
 	" \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x123\n" +
-	"\rplacer_system\x18\v \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\fplacerSystem\"\xe7\x02\n" +
+	"\rplacer_system\x18\v \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\fplacerSystem\x12;\n" +
+	"\vauthor_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"authorTime\"\xe7\x02\n" +
 	"\x19SetReferralContactRequest\x12k\n" +
 	"\x04name\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12$\n" +
@@ -408,18 +419,19 @@ var file_cairn_referral_v1_process_service_proto_depIdxs = []int32{
 	3, // 0: cairn.referral.v1.ReferAgainRequest.consent:type_name -> cairn.referral.v1.Referral.Consent
 	4, // 1: cairn.referral.v1.ReferAgainRequest.deadline:type_name -> google.protobuf.Timestamp
 	5, // 2: cairn.referral.v1.ReferAgainRequest.urgency:type_name -> cairn.referral.v1.Referral.Urgency
-	6, // 3: cairn.referral.v1.SetReferralContactRequest.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
-	0, // 4: cairn.referral.v1.ReferralProcessService.AssignReferral:input_type -> cairn.referral.v1.AssignReferralRequest
-	1, // 5: cairn.referral.v1.ReferralProcessService.ReferAgain:input_type -> cairn.referral.v1.ReferAgainRequest
-	2, // 6: cairn.referral.v1.ReferralProcessService.SetReferralContact:input_type -> cairn.referral.v1.SetReferralContactRequest
-	7, // 7: cairn.referral.v1.ReferralProcessService.AssignReferral:output_type -> cairn.referral.v1.Referral
-	7, // 8: cairn.referral.v1.ReferralProcessService.ReferAgain:output_type -> cairn.referral.v1.Referral
-	7, // 9: cairn.referral.v1.ReferralProcessService.SetReferralContact:output_type -> cairn.referral.v1.Referral
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 3: cairn.referral.v1.ReferAgainRequest.author_time:type_name -> google.protobuf.Timestamp
+	6, // 4: cairn.referral.v1.SetReferralContactRequest.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
+	0, // 5: cairn.referral.v1.ReferralProcessService.AssignReferral:input_type -> cairn.referral.v1.AssignReferralRequest
+	1, // 6: cairn.referral.v1.ReferralProcessService.ReferAgain:input_type -> cairn.referral.v1.ReferAgainRequest
+	2, // 7: cairn.referral.v1.ReferralProcessService.SetReferralContact:input_type -> cairn.referral.v1.SetReferralContactRequest
+	7, // 8: cairn.referral.v1.ReferralProcessService.AssignReferral:output_type -> cairn.referral.v1.Referral
+	7, // 9: cairn.referral.v1.ReferralProcessService.ReferAgain:output_type -> cairn.referral.v1.Referral
+	7, // 10: cairn.referral.v1.ReferralProcessService.SetReferralContact:output_type -> cairn.referral.v1.Referral
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_process_service_proto_init() }

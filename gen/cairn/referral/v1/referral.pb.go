@@ -928,7 +928,12 @@ type Referral struct {
 	// placer_number.
 	PlacerSystem string `protobuf:"bytes,56,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
 	// Who numbers the owner's orders, a URI, given with acceptance; empty means that nobody says.
-	FillerSystem  string `protobuf:"bytes,57,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
+	FillerSystem string `protobuf:"bytes,57,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
+	// When the author wrote it, as the referrer says (FHIR authoredOn): from 1900 on, and not in the future. Absent means that nobody says:
+	// then FHIR shows create_time.
+	AuthorTime *timestamppb.Timestamp `protobuf:"bytes,58,opt,name=author_time,json=authorTime,proto3" json:"author_time,omitempty"`
+	// When that version of the consent was recorded.
+	ConsentTime   *timestamppb.Timestamp `protobuf:"bytes,59,opt,name=consent_time,json=consentTime,proto3" json:"consent_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1337,20 @@ func (x *Referral) GetFillerSystem() string {
 		return x.FillerSystem
 	}
 	return ""
+}
+
+func (x *Referral) GetAuthorTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AuthorTime
+	}
+	return nil
+}
+
+func (x *Referral) GetConsentTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ConsentTime
+	}
+	return nil
 }
 
 // What a person needs from a group. It names nobody.
@@ -1802,7 +1821,7 @@ type Referral_Consent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What may be shown; none means her needs only.
 	Share []Referral_Consent_Item `protobuf:"varint,1,rep,packed,name=share,proto3,enum=cairn.referral.v1.Referral_Consent_Item" json:"share,omitempty"`
-	// When she gave it.
+	// When she gave it: past, or up to an hour ahead, for clocks that differ; until then nothing is shown.
 	GrantTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=grant_time,json=grantTime,proto3" json:"grant_time,omitempty"`
 	// When it ends; absent means with the referral. From then on nothing of her is shown to the owner.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -2048,7 +2067,7 @@ var File_cairn_referral_v1_referral_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\n" +
-	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xb3/\n" +
+	" cairn/referral/v1/referral.proto\x12\x11cairn.referral.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x18cairn/type/v1/code.proto\x1a\"cairn/type/v1/postal_address.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xb40\n" +
 	"\bReferral\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x86\x01\n" +
 	"\forganization\x18\x02 \x01(\tBb\xe0A\x05\xfaA\x19\n" +
@@ -2126,7 +2145,10 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x0funread_messages\x186 \x01(\x05B\x03\xe0A\x03R\x0eunreadMessages\x12,\n" +
 	"\x0freports_stopped\x187 \x01(\bB\x03\xe0A\x03R\x0ereportsStopped\x123\n" +
 	"\rplacer_system\x188 \x01(\tB\x0e\xbaH\v\xd8\x01\x01r\x06\x18\xc8\x01\x88\x01\x01R\fplacerSystem\x12(\n" +
-	"\rfiller_system\x189 \x01(\tB\x03\xe0A\x03R\ffillerSystem\x1a\xb2\a\n" +
+	"\rfiller_system\x189 \x01(\tB\x03\xe0A\x03R\ffillerSystem\x12;\n" +
+	"\vauthor_time\x18: \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"authorTime\x12B\n" +
+	"\fconsent_time\x18; \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vconsentTime\x1a\xb2\a\n" +
 	"\aSubject\x12Z\n" +
 	"\videntifiers\x18\x01 \x03(\v2..cairn.referral.v1.Referral.Subject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12&\n" +
@@ -2410,39 +2432,41 @@ var file_cairn_referral_v1_referral_proto_depIdxs = []int32{
 	18, // 18: cairn.referral.v1.Referral.change_time:type_name -> google.protobuf.Timestamp
 	19, // 19: cairn.referral.v1.Referral.crisis_resources:type_name -> cairn.referral.v1.CrisisResource
 	18, // 20: cairn.referral.v1.Referral.reassign_time:type_name -> google.protobuf.Timestamp
-	20, // 21: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
-	21, // 22: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	8,  // 23: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
-	22, // 24: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
-	23, // 25: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
-	24, // 26: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
-	25, // 27: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
-	26, // 28: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
-	27, // 29: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
-	28, // 30: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	29, // 31: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	18, // 32: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 33: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
-	1,  // 34: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
-	0,  // 35: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
-	0,  // 36: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
-	16, // 37: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
-	30, // 38: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
-	31, // 39: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
-	4,  // 40: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
-	5,  // 41: cairn.referral.v1.Referral.Subject.gender:type_name -> cairn.referral.v1.Referral.Subject.Gender
-	6,  // 42: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
-	18, // 43: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
-	18, // 44: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 45: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
-	7,  // 46: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
-	32, // 47: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
-	32, // 48: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	18, // 21: cairn.referral.v1.Referral.author_time:type_name -> google.protobuf.Timestamp
+	18, // 22: cairn.referral.v1.Referral.consent_time:type_name -> google.protobuf.Timestamp
+	20, // 23: cairn.referral.v1.Needs.phase:type_name -> cairn.groups.v1.Group.Phase
+	21, // 24: cairn.referral.v1.Needs.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	8,  // 25: cairn.referral.v1.Needs.role:type_name -> cairn.referral.v1.Needs.Role
+	22, // 26: cairn.referral.v1.Needs.location:type_name -> google.type.LatLng
+	23, // 27: cairn.referral.v1.Needs.formats:type_name -> cairn.groups.v1.Group.Format
+	24, // 28: cairn.referral.v1.Needs.kinds:type_name -> cairn.groups.v1.Group.Kind
+	25, // 29: cairn.referral.v1.Needs.times:type_name -> cairn.type.v1.TimeOfWeek
+	26, // 30: cairn.referral.v1.Needs.cost_limit:type_name -> google.type.Money
+	27, // 31: cairn.referral.v1.Needs.size:type_name -> cairn.groups.v1.Group.SizeClass
+	28, // 32: cairn.referral.v1.Needs.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	29, // 33: cairn.referral.v1.Needs.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	18, // 34: cairn.referral.v1.ReferralEvent.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 35: cairn.referral.v1.ReferralEvent.action:type_name -> cairn.referral.v1.ReferralEvent.Action
+	1,  // 36: cairn.referral.v1.ReferralEvent.party:type_name -> cairn.referral.v1.Referral.Party
+	0,  // 37: cairn.referral.v1.ReferralEvent.from_state:type_name -> cairn.referral.v1.Referral.State
+	0,  // 38: cairn.referral.v1.ReferralEvent.to_state:type_name -> cairn.referral.v1.Referral.State
+	16, // 39: cairn.referral.v1.Referral.Subject.identifiers:type_name -> cairn.referral.v1.Referral.Subject.Identifier
+	30, // 40: cairn.referral.v1.Referral.Subject.birth_date:type_name -> google.type.Date
+	31, // 41: cairn.referral.v1.Referral.Subject.address:type_name -> cairn.type.v1.PostalAddress
+	4,  // 42: cairn.referral.v1.Referral.Subject.contact_preference:type_name -> cairn.referral.v1.Referral.Subject.ContactPreference
+	5,  // 43: cairn.referral.v1.Referral.Subject.gender:type_name -> cairn.referral.v1.Referral.Subject.Gender
+	6,  // 44: cairn.referral.v1.Referral.Consent.share:type_name -> cairn.referral.v1.Referral.Consent.Item
+	18, // 45: cairn.referral.v1.Referral.Consent.grant_time:type_name -> google.protobuf.Timestamp
+	18, // 46: cairn.referral.v1.Referral.Consent.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 47: cairn.referral.v1.Referral.Consent.withdraw_time:type_name -> google.protobuf.Timestamp
+	7,  // 48: cairn.referral.v1.Referral.Outcome.helped:type_name -> cairn.referral.v1.Referral.Outcome.Helped
+	32, // 49: cairn.referral.v1.Referral.Outcome.time_to_acceptance:type_name -> google.protobuf.Duration
+	32, // 50: cairn.referral.v1.Referral.Outcome.time_to_first_session:type_name -> google.protobuf.Duration
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_proto_init() }

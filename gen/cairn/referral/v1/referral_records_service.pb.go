@@ -170,14 +170,14 @@ type SearchReferralsRequest struct {
 	Groups []string `protobuf:"bytes,15,rep,name=groups,proto3" json:"groups,omitempty"`
 	// How soon help is needed.
 	Urgencies []Referral_Urgency `protobuf:"varint,16,rep,packed,name=urgencies,proto3,enum=cairn.referral.v1.Referral_Urgency" json:"urgencies,omitempty"`
-	// When it was written (FHIR authoredOn).
+	// When it was created.
 	CreateTime *TimeRange `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it was sent.
 	SendTime *TimeRange `protobuf:"bytes,18,opt,name=send_time,json=sendTime,proto3" json:"send_time,omitempty"`
 	// When it last changed, by change_time. Who asks again from the last change_time that was found misses no change, whatever
 	// the order in which changes are committed: one is found only when every change with an earlier change_time can be.
 	ChangeTime *TimeRange `protobuf:"bytes,19,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
-	// The order: create_time or change_time, with " desc" for the newest first; empty means "create_time desc".
+	// The order: create_time, author_time, consent_time or change_time, with " desc" for the newest first; empty means "create_time desc".
 	OrderBy string `protobuf:"bytes,20,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// Whether to count all that there are.
 	Count bool `protobuf:"varint,21,opt,name=count,proto3" json:"count,omitempty"`
@@ -186,7 +186,13 @@ type SearchReferralsRequest struct {
 	// next_page_token of the page before; empty for the first.
 	PageToken string `protobuf:"bytes,23,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// An order number of either side, with its system.
-	OrderNumbers  []*SearchReferralsRequest_OrderNumber `protobuf:"bytes,24,rep,name=order_numbers,json=orderNumbers,proto3" json:"order_numbers,omitempty"`
+	OrderNumbers []*SearchReferralsRequest_OrderNumber `protobuf:"bytes,24,rep,name=order_numbers,json=orderNumbers,proto3" json:"order_numbers,omitempty"`
+	// Whether an organization owns it; absent means either.
+	Owned *bool `protobuf:"varint,25,opt,name=owned,proto3,oneof" json:"owned,omitempty"`
+	// When it was written, by author_time, or where nobody says that by create_time (FHIR authoredOn).
+	AuthorTime *TimeRange `protobuf:"bytes,26,opt,name=author_time,json=authorTime,proto3" json:"author_time,omitempty"`
+	// When the consent that stands was recorded, by consent_time.
+	ConsentTime   *TimeRange `protobuf:"bytes,27,opt,name=consent_time,json=consentTime,proto3" json:"consent_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -385,6 +391,27 @@ func (x *SearchReferralsRequest) GetPageToken() string {
 func (x *SearchReferralsRequest) GetOrderNumbers() []*SearchReferralsRequest_OrderNumber {
 	if x != nil {
 		return x.OrderNumbers
+	}
+	return nil
+}
+
+func (x *SearchReferralsRequest) GetOwned() bool {
+	if x != nil && x.Owned != nil {
+		return *x.Owned
+	}
+	return false
+}
+
+func (x *SearchReferralsRequest) GetAuthorTime() *TimeRange {
+	if x != nil {
+		return x.AuthorTime
+	}
+	return nil
+}
+
+func (x *SearchReferralsRequest) GetConsentTime() *TimeRange {
+	if x != nil {
+		return x.ConsentTime
 	}
 	return nil
 }
@@ -1092,7 +1119,7 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\tTimeRange\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xc2\x11\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xe7\x12\n" +
 	"\x16SearchReferralsRequest\x12z\n" +
 	"\treferrals\x18\x01 \x03(\tB\\\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaHA\x92\x01>\x10\xc8\x01\"9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\treferrals\x12u\n" +
@@ -1132,7 +1159,11 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x17 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x12d\n" +
-	"\rorder_numbers\x18\x18 \x03(\v25.cairn.referral.v1.SearchReferralsRequest.OrderNumberB\b\xbaH\x05\x92\x01\x02\x10\x14R\forderNumbers\x1aR\n" +
+	"\rorder_numbers\x18\x18 \x03(\v25.cairn.referral.v1.SearchReferralsRequest.OrderNumberB\b\xbaH\x05\x92\x01\x02\x10\x14R\forderNumbers\x12\x19\n" +
+	"\x05owned\x18\x19 \x01(\bH\x00R\x05owned\x88\x01\x01\x12=\n" +
+	"\vauthor_time\x18\x1a \x01(\v2\x1c.cairn.referral.v1.TimeRangeR\n" +
+	"authorTime\x12?\n" +
+	"\fconsent_time\x18\x1b \x01(\v2\x1c.cairn.referral.v1.TimeRangeR\vconsentTime\x1aR\n" +
 	"\n" +
 	"Identifier\x12 \n" +
 	"\x06system\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06system\x12\"\n" +
@@ -1144,7 +1175,8 @@ const file_cairn_referral_v1_referral_records_service_proto_rawDesc = "" +
 	"\a_system\x1aJ\n" +
 	"\x04Code\x12 \n" +
 	"\x06system\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06system\x12 \n" +
-	"\x04code\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04code\"\xaf\x01\n" +
+	"\x04code\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x04codeB\b\n" +
+	"\x06_owned\"\xaf\x01\n" +
 	"\x17SearchReferralsResponse\x129\n" +
 	"\treferrals\x18\x01 \x03(\v2\x1b.cairn.referral.v1.ReferralR\treferrals\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\"\n" +
@@ -1262,31 +1294,33 @@ var file_cairn_referral_v1_referral_records_service_proto_depIdxs = []int32{
 	1,  // 9: cairn.referral.v1.SearchReferralsRequest.send_time:type_name -> cairn.referral.v1.TimeRange
 	1,  // 10: cairn.referral.v1.SearchReferralsRequest.change_time:type_name -> cairn.referral.v1.TimeRange
 	11, // 11: cairn.referral.v1.SearchReferralsRequest.order_numbers:type_name -> cairn.referral.v1.SearchReferralsRequest.OrderNumber
-	17, // 12: cairn.referral.v1.SearchReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
-	13, // 13: cairn.referral.v1.ListReferralVersionsRequest.since_time:type_name -> google.protobuf.Timestamp
-	18, // 14: cairn.referral.v1.ListReferralVersionsResponse.referral_versions:type_name -> cairn.referral.v1.ReferralVersion
-	0,  // 15: cairn.referral.v1.StepTaskRequest.profile:type_name -> cairn.referral.v1.TaskProfile
-	19, // 16: cairn.referral.v1.StepTaskRequest.reject_reason:type_name -> cairn.referral.v1.Referral.RejectReason
-	13, // 17: cairn.referral.v1.StepTaskRequest.session_time:type_name -> google.protobuf.Timestamp
-	13, // 18: cairn.referral.v1.StepTaskRequest.attend_time:type_name -> google.protobuf.Timestamp
-	20, // 19: cairn.referral.v1.StepTaskRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
-	21, // 20: cairn.referral.v1.ListDuplicateReferralsResponse.duplicates:type_name -> cairn.referral.v1.DuplicateReferrals
-	22, // 21: cairn.referral.v1.SearchReferralsRequest.OrderNumber.party:type_name -> cairn.referral.v1.Referral.Party
-	2,  // 22: cairn.referral.v1.ReferralRecordsService.SearchReferrals:input_type -> cairn.referral.v1.SearchReferralsRequest
-	4,  // 23: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:input_type -> cairn.referral.v1.GetReferralVersionRequest
-	5,  // 24: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:input_type -> cairn.referral.v1.ListReferralVersionsRequest
-	7,  // 25: cairn.referral.v1.ReferralRecordsService.StepTask:input_type -> cairn.referral.v1.StepTaskRequest
-	8,  // 26: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:input_type -> cairn.referral.v1.ListDuplicateReferralsRequest
-	3,  // 27: cairn.referral.v1.ReferralRecordsService.SearchReferrals:output_type -> cairn.referral.v1.SearchReferralsResponse
-	18, // 28: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:output_type -> cairn.referral.v1.ReferralVersion
-	6,  // 29: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:output_type -> cairn.referral.v1.ListReferralVersionsResponse
-	17, // 30: cairn.referral.v1.ReferralRecordsService.StepTask:output_type -> cairn.referral.v1.Referral
-	9,  // 31: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:output_type -> cairn.referral.v1.ListDuplicateReferralsResponse
-	27, // [27:32] is the sub-list for method output_type
-	22, // [22:27] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	1,  // 12: cairn.referral.v1.SearchReferralsRequest.author_time:type_name -> cairn.referral.v1.TimeRange
+	1,  // 13: cairn.referral.v1.SearchReferralsRequest.consent_time:type_name -> cairn.referral.v1.TimeRange
+	17, // 14: cairn.referral.v1.SearchReferralsResponse.referrals:type_name -> cairn.referral.v1.Referral
+	13, // 15: cairn.referral.v1.ListReferralVersionsRequest.since_time:type_name -> google.protobuf.Timestamp
+	18, // 16: cairn.referral.v1.ListReferralVersionsResponse.referral_versions:type_name -> cairn.referral.v1.ReferralVersion
+	0,  // 17: cairn.referral.v1.StepTaskRequest.profile:type_name -> cairn.referral.v1.TaskProfile
+	19, // 18: cairn.referral.v1.StepTaskRequest.reject_reason:type_name -> cairn.referral.v1.Referral.RejectReason
+	13, // 19: cairn.referral.v1.StepTaskRequest.session_time:type_name -> google.protobuf.Timestamp
+	13, // 20: cairn.referral.v1.StepTaskRequest.attend_time:type_name -> google.protobuf.Timestamp
+	20, // 21: cairn.referral.v1.StepTaskRequest.outcome:type_name -> cairn.referral.v1.Referral.Outcome
+	21, // 22: cairn.referral.v1.ListDuplicateReferralsResponse.duplicates:type_name -> cairn.referral.v1.DuplicateReferrals
+	22, // 23: cairn.referral.v1.SearchReferralsRequest.OrderNumber.party:type_name -> cairn.referral.v1.Referral.Party
+	2,  // 24: cairn.referral.v1.ReferralRecordsService.SearchReferrals:input_type -> cairn.referral.v1.SearchReferralsRequest
+	4,  // 25: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:input_type -> cairn.referral.v1.GetReferralVersionRequest
+	5,  // 26: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:input_type -> cairn.referral.v1.ListReferralVersionsRequest
+	7,  // 27: cairn.referral.v1.ReferralRecordsService.StepTask:input_type -> cairn.referral.v1.StepTaskRequest
+	8,  // 28: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:input_type -> cairn.referral.v1.ListDuplicateReferralsRequest
+	3,  // 29: cairn.referral.v1.ReferralRecordsService.SearchReferrals:output_type -> cairn.referral.v1.SearchReferralsResponse
+	18, // 30: cairn.referral.v1.ReferralRecordsService.GetReferralVersion:output_type -> cairn.referral.v1.ReferralVersion
+	6,  // 31: cairn.referral.v1.ReferralRecordsService.ListReferralVersions:output_type -> cairn.referral.v1.ListReferralVersionsResponse
+	17, // 32: cairn.referral.v1.ReferralRecordsService.StepTask:output_type -> cairn.referral.v1.Referral
+	9,  // 33: cairn.referral.v1.ReferralRecordsService.ListDuplicateReferrals:output_type -> cairn.referral.v1.ListDuplicateReferralsResponse
+	29, // [29:34] is the sub-list for method output_type
+	24, // [24:29] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_referral_records_service_proto_init() }
@@ -1296,6 +1330,7 @@ func file_cairn_referral_v1_referral_records_service_proto_init() {
 	}
 	file_cairn_referral_v1_referral_proto_init()
 	file_cairn_referral_v1_referral_record_proto_init()
+	file_cairn_referral_v1_referral_records_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_cairn_referral_v1_referral_records_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_cairn_referral_v1_referral_records_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}

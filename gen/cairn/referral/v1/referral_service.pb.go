@@ -207,7 +207,7 @@ type ListReferralsRequest struct {
 	// next_page_token of the page before; empty for the first.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Which ones (AIP-160), over state, organization, owner_organization, group, requested_group, membership, urgency,
-	// awaiting, placer_number, placer_system, filler_number, filler_system, create_time, update_time, send_time, due_time, overdue_time. Example:
+	// awaiting, placer_number, placer_system, filler_number, filler_system, author_time, create_time, update_time, send_time, due_time, overdue_time. Example:
 	// `state = SENT AND create_time > "2026-01-01T00:00:00Z"`.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
