@@ -52,7 +52,7 @@ type Config struct {
 	BootstrapFile string   `yaml:"bootstrap_file" help:"YAML of organizations and API clients that must exist"`
 	DemoClients   bool     `yaml:"demo_clients" help:"make demo organizations and clients, keys in the data directory; loopback only (default: on in cairn serve and cairn demo)"`
 
-	AllowPrivateOutbound bool `yaml:"allow_private_outbound" help:"let outbound calls (webhooks, JWKS and feeds by URL) reach private and loopback addresses"`
+	AllowPrivateOutbound bool `yaml:"allow_private_outbound" help:"let outbound calls (webhooks, FHIR Subscriptions, JWKS and feeds by URL) reach private and loopback addresses, and webhooks also http://localhost"`
 
 	SMTPAddress      string `yaml:"smtp_address" help:"SMTP server that takes e-mail, such as smtp.example.org:587 (default: none, and no e-mail is sent)"`
 	SMTPFrom         string `yaml:"smtp_from" help:"sender of e-mail, such as Cairn <cairn@example.org>"`

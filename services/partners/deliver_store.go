@@ -116,6 +116,7 @@ func (d *deliverer) deliver(ctx context.Context, l lane, w *waiting) (*waiting, 
 	if err != nil {
 		return nil, err
 	}
+	d.metrics.tried(ctx, o, w.Time)
 	if o.taken() {
 		return d.delivered(ctx, l, w, o)
 	}
@@ -140,6 +141,7 @@ func (d *deliverer) skipped(ctx context.Context, l lane, w *waiting) (next *wait
 	if err := d.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("skip what is no longer kept: %w", err)
 	}
+	d.metrics.skipped.Add(ctx, 1)
 	return next, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/metric"
 
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/outbound"
@@ -30,6 +31,7 @@ const (
 type deliverer struct {
 	*service
 	client  *outbound.Client
+	metrics *webhookMetrics
 	woken   chan struct{}
 	noticed time.Time // when heartbeats were looked for
 	turn    uuid.UUID // the subscription that had its heartbeat last
@@ -39,8 +41,9 @@ type deliverer struct {
 	all  int
 }
 
-func newDeliverer(s *service, client *outbound.Client) *deliverer {
-	return &deliverer{service: s, client: client, woken: make(chan struct{}, 1), busy: map[uuid.UUID]int{}}
+func newDeliverer(s *service, client *outbound.Client, meter metric.Meter) (*deliverer, error) {
+	m, err := newWebhookMetrics(meter)
+	return &deliverer{service: s, client: client, metrics: m, woken: make(chan struct{}, 1), busy: map[uuid.UUID]int{}}, err
 }
 
 // poke says that something may be due.
@@ -68,6 +71,9 @@ func (d *deliverer) Run(ctx context.Context) error {
 		began := time.Now()
 		if err := d.notices(ctx); err != nil && ctx.Err() == nil {
 			d.log.WarnContext(ctx, "cannot send heartbeats of subscriptions", "err", err)
+		}
+		if err := d.measure(ctx); err != nil && ctx.Err() == nil {
+			d.log.WarnContext(ctx, "cannot measure webhooks", "err", err)
 		}
 		lanes, err := d.claim(ctx)
 		if err != nil && ctx.Err() == nil {

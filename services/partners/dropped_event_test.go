@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
@@ -238,7 +239,7 @@ func TestPanicEndsItsLane(t *testing.T) {
 	l := lane{idOf(w), referral, uuid.New()}
 	h.change(t, `UPDATE webhook_lanes SET lease = @lease WHERE subscription_id = @sub AND subject = @subject`, l.args())
 	var said bytes.Buffer
-	broken := newDeliverer(&service{db: h.DBs[Name], clock: h.Clock, log: slog.New(slog.NewTextHandler(&said, nil))}, nil)
+	broken := ok(newDeliverer(&service{db: h.DBs[Name], clock: h.Clock, log: slog.New(slog.NewTextHandler(&said, nil))}, nil, noop.Meter{}))(t)
 	broken.work(auth.System(t.Context(), Name), l) // it has no keys
 	if !strings.Contains(said.String(), "panicked") || !strings.Contains(said.String(), referral) {
 		t.Errorf("the log says %q", said.String())

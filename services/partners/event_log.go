@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc/codes"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -32,7 +33,9 @@ func (s *service) openEvents(ctx context.Context, h *chassis.Host, receivers *ou
 	if s.texts, err = writtenTexts(); err != nil {
 		return err
 	}
-	s.deliverer = newDeliverer(s, receivers)
+	if s.deliverer, err = newDeliverer(s, receivers, otel.Meter("cairn.care/services/partners")); err != nil {
+		return err
+	}
 	h.Follow("webhooks", s.deliverer)
 	partnersv1.RegisterEventsServiceServer(h, &eventsServer{service: s})
 	partnersv1.RegisterWebhooksServiceServer(h, &webhooksServer{service: s})

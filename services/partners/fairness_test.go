@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
@@ -79,7 +80,7 @@ func TestLongestDueIsClaimedFirst(t *testing.T) {
 	args := pgx.NamedArgs{"last": idOf(last), "sooner": now.Add(time.Hour), "later": now.Add(2 * time.Hour)}
 	h.change(t, `UPDATE webhook_lanes SET due_time = CASE WHEN subscription_id = @last THEN @sooner::timestamptz ELSE @later END`, args)
 	h.change(t, `UPDATE webhook_subscriptions SET state = 'ACTIVE', pause_reason = ''`, nil)
-	d := newDeliverer(&service{db: h.DBs[Name], clock: clock.NewFake(now.Add(3 * time.Hour))}, nil)
+	d := ok(newDeliverer(&service{db: h.DBs[Name], clock: clock.NewFake(now.Add(3 * time.Hour))}, nil, noop.Meter{}))(t)
 	d.all = deliverAtMax - 1
 	for _, want := range []*partnersv1.WebhookSubscription{last, first} {
 		lanes := ok(d.claim(auth.System(t.Context(), Name)))(t)

@@ -18,7 +18,6 @@ import (
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
-	"cairn.care/services/chassis/outbound"
 	"cairn.care/services/chassis/pg"
 )
 
@@ -164,7 +163,7 @@ func webhookChanged(what string, r *webhookRow, now time.Time) events.Event {
 // checkWebhook checks what the contract's field rules cannot.
 func (s *service) checkWebhook(w *partnersv1.WebhookSubscription) error {
 	var bad []*fault.Violation
-	if err := outbound.CheckURL(w.GetUrl()); err != nil {
+	if err := s.deliverer.client.CheckReceiver(w.GetUrl()); err != nil {
 		bad = append(bad, fault.Field("webhook_subscription.url", "must be an https URL with no user name and no fragment"))
 	}
 	if len(w.GetEventTypes()) == 0 {

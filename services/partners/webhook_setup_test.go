@@ -110,7 +110,7 @@ type hooks struct {
 	ctx context.Context //nolint:containedctx // the hospital's client
 }
 
-func setupWebhooks(t *testing.T, options ...suitetest.Option) *hooks {
+func setupWebhooks(t testing.TB, options ...suitetest.Option) *hooks {
 	t.Helper()
 	r := newReceiver(t)
 	s := start(t, []chassis.Component{teller("referral"), component(r.roots)}, options...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -288,7 +289,7 @@ func TestKilledSender(t *testing.T) {
 		})
 		return n, err == nil && n == 2
 	})
-	dead := newDeliverer(&service{db: h.DBs[Name], clock: h.Clock}, nil)
+	dead := ok(newDeliverer(&service{db: h.DBs[Name], clock: h.Clock}, nil, noop.Meter{}))(t)
 	l := lane{uuid.MustParse(strings.TrimPrefix(w.GetName(), "webhookSubscriptions/")), referral, uuid.New()}
 	args := l.args()
 	args["until"] = h.Clock.Now().Add(leaseFor)

@@ -228,6 +228,33 @@ func TestABookingFollowsItsSession(t *testing.T) {
 	}
 }
 
+// What its series drops and has again is booked as before, and she is expected there again.
+func TestABookingComesBackWithItsSession(t *testing.T) {
+	t.Parallel()
+	d := bookingDesk(t)
+	r := d.seated()
+	sessions := d.sessions(d.group)
+	b := d.mustBook(r, sessions[1])
+	d.awaitExpected(r.GetName(), sessions[1].GetName())
+	every := func(weeks int) {
+		t.Helper()
+		if _, err := d.scheduling.UpdateSeries(d.receive, &schedulingv1.UpdateSeriesRequest{
+			Series: &schedulingv1.Series{Name: sessions[1].GetSeries(), Rrule: fmt.Sprintf("FREQ=WEEKLY;INTERVAL=%d", weeks)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	every(2)
+	d.awaitBooking(b.GetName(), referralv1.Booking_CANCELLED, referralv1.Booking_SESSION)
+	d.awaitExpected(r.GetName(), sessions[0].GetName())
+	every(1)
+	d.awaitBooking(b.GetName(), referralv1.Booking_BOOKED, 0)
+	d.awaitExpected(r.GetName(), sessions[1].GetName())
+	if got, want := d.told(b.GetName()), "booked cancelled booked"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
 // Room limits hold, and who waits gets the place that becomes free.
 func TestABookingWaits(t *testing.T) {
 	t.Parallel()

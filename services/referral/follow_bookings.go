@@ -52,7 +52,7 @@ func (s *server) rsvpChanged(_ context.Context, e *events.Received) (events.Writ
 	}, nil
 }
 
-// bookingsMoved takes in that a session is moved or cancelled. The caller has locked the session's key, and the referrals that
+// bookingsMoved takes in that a session is moved, cancelled or restored. The caller has locked the session's key, and the referrals that
 // it locks before. Those whose session is cancelled look for the next.
 func (s *server) bookingsMoved(ctx context.Context, tx pgx.Tx, session uuid.UUID, m *schedulingv1.SessionChanged, revision int64) error {
 	booked, err := queryBookings(ctx, tx, `b.session_id = @session AND b.session_revision < @revision ORDER BY b.id FOR UPDATE OF b`,

@@ -30,6 +30,7 @@ func (s *server) schedulingEvents() events.Subscription {
 		"care.cairn.scheduling.attendance.recorded.v1": s.attendanceRecorded,
 		"care.cairn.scheduling.session.cancelled.v1":   s.sessionChanged,
 		"care.cairn.scheduling.session.moved.v1":       s.sessionChanged,
+		"care.cairn.scheduling.session.restored.v1":    s.sessionChanged,
 		"care.cairn.scheduling.calendar.changed.v1":    s.calendarChanged,
 		"care.cairn.scheduling.rsvp.answered.v1":       s.rsvpChanged,
 		"care.cairn.scheduling.rsvp.promoted.v1":       s.rsvpChanged,
@@ -181,7 +182,8 @@ func (s *server) sessionChanged(_ context.Context, e *events.Received) (events.W
 	return func(ctx context.Context, tx pgx.Tx) error { return s.takeSession(ctx, tx, &m, e.Revision) }, nil
 }
 
-// takeSession takes in that a session is cancelled or moved, and tells the referrals of those who are expected there.
+// takeSession takes in that a session is cancelled, moved or restored, and tells the referrals of those who are expected there, or are
+// again because they had booked it.
 func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.SessionChanged, revision int64) error {
 	session, err := poisoned("session", "sessions", m.GetSession())
 	if err != nil {
@@ -202,23 +204,43 @@ func (s *server) takeSession(ctx context.Context, tx pgx.Tx, m *schedulingv1.Ses
 	if tag.RowsAffected() == 0 {
 		return nil // stale
 	}
-	expected, err := ids(ctx, tx, `SELECT id FROM referrals WHERE first_session_id = @session AND state = 5 ORDER BY id`, pgx.NamedArgs{"session": session})
+	concerned, err := ids(ctx, tx, `
+		SELECT id FROM referrals WHERE first_session_id = @session AND state = 5
+		UNION SELECT referral_id FROM bookings WHERE session_id = @session AND session_cancelled AND NOT @off ORDER BY 1`, pgx.NamedArgs{"session": session, "off": off})
 	if err != nil {
 		return fmt.Errorf("find referrals of session: %w", err)
 	}
-	for _, id := range expected {
+	var again []*row
+	for _, id := range concerned {
 		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
 		if err != nil {
 			return err
 		}
-		if r == nil || r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session {
-			continue
-		}
-		if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
-			return err
+		switch {
+		case r == nil:
+		case r.State != scheduled || r.FirstSessionID == nil || *r.FirstSessionID != session:
+			again = append(again, r)
+		default:
+			if err := s.sessionOff(ctx, tx, r, session, off, &start); err != nil {
+				return err
+			}
 		}
 	}
-	return s.bookingsMoved(ctx, tx, session, m, revision)
+	if err := s.bookingsMoved(ctx, tx, session, m, revision); err != nil || off {
+		return err
+	}
+	for _, r := range again {
+		c := s.newChange(r, told("scheduling"))
+		if err := c.expect(ctx, tx); err != nil {
+			return err
+		}
+		if len(c.steps) > 0 {
+			if err := c.save(ctx, tx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // sessionOff tells a referral that its session is cancelled or moved.

@@ -17,6 +17,7 @@ import (
 const (
 	sessionCancelled   = "care.cairn.scheduling.session.cancelled.v1"
 	sessionMoved       = "care.cairn.scheduling.session.moved.v1"
+	sessionRestored    = "care.cairn.scheduling.session.restored.v1"
 	sessionHeld        = "care.cairn.scheduling.session.held.v1"
 	attendanceRecorded = "care.cairn.scheduling.attendance.recorded.v1"
 	rsvpAnswered       = "care.cairn.scheduling.rsvp.answered.v1"
@@ -47,6 +48,8 @@ func queueChanges(ctx context.Context, b *pgx.Batch, changes []change) error {
 		switch {
 		case c.lost:
 			err = events.Queue(ctx, b, sessionEvent(sessionCancelled, c.row, time.Time{}))
+		case c.back:
+			err = events.Queue(ctx, b, sessionEvent(sessionRestored, c.row, time.Time{}))
 		case !c.previous.IsZero():
 			err = events.Queue(ctx, b, sessionEvent(sessionMoved, c.row, c.previous))
 		}

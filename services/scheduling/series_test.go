@@ -303,6 +303,9 @@ func TestUpdateKeepsOverrides(t *testing.T) {
 			t.Errorf("session %d came back as %v, was %v", i, x, after[i])
 		}
 	}
+	if e := f.lastEvent(sessionRestored, before[3].GetName(), &told); told.GetState() != schedulingv1.Session_SCHEDULED || told.GetPreviousStartTime() != nil || e.Revision <= 1 {
+		t.Errorf("told %v at %d", &told, e.Revision)
+	}
 
 	// An end: what comes after is dropped, and the series ends with its last session.
 	s = f.update(&schedulingv1.Series{Name: s.GetName(), Rrule: "FREQ=WEEKLY;UNTIL=20270401"})

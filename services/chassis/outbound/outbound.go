@@ -1,5 +1,5 @@
 // Package outbound gets documents from addresses that others have named, key sets and feeds, and posts to such: webhooks.
-// It speaks https only and refuses addresses inside the network that Cairn stands in,
+// It speaks https only, but for posts to loopback where private addresses are allowed, and refuses addresses inside the network that Cairn stands in,
 // after DNS and on every redirect; size and time are bounded, and nothing is decompressed.
 package outbound
 
@@ -45,6 +45,7 @@ type Client struct {
 	http     *http.Client
 	posts    *http.Client // the same, but follows no redirect
 	maxBytes int64
+	private  bool // private addresses are allowed
 }
 
 // Document is what a get brought.
@@ -83,7 +84,7 @@ func New(o Options) *Client {
 		Timeout: o.Timeout, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{maxBytes: o.MaxBytes, posts: posts, http: &http.Client{
+	return &Client{maxBytes: o.MaxBytes, private: o.AllowPrivate, posts: posts, http: &http.Client{
 		Timeout:   o.Timeout,
 		Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -54,6 +55,33 @@ func TestPostRefusesPrivateAddresses(t *testing.T) {
 	for _, u := range []string{url, strings.Replace(url, "127.0.0.1", "localhost", 1), "https://169.254.169.254/latest", "http://example.org/"} {
 		if _, err := c.Post(t.Context(), u, nil, nil); !errors.Is(err, outbound.ErrRefused) {
 			t.Errorf("Post(%s) = %v; want it refused", u, err)
+		}
+	}
+}
+
+// Where private addresses are allowed a receiver on this machine may speak http, and no other.
+func TestPostToLoopback(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(srv.Close)
+	trial, strict := outbound.New(outbound.Options{AllowPrivate: true}), outbound.New(outbound.Options{})
+	for _, u := range []string{srv.URL, strings.Replace(srv.URL, "127.0.0.1", "localhost", 1)} {
+		if a, err := trial.Post(t.Context(), u, nil, nil); err != nil || a.Status != http.StatusOK {
+			t.Errorf("Post(%s) = %v, %v; want 200", u, a, err)
+		}
+		if _, err := strict.Post(t.Context(), u, nil, nil); !errors.Is(err, outbound.ErrRefused) {
+			t.Errorf("Post(%s) where private addresses are not allowed = %v; want it refused", u, err)
+		}
+		if _, err := trial.Get(t.Context(), u, ""); !errors.Is(err, outbound.ErrRefused) {
+			t.Errorf("Get(%s) = %v; want it refused", u, err)
+		}
+	}
+	for u, want := range map[string]bool{
+		"http://[::1]:8080/in": true, "http://127.9.9.9/": true, "http://[::ffff:127.0.0.1]/": true, "http://10.0.0.7/": false, "http://example.org/": false,
+		"http://localhost.example.org/": false, "http://user@localhost/": false, "http://localhost/#x": false, "ftp://localhost/": false, "http://0.0.0.0/": false,
+	} {
+		if err := trial.CheckReceiver(u); (err == nil) != want || err != nil && !errors.Is(err, outbound.ErrRefused) {
+			t.Errorf("CheckReceiver(%s) = %v; want it allowed: %v", u, err, want)
 		}
 	}
 }

@@ -267,7 +267,7 @@ const (
 	WebhookDelivery_PENDING WebhookDelivery_State = 1
 	// The receiver has taken it.
 	WebhookDelivery_DELIVERED WebhookDelivery_State = 2
-	// Somebody has resumed the subscription without what waited.
+	// It is never sent: somebody has resumed the subscription without what waited, or the event was no longer kept when its turn came.
 	WebhookDelivery_SKIPPED WebhookDelivery_State = 3
 )
 
@@ -328,7 +328,8 @@ type WebhookSubscription struct {
 	Organization string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
 	// What it is, for people, e.g. "EHR inbox, production".
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Where events are sent, an https URL of the public internet without user name or fragment. Redirects are not followed.
+	// Where events are sent, an https URL of the public internet without user name or fragment. Redirects are not followed. Where an operator allows private
+	// addresses, for a trial, they may be this too, and http://localhost.
 	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
 	// Which events, e.g. "care.cairn.referral.referral.accepted.v1", "care.cairn.referral.*", "care.cairn.*". The caller must hold a scope that reads each
 	// service that they are of; "care.cairn.*" are the services that she may read when she says so.
@@ -349,7 +350,8 @@ type WebhookSubscription struct {
 	LastFailure string `protobuf:"bytes,12,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	// When the oldest event that waits was logged; absent when none does.
 	OldestPendingTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=oldest_pending_time,json=oldestPendingTime,proto3" json:"oldest_pending_time,omitempty"`
-	// Events up to this instant were dropped without having been taken, because the subscription was paused for longer than events are kept; absent when none was.
+	// Events that were logged up to this instant were dropped without having been taken, because they waited for longer than the 30 days that events are kept;
+	// absent when none was. They are not sent: their deliveries are SKIPPED, or gone with them. Read anew what you follow.
 	DroppedBeforeTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=dropped_before_time,json=droppedBeforeTime,proto3" json:"dropped_before_time,omitempty"`
 	// The key that signatures are made with, "whsec_" and Base64. Told once, in the answer to its creation or rotation; kept encrypted.
 	Secret string `protobuf:"bytes,15,opt,name=secret,proto3" json:"secret,omitempty"`

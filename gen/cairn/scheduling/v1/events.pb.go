@@ -23,8 +23,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Data of care.cairn.scheduling.session.cancelled.v1, .moved.v1 and .held.v1; the
-// subject is the session. Names no person.
+// Data of care.cairn.scheduling.session.cancelled.v1, .moved.v1, .restored.v1 and
+// .held.v1; the subject is the session. One that was cancelled is restored when its
+// series has it again, and moved when it is given another time. Names no person.
 type SessionChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session.
