@@ -3,48 +3,14 @@ package e2e_test
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 )
-
-// inbox receives webhooks over TLS, and keeps all that comes.
-type inbox struct {
-	url  string
-	cert string // file with the certificate that the sender must trust
-	syncBuffer
-}
-
-func receive(t *testing.T) *inbox {
-	t.Helper()
-	in := &inbox{cert: filepath.Join(t.TempDir(), "inbox.pem")}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			_, err = fmt.Fprintf(in, "%s %s %v %s\n", r.Method, r.URL, r.Header, body)
-		}
-		if err != nil {
-			w.WriteHeader(http.StatusInternalServerError)
-		}
-	}))
-	t.Cleanup(server.Close)
-	in.url = server.URL
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(in.cert, cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return in
-}
 
 // fhir sends a resource, or nothing, to the FHIR face.
 func (c *caller) fhir(t *testing.T, method, path string, body any, headers ...string) *reply {
