@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -42,24 +41,25 @@ func reached() []referralv1.ReferralReport_Dimension {
 
 // GetReferralReport implements ReportsService.
 func (s *server) GetReferralReport(ctx context.Context, req *referralv1.GetReferralReportRequest) (*referralv1.ReferralReport, error) {
-	partner := uuid.Nil
+	partner := ""
 	if req.GetPartner() != "" {
-		var err error
-		if partner, err = aip.ParseName("partner", "organizations", req.GetPartner()); err != nil {
+		id, err := aip.ParseName("partner", "organizations", req.GetPartner())
+		if err != nil {
 			return nil, err
 		}
+		partner = id.String()
 	}
 	period, quarter, err := periodOf(req.GetPeriod())
 	if err != nil {
 		return nil, err
 	}
-	year, err := s.reportYear(ctx, period)
+	year, err := s.reportYear(ctx, period, partner, quarter)
 	if err != nil {
 		return nil, err
 	}
-	at := slice{partner: sum, quarter: int32(quarter)}
-	if req.GetPartner() != "" {
-		at.partner = year.partners.find(partner.String())
+	at := slice{partner: sum, quarter: quarter}
+	if partner != "" {
+		at.partner = year.partners.find(partner)
 	}
 	tenant := auth.TenantFrom(ctx)
 	m := &referralv1.ReferralReport{Period: req.GetPeriod(), Partner: req.GetPartner(), CreateTime: timestamppb.New(s.clock.Now())}
@@ -75,13 +75,13 @@ func (s *server) GetReferralReport(ctx context.Context, req *referralv1.GetRefer
 }
 
 // periodOf returns the year of a period, and its quarter from 0; sum for the whole year.
-func periodOf(period string) (year, quarter int, err error) {
+func periodOf(period string) (year int, quarter int32, err error) {
 	y, q, found := strings.Cut(period, "-Q")
 	if year, err = strconv.Atoi(y); err != nil || !found {
 		return year, sum, err
 	}
-	quarter, err = strconv.Atoi(q)
-	return year, quarter - 1, err
+	n, err := strconv.ParseInt(q, 10, 32)
+	return year, int32(n) - 1, err
 }
 
 // slice is what is asked for of a year.
@@ -105,114 +105,131 @@ type reportYear struct {
 	reach    []*cube    // by dimension
 	states   *cube      // stays, by state
 
-	stays map[cell][]time.Duration // in each state, partner, quarter
+	stays map[int32]stay // of what is asked for, by state
 }
 
-// told about a referral: a line of the cubes.
-type reportRow struct {
-	id      uuid.UUID
-	partner string
-	quarter int32
-	stage   int32
-	values  []string // by dimension
+// kind is what a report tells referrals apart by, beside one thing of the person.
+type kind struct {
+	value, partner string
+	quarter, stage int32
 }
 
-func (s *server) reportYear(ctx context.Context, year int) (*reportYear, error) {
-	from, to := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(year+1, 1, 1, 0, 0, 0, 0, time.UTC)
+// What a report is of, and on the other side of a referral: for the platform the receiver, null while nobody owns it.
+const (
+	reported    = `r.send_time >= @from AND r.send_time < @to AND (@all OR r.org_id = @org OR r.owner_org_id = @org)`
+	partnerOf   = `coalesce((CASE WHEN @all OR r.org_id = @org THEN r.owner_org_id ELSE r.org_id END)::text, '')`
+	sentQuarter = `extract(quarter FROM r.send_time AT TIME ZONE 'UTC')::integer - 1`
+)
+
+// reportYear reads a year. Its memory is that of the cubes, however many referrals there are.
+func (s *server) reportYear(ctx context.Context, year int, partner string, quarter int32) (*reportYear, error) {
 	tenant := auth.TenantFrom(ctx)
-	args := pgx.NamedArgs{"from": from, "to": to, "all": tenant.All, "org": tenant.Org}
-	y := &reportYear{states: newCube([axes]bool{byPartner: true, byQuarter: true}), stays: map[cell][]time.Duration{}}
-	var rows []reportRow
-	places := map[uuid.UUID]int{}
+	args := pgx.NamedArgs{
+		"from": time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), "to": time.Date(year+1, 1, 1, 0, 0, 0, 0, time.UTC),
+		"all": tenant.All, "org": tenant.Org, "partner": partner, "quarter": quarter,
+	}
+	kinds := make([]map[kind]int64, len(reached()))
+	for i := range kinds {
+		kinds[i] = map[kind]int64{}
+	}
 	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.send_time >= @from AND r.send_time < @to AND (@all OR r.org_id = @org OR r.owner_org_id = @org)`,
-		args).Query(func(found pgx.Rows) error {
-		var r *row
+	// What is long or encrypted is read only of the tenant's own, and where the needs do not say it.
+	b.Queue(`SELECT r.id, r.org_id, r.needs, r.send_time, r.accept_time, r.first_attended_time, `+partnerOf+` AS partner, `+sentQuarter+` AS quarter,
+			CASE WHEN r.org_id = @org AND NOT r.needs ? 'cancerTypes' THEN r.reason_codes ELSE '[]' END AS reason_codes,
+			CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.data_key END AS data_key,
+			CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.subject END AS subject
+		FROM referrals r WHERE `+reported, args).Query(func(found pgx.Rows) error {
 		for found.Next() {
-			var err error
-			if r, err = pgx.RowToAddrOfStructByName[row](found); err != nil {
-				return err
-			}
-			line, err := s.reportRow(tenant, r)
+			r, err := pgx.RowToAddrOfStructByNameLax[reportRow](found)
 			if err != nil {
 				return err
 			}
-			places[r.ID] = len(rows)
-			rows = append(rows, line)
+			values, err := s.reportValues(tenant, &r.row)
+			if err != nil {
+				return err
+			}
+			for i, value := range values {
+				kinds[i][kind{value, r.Partner, r.Quarter, r.stage()}]++
+			}
 		}
 		return found.Err()
 	})
-	var lefts []left
-	b.Queue(`SELECT referral_id, from_state, stay FROM (
-			SELECT e.referral_id, e.number, e.from_state, e.create_time - lag(e.create_time) OVER (PARTITION BY e.referral_id ORDER BY e.number) AS stay
-			FROM referral_events e JOIN referrals r ON r.id = e.referral_id
-			WHERE e.from_state <> e.to_state AND r.send_time >= @from AND r.send_time < @to AND (@all OR r.org_id = @org OR r.owner_org_id = @org)
-		) steps WHERE stay IS NOT NULL AND from_state <> 1`, args).Query(func(found pgx.Rows) (err error) {
-		lefts, err = pgx.CollectRows(found, pgx.RowToStructByPos[left])
+	var stays []stay
+	b.Queue(`WITH steps AS (
+			SELECT e.from_state AS state, `+partnerOf+` AS partner, `+sentQuarter+` AS quarter,
+				e.create_time - lag(e.create_time) OVER (PARTITION BY e.referral_id ORDER BY e.number) AS stay
+			FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.from_state <> e.to_state AND `+reported+`
+		), stays AS (SELECT * FROM steps WHERE stay IS NOT NULL AND state <> 1)
+		SELECT state, partner, quarter, count(*), NULL::interval, NULL::interval FROM stays GROUP BY state, partner, quarter
+		UNION ALL
+		SELECT state, '', 0, 0, percentile_cont(0.5) WITHIN GROUP (ORDER BY stay), percentile_cont(0.9) WITHIN GROUP (ORDER BY stay)
+		FROM stays WHERE (@partner = '' OR partner = @partner) AND (@quarter = -1 OR quarter = @quarter) GROUP BY state`,
+		args).Query(func(found pgx.Rows) (err error) {
+		stays, err = pgx.CollectRows(found, pgx.RowToStructByPos[stay])
 		return err
 	})
 	if err := s.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("read referrals for a report: %w", err)
 	}
-	y.count(rows, lefts, places)
-	return y, nil
+	return newReportYear(kinds, stays), nil
 }
 
-// left is a stay of a referral in a state that it has left.
-type left struct {
-	Referral uuid.UUID
-	State    int32
-	Stay     time.Duration
+// reportRow is a row of which only what a report tells is read.
+type reportRow struct {
+	row
+	Partner string
+	Quarter int32
 }
 
-// reportRow returns what a report tells of a referral. The owner is told no more of the person than it is shown without consent;
-// what the referrer wrote, it may count.
-func (s *server) reportRow(t auth.Tenant, r *row) (reportRow, error) {
+func (r *reportRow) stage() int32 {
+	switch {
+	case r.FirstAttendedTime != nil:
+		return attendedOnce
+	case r.AcceptTime != nil:
+		return acceptedOnly
+	}
+	return notAccepted
+}
+
+// stay is how often referrals were in a state and left it; or, of what is asked for, how long.
+type stay struct {
+	State             int32
+	Partner           string
+	Quarter           int32
+	Count             int64
+	Median, Ninetieth *time.Duration
+}
+
+// reportValues returns what a report tells of a person, by dimension. The owner is told no more of her than it is shown without
+// consent; what the referrer wrote, it may count.
+func (s *server) reportValues(t auth.Tenant, r *row) ([]string, error) {
 	own := viewFor(t, r) == whole
 	needs, err := r.wholeNeeds(own)
 	if err != nil {
-		return reportRow{}, err
+		return nil, err
 	}
 	years, known := needs.GetAgeYears(), needs.AgeYears != nil
 	if own && !known {
 		subject, err := s.subject(r)
 		if err != nil {
-			return reportRow{}, err
+			return nil, err
 		}
 		years, known = ageOn(subject.GetBirthDate(), *r.SendTime)
 	}
-	line := reportRow{id: r.ID, quarter: int32(r.SendTime.UTC().Month()-1) / 3, partner: partnerOf(t, r), stage: notAccepted}
-	switch {
-	case r.FirstAttendedTime != nil:
-		line.stage = attendedOnce
-	case r.AcceptTime != nil:
-		line.stage = acceptedOnly
-	}
-	line.values = []string{unknown, unknown, unknown, unknown}
+	values := []string{unknown, unknown, unknown, unknown}
 	if bases := baseLanguages(needs); len(bases) > 0 {
-		line.values[0] = bases[0]
+		values[0] = bases[0]
 	}
 	if known {
-		line.values[1] = ageBand(years)
+		values[1] = ageBand(years)
 	}
 	if area := areaOf(needs); area != "" {
-		line.values[2] = area
+		values[2] = area
 	}
 	if cancers := needs.GetCancerTypes(); len(cancers) > 0 {
-		line.values[3] = cancers[0]
+		values[3] = cancers[0]
 	}
-	return line, nil
-}
-
-// partnerOf returns the organization on the other side; the receiver for the platform. Empty while nobody owns the referral.
-func partnerOf(t auth.Tenant, r *row) string {
-	if !t.All && r.OrgID != t.Org {
-		return r.OrgID.String()
-	}
-	if r.OwnerOrgID == nil {
-		return ""
-	}
-	return r.OwnerOrgID.String()
+	return values, nil
 }
 
 func ageBand(years int32) string {
@@ -234,34 +251,35 @@ func areaOf(n *referralv1.Needs) string {
 	return strings.Join(parts, " ")
 }
 
-// count fills the cubes and hides what would tell too much.
-func (y *reportYear) count(rows []reportRow, lefts []left, places map[uuid.UUID]int) {
-	distinct := func(of func(reportRow) string) numbered {
-		seen := map[string]bool{}
-		for _, r := range rows {
-			seen[of(r)] = true
-		}
-		return slices.Sorted(maps.Keys(seen))
-	}
-	y.partners = distinct(func(r reportRow) string { return r.partner })
-	for d := range reached() {
-		values, table := distinct(func(r reportRow) string { return r.values[d] }), newCube([axes]bool{true, true, true, true})
-		for _, r := range rows {
-			table.add(cell{values.find(r.values[d]), y.partners.find(r.partner), r.quarter, r.stage})
+// newReportYear fills the cubes and hides what would tell too much.
+func newReportYear(kinds []map[kind]int64, stays []stay) *reportYear {
+	y := &reportYear{partners: distinct(kinds[0], func(k kind) string { return k.partner }), stays: map[int32]stay{}}
+	for _, counts := range kinds {
+		values, table := distinct(counts, func(k kind) string { return k.value }), newCube([axes]bool{true, true, true, true})
+		for k, n := range counts {
+			table.add(cell{values.find(k.value), y.partners.find(k.partner), k.quarter, k.stage}, n)
 		}
 		y.values, y.reach = append(y.values, values), append(y.reach, table)
 	}
 	protectAll(y.reach...)
-	for _, l := range lefts {
-		i, known := places[l.Referral]
-		if !known {
-			continue // sent since the other statement looked
+	y.states = newCube([axes]bool{byPartner: true, byQuarter: true})
+	for _, s := range stays {
+		if s.Median != nil {
+			y.stays[s.State] = s
+		} else {
+			y.states.add(cell{s.State, y.partners.find(s.Partner), s.Quarter, 0}, s.Count)
 		}
-		at := cell{l.State, y.partners.find(rows[i].partner), rows[i].quarter, 0}
-		y.states.add(at)
-		y.stays[at] = append(y.stays[at], l.Stay)
 	}
 	y.states.protect()
+	return y
+}
+
+func distinct(counts map[kind]int64, of func(kind) string) numbered {
+	seen := map[string]bool{}
+	for k := range counts {
+		seen[of(k)] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 func (c *cube) count(at cell) *referralv1.ReferralReport_Count {
@@ -298,21 +316,13 @@ func (y *reportYear) groups(dimension int, s slice) []*referralv1.ReferralReport
 }
 
 func (y *reportYear) stateTimes(s slice) []*referralv1.ReferralReport_StateTime {
-	byState := map[int32][]time.Duration{}
-	for at, stays := range y.stays {
-		if (s.partner == sum || s.partner == at[byPartner]) && (s.quarter == sum || s.quarter == at[byQuarter]) {
-			byState[at[byValue]] = append(byState[at[byValue]], stays...)
-		}
-	}
 	var all []*referralv1.ReferralReport_StateTime
-	for _, number := range slices.Sorted(maps.Keys(byState)) {
-		stays := byState[number]
-		slices.Sort(stays)
+	for _, number := range slices.Sorted(maps.Keys(y.stays)) {
 		m := &referralv1.ReferralReport_StateTime{State: state(number), Stays: y.states.count(cell{number, s.partner, s.quarter, 0})}
 		if m.GetStays().Value != nil {
-			m.Median = durationpb.New(stays[len(stays)/2].Round(time.Minute))
-			if len(stays) >= manyForNinety {
-				m.NinetiethPercentile = durationpb.New(stays[len(stays)*9/10].Round(time.Minute))
+			m.Median = durationpb.New(y.stays[number].Median.Round(time.Minute))
+			if m.GetStays().GetValue() >= manyForNinety {
+				m.NinetiethPercentile = durationpb.New(y.stays[number].Ninetieth.Round(time.Minute))
 			}
 		}
 		all = append(all, m)

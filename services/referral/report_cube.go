@@ -33,8 +33,8 @@ func newCube(shown [axes]bool) *cube {
 	return &cube{counts: map[cell]int64{}, hidden: map[cell]bool{}, shown: shown}
 }
 
-// add counts one, in its own cell and in all totals.
-func (c *cube) add(at cell) {
+// add counts n, in their own cell and in all totals.
+func (c *cube) add(at cell, n int64) {
 	for mask := range 1 << axes {
 		total, use := at, true
 		for axis := range axes {
@@ -44,7 +44,7 @@ func (c *cube) add(at cell) {
 			}
 		}
 		if use {
-			c.counts[total]++
+			c.counts[total] += n
 		}
 	}
 }

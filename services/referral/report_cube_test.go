@@ -8,18 +8,12 @@ import (
 
 var allShown = [axes]bool{true, true, true, true}
 
-func fill(c *cube, n int, at cell) {
-	for range n {
-		c.add(at)
-	}
-}
-
 func TestSmallCountsAreHiddenAndCannotBeWorkedOut(t *testing.T) {
 	t.Parallel()
 	c := newCube(allShown)
-	fill(c, 3, cell{0, 0, 0, 0})
-	fill(c, 7, cell{1, 0, 0, 0})
-	fill(c, 20, cell{2, 0, 0, 0})
+	c.add(cell{0, 0, 0, 0}, 3)
+	c.add(cell{1, 0, 0, 0}, 7)
+	c.add(cell{2, 0, 0, 0}, 20)
 	c.protect()
 	all := func(value int32) cell { return cell{value, sum, sum, sum} }
 	if !c.hidden[all(0)] || !c.hidden[all(1)] || c.hidden[all(2)] || c.hidden[all(sum)] {
@@ -33,10 +27,10 @@ func TestSmallCountsAreHiddenAndCannotBeWorkedOut(t *testing.T) {
 func TestTwoHiddenOnesAreNotOneEach(t *testing.T) {
 	t.Parallel()
 	c := newCube(allShown)
-	fill(c, 1, cell{0, 0, 0, 0})
-	fill(c, 1, cell{1, 0, 0, 0})
-	fill(c, 9, cell{2, 0, 0, 0})
-	fill(c, 30, cell{3, 0, 0, 0})
+	c.add(cell{0, 0, 0, 0}, 1)
+	c.add(cell{1, 0, 0, 0}, 1)
+	c.add(cell{2, 0, 0, 0}, 9)
+	c.add(cell{3, 0, 0, 0}, 30)
 	c.protect()
 	if !c.hidden[cell{2, 0, 0, 0}] || c.hidden[cell{3, 0, 0, 0}] {
 		t.Errorf("11 less 9 tells that two are one each: %v", c.hidden)
@@ -50,10 +44,10 @@ func TestNothingHiddenIsToldByAnyTotal(t *testing.T) {
 		one, other := newCube(allShown), newCube(allShown)
 		for range rapid.IntRange(0, 60).Draw(rt, "referrals") {
 			at := cell{rapid.Int32Range(0, 4).Draw(rt, "value"), rapid.Int32Range(0, 3).Draw(rt, "partner"), rapid.Int32Range(0, 3).Draw(rt, "quarter"), rapid.Int32Range(0, 2).Draw(rt, "stage")}
-			n := rapid.IntRange(1, 12).Draw(rt, "times")
-			fill(one, n, at)
+			n := rapid.Int64Range(1, 12).Draw(rt, "times")
+			one.add(at, n)
 			at[byValue] = rapid.Int32Range(0, 2).Draw(rt, "other value")
-			fill(other, n, at)
+			other.add(at, n)
 		}
 		protectAll(one, other)
 		for _, c := range []*cube{one, other} {

@@ -1,7 +1,10 @@
 package referral
 
 import (
+	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,7 +101,7 @@ func TestReportsCountAndHideWhatIsFew(t *testing.T) {
 		t.Errorf("cancers %v", cancers)
 	}
 	i := slices.IndexFunc(year.GetStateTimes(), func(s *referralv1.ReferralReport_StateTime) bool { return s.GetState() == sent })
-	if i < 0 || shown(year.GetStateTimes()[i].GetStays()) != 6 || year.GetStateTimes()[i].GetMedian().AsDuration() != 3*time.Hour || year.GetStateTimes()[i].NinetiethPercentile != nil {
+	if i < 0 || shown(year.GetStateTimes()[i].GetStays()) != 6 || year.GetStateTimes()[i].GetMedian().AsDuration() != 150*time.Minute || year.GetStateTimes()[i].NinetiethPercentile != nil {
 		t.Errorf("state times %v", year.GetStateTimes())
 	}
 
@@ -109,6 +112,30 @@ func TestReportsCountAndHideWhatIsFew(t *testing.T) {
 	strange, err := api.GetReferralReport(f.strange, &referralv1.GetReferralReportRequest{Period: "2027"})
 	if err != nil || shown(strange.GetFunnel().GetSent()) != 0 || len(strange.GetStateTimes()) != 0 {
 		t.Errorf("another hospital sees %v, %v", strange, err)
+	}
+	// How long is of what is asked for only.
+	stays := func(ctx context.Context, period, partner string) string {
+		t.Helper()
+		m, err := api.GetReferralReport(ctx, &referralv1.GetReferralReportRequest{Period: period, Partner: partner})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, s := range m.GetStateTimes() {
+			all = append(all, fmt.Sprint(s.GetState(), shown(s.GetStays()), s.GetMedian().AsDuration()))
+		}
+		return strings.Join(all, " ")
+	}
+	for _, c := range []struct {
+		as                    context.Context
+		period, partner, want string
+	}{
+		{f.refer, "2027", "", "SENT 6 2h30m0s"}, {f.refer, "2027-Q1", f.nonprofit, "SENT 6 2h30m0s"}, {f.refer, "2027-Q2", "", ""}, {f.refer, "2027", f.otherNonprofit, ""},
+		{f.receive, "2027", f.hospital, "SENT 6 2h30m0s"}, {suitetest.Platform(t.Context(), "referrals.read"), "2027", f.nonprofit, "SENT 6 2h30m0s"},
+	} {
+		if got := stays(c.as, c.period, c.partner); got != c.want {
+			t.Errorf("%s with %q: got %q, want %q", c.period, c.partner, got, c.want)
+		}
 	}
 	// The receiver sees its own, and not the birth dates.
 	received, err := api.GetReferralReport(f.receive, &referralv1.GetReferralReportRequest{Period: "2027", Partner: f.hospital})
