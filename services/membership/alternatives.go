@@ -17,6 +17,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/mail"
 )
 
 const (
@@ -32,12 +33,13 @@ func calls(r membershipv1.Membership_EndReason) bool {
 	return r == membershipv1.Membership_DISTRESS || r == membershipv1.Membership_NOT_HELPFUL
 }
 
-// alternatives asks the directory what to offer to a member who left a group for the reason, and says it to the caller.
-func (s *server) alternatives(ctx context.Context, left *leaver, reason membershipv1.Membership_EndReason) (*membershipv1.Alternatives, error) {
+// alternatives asks the directory what to offer to a member who left a group for the reason, and says it to the caller in a language;
+// if that is empty, in hers.
+func (s *server) alternatives(ctx context.Context, left *leaver, reason membershipv1.Membership_EndReason, language string) (*membershipv1.Alternatives, error) {
 	herself := isSelf(ctx, left.MemberID)
 	ctx = auth.System(ctx, service)
 	m, mine := left.member, left.mine
-	ask := &referralv1.RecommendGroupsRequest{Needs: needsOf(m, s.clock.Now()), MaxResults: int32(maxOffers + len(mine))}
+	ask := &referralv1.RecommendGroupsRequest{Needs: needsOf(m, s.clock.Now()), MaxResults: int32(maxOffers + len(mine)), LanguageCode: readIn(language, m.GetLanguages())}
 	if reason == membershipv1.Membership_DISTRESS {
 		ask.Distress = proto.Int32(severe)
 		ask.Needs.Country = s.countryOf(ctx, left)
@@ -54,42 +56,50 @@ func (s *server) alternatives(ctx context.Context, left *leaver, reason membersh
 	}
 	out := &membershipv1.Alternatives{
 		Groups: others(suit.GetRecommendations(), mine), NearMisses: others(suit.GetNearMisses(), mine), Resources: vetted.GetResources(),
-		CrisisResources: suit.GetCrisisResources(),
+		CrisisResources: suit.GetCrisisResources(), LanguageCode: suit.GetLanguageCode(),
 	}
 	out.Notes = notesOf(out, reason == membershipv1.Membership_DISTRESS, herself)
 	return out, nil
 }
 
-// notesOf says what there is to know about what is offered, to herself or to who cares for her.
+// notesOf says what there is to know about what is offered, in its language, to herself or to who cares for her.
 func notesOf(a *membershipv1.Alternatives, distressed, herself bool) []string {
-	var notes []string
-	say := func(toHer, ofHer string) {
-		if herself {
-			notes = append(notes, toHer)
-		} else {
-			notes = append(notes, ofHer)
-		}
-	}
+	var what []note
 	if distressed {
-		say("If it is hard to bear, talk with somebody today: the crisis lines below are there for you.",
-			"The group distressed her. Talk with her today: the crisis lines below are open to her and to you.")
+		what = append(what, noteHardToBear)
 		if slices.ContainsFunc(a.GetGroups(), func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) }) {
-			say("Groups that professionals lead come first, because the last one distressed you.",
-				"Groups led by professionals come first.")
+			what = append(what, noteLedFirst)
 		} else {
-			say("No group led by a professional meets all that you need: ask your organization about individual care too.",
-				"No group led by a professional meets all that she needs: consider individual care as well.")
+			what = append(what, noteNobodyLeads)
 		}
 	}
 	switch {
 	case len(a.GetGroups()) == 0:
-		say("No other open group meets all that you need: see the groups that come near and the resources, or ask your organization.",
-			"No other open group meets all that she needs: see the near misses and the resources.")
+		what = append(what, noteNoGroup)
 	case len(a.GetNearMisses()) > 0:
-		say("Few groups meet all that you need. Those that only come near say what they lack.",
-			"Few groups meet all that she needs. The near misses say what they fail.")
+		what = append(what, noteFewGroups)
 	}
-	return notes
+	words := wordsOf(a.GetLanguageCode())
+	var all []string
+	for _, n := range what {
+		if herself {
+			all = append(all, words[n].toHer)
+		} else {
+			all = append(all, words[n].ofHer)
+		}
+	}
+	return all
+}
+
+// readIn returns the language to explain in to who asked for one or, if nobody did, to a member with these languages: that of them
+// which is spoken here.
+func readIn(asked string, languages []string) string {
+	for _, base := range bases(languages) {
+		if asked == "" && slices.Contains(mail.Languages(), base) {
+			return base
+		}
+	}
+	return asked
 }
 
 func professional(g *groupsv1.Group) bool {

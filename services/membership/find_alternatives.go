@@ -27,7 +27,7 @@ func (s *server) FindAlternatives(ctx context.Context, req *membershipv1.FindAlt
 	if err != nil {
 		return nil, err
 	}
-	return s.alternatives(ctx, left, membershipv1.Membership_EndReason(left.EndReason))
+	return s.alternatives(ctx, left, membershipv1.Membership_EndReason(left.EndReason), req.GetLanguageCode())
 }
 
 // leaver is somebody who has left a group or is about to.

@@ -45,7 +45,7 @@ func (s *server) farewell(ctx context.Context, req *membershipv1.EndMembershipRe
 	}
 	asking, cancel := context.WithTimeout(ctx, offerTimeout)
 	defer cancel()
-	instead, err := s.alternatives(asking, left, req.GetReason())
+	instead, err := s.alternatives(asking, left, req.GetReason(), req.GetLanguageCode())
 	if err != nil { // she may leave all the same
 		s.log.WarnContext(ctx, "no alternatives for who leaves a group", slog.String("membership", req.GetName()), slog.Any("error", err))
 	}

@@ -35,6 +35,7 @@ type placement struct {
 	subject  *membershipv1.Member
 	known    []identifierIndex
 	override string
+	concern  membershipv1.SafetyConcern_Kind
 }
 
 // PlaceReferral implements MembershipService.
@@ -47,7 +48,7 @@ func (s *server) PlaceReferral(ctx context.Context, req *membershipv1.PlaceRefer
 	if err != nil {
 		return nil, err
 	}
-	p := placement{referral: referral, override: req.GetOverrideReason()}
+	p := placement{referral: referral, override: req.GetOverrideReason(), concern: req.GetOpenConcern()}
 	p.subject = proto.CloneOf(req.GetSubject().GetMember())
 	p.subject.Alias = cmp.Or(strings.TrimSpace(p.subject.GetAlias()), "New member")
 	// That the hospital learns what comes of a referral goes with being referred; she can take it back.
@@ -170,6 +171,9 @@ func (s *server) seatSubject(ctx context.Context, tx pgx.Tx, b *pgx.Batch, p pla
 		return nil, err
 	}
 	savePlacement(w.b, p.referral, row)
+	if err := s.takeOver(ctx, tx, w.b, p, row, now); err != nil {
+		return nil, err
+	}
 	return row, saveSeats(ctx, w.b, w.g)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
@@ -115,6 +116,27 @@ func lockConcern(ctx context.Context, q pg.Querier, t auth.Tenant, referral uuid
 		return nil, nil
 	}
 	return all[0], nil
+}
+
+// concernThen returns what concern for her safety there was, not closed, when somebody's placing was begun.
+func (s *server) concernThen(ctx context.Context, p *placementRow) (membershipv1.SafetyConcern_Kind, error) {
+	var kinds []int32
+	b := s.db.Batch(auth.WithTenant(ctx, auth.Tenant{All: true}))
+	b.Queue(`SELECT kind FROM concerns WHERE referral_id = $1 AND (close_time IS NULL OR close_time > $2)`, p.ReferralID, p.CreateTime).
+		Query(func(rows pgx.Rows) (err error) {
+			kinds, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+			return err
+		})
+	if err := s.db.Send(ctx, b); err != nil {
+		return 0, fmt.Errorf("find concern: %w", err)
+	}
+	switch {
+	case len(kinds) == 0:
+		return membershipv1.SafetyConcern_KIND_UNSPECIFIED, nil
+	case referralv1.ReferralConcern_Kind(kinds[0]) == referralv1.ReferralConcern_SELF_HARM_RISK:
+		return membershipv1.SafetyConcern_SELF_HARM_RISK, nil
+	}
+	return membershipv1.SafetyConcern_DISTRESS, nil
 }
 
 // write queues a changed concern, and who is told of it.

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 )
 
@@ -104,5 +105,65 @@ func TestConcernOfADraft(t *testing.T) {
 	got, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: r.GetConcern()})
 	if err != nil || got.GetKind() != referralv1.ReferralConcern_DISTRESS || got.GetDueTime().AsTime() != thursday.Add(day) || got.GetEtag() != `"1"` {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// The group that takes her knows of a concern that is open when it accepts, once, as far as her consent covers it; the referrer's own
+// stays open.
+func TestOpenConcernIsHandedOver(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	safety := membershipv1.NewSafetyServiceClient(f.Conn("membership"))
+	placing := membershipv1.NewMembershipServiceClient(f.ConnAs(service, "membership"))
+	acute := func(r *referralv1.Referral) { r.SelfHarmRisk = true }
+	for what, c := range map[string]struct {
+		edit  func(*referralv1.Referral)
+		close bool
+		want  membershipv1.SafetyConcern_Kind
+	}{
+		"self-harm":          {edit: acute, want: membershipv1.SafetyConcern_SELF_HARM_RISK},
+		"distress":           {edit: func(r *referralv1.Referral) { r.Distress = proto.Int32(8) }, want: membershipv1.SafetyConcern_DISTRESS},
+		"calm":               {edit: func(*referralv1.Referral) {}},
+		"closed before":      {edit: acute, close: true},
+		"without her asking": {edit: func(r *referralv1.Referral) { acute(r); r.Consent.Share = []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME} }},
+	} {
+		group := f.newGroup(f.receive)
+		r := f.send(other(what), func(r *referralv1.Referral) { r.RequestedGroup = group }, c.edit)
+		if c.close {
+			if _, err := f.concerns.CloseReferralConcern(f.refer, &referralv1.CloseReferralConcernRequest{Name: r.GetConcern(), Outcome: referralv1.ReferralConcern_SUPPORTED}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := f.accept(r)
+		// Membership is asked again, as after a lost answer.
+		if _, err := placing.PlaceReferral(f.system(), &membershipv1.PlaceReferralRequest{
+			Referral: r.GetName(), Group: group, OpenConcern: membershipv1.SafetyConcern_DISTRESS, Subject: &membershipv1.ReferralSubject{Member: &membershipv1.Member{Alias: "New member", Role: membershipv1.Member_SURVIVOR}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		list, err := safety.ListSafetyConcerns(f.receive, &membershipv1.ListSafetyConcernsRequest{Group: group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want == 0 {
+			if len(list.GetSafetyConcerns()) != 0 {
+				t.Errorf("%s: the group is told %v", what, list)
+			}
+			continue
+		}
+		if len(list.GetSafetyConcerns()) != 1 {
+			t.Fatalf("%s: %d concerns, want one", what, len(list.GetSafetyConcerns()))
+		}
+		got := list.GetSafetyConcerns()[0]
+		if got.GetKind() != c.want || got.GetMembership() != in.GetMembership() || got.GetRaisedBy() != r.GetName() || got.GetSeverity() != membershipv1.SafetyConcern_HIGH ||
+			got.GetState() != membershipv1.SafetyConcern_OPEN || got.GetActor() == 0 || got.GetDueTime().AsTime() != f.Clock.Now().Add(day) || got.GetReferral() != "" {
+			t.Errorf("%s: got %v", what, got)
+		}
+		if words, err := safety.GetSafetyConcern(f.receive, &membershipv1.GetSafetyConcernRequest{Name: got.GetName()}); err != nil || words.GetDescription() == "" {
+			t.Errorf("%s: got %v, %v", what, words, err)
+		}
+		if own, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: r.GetConcern()}); err != nil || own.GetState() != referralv1.ReferralConcern_OPEN {
+			t.Errorf("%s: the referrer's own: %v, %v", what, own, err)
+		}
 	}
 }

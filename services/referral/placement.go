@@ -154,7 +154,7 @@ func (s *server) release(ctx context.Context, p *placementRow) error {
 // place has membership seat the person, and accepts the referral with what it answers. done, if set, ends the
 // transaction that does so with the caller's answer.
 func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(context.Context, pgx.Tx, *change) error) (*row, error) {
-	req, err := s.placeRequest(r, p)
+	req, err := s.placeRequest(ctx, r, p)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func (s *server) placeRefused(ctx context.Context, p *placementRow, cause error)
 
 // placeRequest is what membership is told of the person: what the consent covered when the receiver accepted. It is the
 // same each time that it is made for a placement.
-func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceReferralRequest, error) {
+func (s *server) placeRequest(ctx context.Context, r *row, p *placementRow) (*membershipv1.PlaceReferralRequest, error) {
 	consent, err := r.consent()
 	if err != nil {
 		return nil, err
@@ -345,7 +345,10 @@ func (s *server) placeRequest(r *row, p *placementRow) (*membershipv1.PlaceRefer
 	for _, id := range seen.GetIdentifiers() {
 		req.Subject.Identifiers = append(req.Subject.Identifiers, &membershipv1.ReferralSubject_Identifier{System: id.GetSystem(), Value: id.GetValue()})
 	}
-	return req, nil
+	if may(referralv1.Referral_Consent_CLINICAL) {
+		req.OpenConcern, err = s.concernThen(ctx, p)
+	}
+	return req, err
 }
 
 // fitting returns a text as membership takes it: on one line, and cut to its limit. What a referral may say of a person must

@@ -149,6 +149,17 @@ func titles(list []*referralv1.Recommendation) []string {
 	return out
 }
 
+// words are all that is said of alternatives.
+func words(a *membershipv1.Alternatives) string {
+	all := slices.Clone(a.GetNotes())
+	for _, r := range slices.Concat(a.GetGroups(), a.GetNearMisses()) {
+		for _, c := range r.GetCriteria() {
+			all = append(all, c.GetExplanation())
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
 func reasonOf(err error) string {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
@@ -177,6 +188,16 @@ func TestAlternatives(t *testing.T) {
 	}
 	if lines := out.GetCrisisResources(); len(lines) == 0 || lines[0].GetCountry() != "MX" {
 		t.Errorf("crisis lines %v, want Mexico's first", lines)
+	}
+
+	if out.GetLanguageCode() != "es" || len(out.GetNotes()) == 0 || !strings.Contains(out.GetNotes()[0], "habla hoy con alguien") || !strings.Contains(words(out), "angustia") {
+		t.Errorf("she reads %q in %q, want her Spanish", words(out), out.GetLanguageCode())
+	}
+	for language, want := range map[string]string{"de-AT": "de", "fr": "fr", "it": "en"} {
+		got, err := f.feedback.FindAlternatives(f.ctx, &membershipv1.FindAlternativesRequest{Name: distressed.GetName(), LanguageCode: language})
+		if err != nil || got.GetLanguageCode() != want || words(got) == words(out) {
+			t.Errorf("asked in %s: %q in %q, %v", language, words(got), got.GetLanguageCode(), err)
+		}
 	}
 
 	// The organization is told why, in its language, and not who.

@@ -32,13 +32,15 @@ type Alternatives struct {
 	Groups []*v1.Recommendation `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
 	// Groups that come near where few suit, best first, each with what it fails; at most 10.
 	NearMisses []*v1.Recommendation `protobuf:"bytes,2,rep,name=near_misses,json=nearMisses,proto3" json:"near_misses,omitempty"`
-	// Vetted books, exercises and other things to read, hear or do, best first; at most 10.
+	// Vetted books, exercises and other things to read, hear or do in the languages that she speaks, best first; at most 10.
 	Resources []*v11.Resource `protobuf:"bytes,3,rep,name=resources,proto3" json:"resources,omitempty"`
 	// Help at once, day and night; after distress only. Of the country where she lives or, if she has not said, where the group meets
 	// or its organization is; then the list of all countries.
 	CrisisResources []*v1.CrisisResource `protobuf:"bytes,4,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
-	// What to know about the answer as a whole, in words, English: said to the member where she asks herself, else to who cares for her.
-	Notes         []string `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
+	// What to know about the answer as a whole, in words: said to the member where she asks herself, else to who cares for her.
+	Notes []string `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
+	// The language of the explanations and notes, a base tag of BCP 47.
+	LanguageCode  string `protobuf:"bytes,6,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -108,18 +110,26 @@ func (x *Alternatives) GetNotes() []string {
 	return nil
 }
 
+func (x *Alternatives) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
+}
+
 var File_cairn_membership_v1_alternatives_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_alternatives_proto_rawDesc = "" +
 	"\n" +
-	"&cairn/membership/v1/alternatives.proto\x12\x13cairn.membership.v1\x1a\x1ecairn/groups/v1/resource.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xc3\x02\n" +
+	"&cairn/membership/v1/alternatives.proto\x12\x13cairn.membership.v1\x1a\x1ecairn/groups/v1/resource.proto\x1a&cairn/referral/v1/recommendation.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xed\x02\n" +
 	"\fAlternatives\x12>\n" +
 	"\x06groups\x18\x01 \x03(\v2!.cairn.referral.v1.RecommendationB\x03\xe0A\x03R\x06groups\x12G\n" +
 	"\vnear_misses\x18\x02 \x03(\v2!.cairn.referral.v1.RecommendationB\x03\xe0A\x03R\n" +
 	"nearMisses\x12<\n" +
 	"\tresources\x18\x03 \x03(\v2\x19.cairn.groups.v1.ResourceB\x03\xe0A\x03R\tresources\x12Q\n" +
 	"\x10crisis_resources\x18\x04 \x03(\v2!.cairn.referral.v1.CrisisResourceB\x03\xe0A\x03R\x0fcrisisResources\x12\x19\n" +
-	"\x05notes\x18\x05 \x03(\tB\x03\xe0A\x03R\x05notesB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
+	"\x05notes\x18\x05 \x03(\tB\x03\xe0A\x03R\x05notes\x12(\n" +
+	"\rlanguage_code\x18\x06 \x01(\tB\x03\xe0A\x03R\flanguageCodeB1Z/cairn.care/gen/cairn/membership/v1;membershipv1b\x06proto3"
 
 var (
 	file_cairn_membership_v1_alternatives_proto_rawDescOnce sync.Once

@@ -285,7 +285,10 @@ func (x *GetFeedbackSummaryRequest) GetName() string {
 type FindAlternativesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The membership in the group that she has left or thinks of leaving, `memberships/{uuid}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The language to explain in, BCP 47, e.g. "es-MX": English, Spanish, German and French are spoken, any other is answered in
+	// English. Over REST, empty means what the header Accept-Language asks for; without that, what the member speaks best.
+	LanguageCode  string `protobuf:"bytes,2,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +330,13 @@ func (x *FindAlternativesRequest) GetName() string {
 	return ""
 }
 
+func (x *FindAlternativesRequest) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
+}
+
 var File_cairn_membership_v1_feedback_service_proto protoreflect.FileDescriptor
 
 const file_cairn_membership_v1_feedback_service_proto_rawDesc = "" +
@@ -349,10 +359,11 @@ const file_cairn_membership_v1_feedback_service_proto_rawDesc = "" +
 	"\x11cairn.care/Member\xbaH7r523^members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x82\x01\n" +
 	"\x19GetFeedbackSummaryRequest\x12e\n" +
 	"\x04name\x18\x01 \x01(\tBQ\xe0A\x02\xfaA\x12\n" +
-	"\x10cairn.care/Group\xbaH6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x8a\x01\n" +
+	"\x10cairn.care/Group\xbaH6r422^groups/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\xe2\x01\n" +
 	"\x17FindAlternativesRequest\x12o\n" +
 	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
-	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name2\xd2\x06\n" +
+	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12V\n" +
+	"\rlanguage_code\x18\x02 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}$R\flanguageCode2\xd2\x06\n" +
 	"\x0fFeedbackService\x12\xa0\x01\n" +
 	"\x0eCreateFeedback\x12*.cairn.membership.v1.CreateFeedbackRequest\x1a\x1d.cairn.membership.v1.Feedback\"C\xdaA\bfeedback\x82\xce\x18\x16\x12\rmembers.write\x1a\x01\x03(\x010\x02\x82\xd3\xe4\x93\x02\x18:\bfeedback\"\f/v1/feedback\x12\x87\x01\n" +
 	"\fListFeedback\x12(.cairn.membership.v1.ListFeedbackRequest\x1a).cairn.membership.v1.ListFeedbackResponse\"\"\xdaA\x00\x82\xce\x18\a\x1a\x01\x03(\x010\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/feedback\x12\xa2\x01\n" +

@@ -1317,8 +1317,12 @@ type EndMembershipRequest struct {
 	// has neither her name nor her alias, but the name of the membership: whoever may read the organization's members finds her by
 	// it. Counts with DISTRESS and NOT_HELPFUL only; the answer's coordinator_told says whether there was an address.
 	TellCoordinator bool `protobuf:"varint,6,opt,name=tell_coordinator,json=tellCoordinator,proto3" json:"tell_coordinator,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The language in which the answer's alternatives are explained, BCP 47, e.g. "es-MX": English, Spanish, German and French are
+	// spoken, any other is answered in English. Over REST, empty means what the header Accept-Language asks for; without that,
+	// what the member speaks best.
+	LanguageCode  string `protobuf:"bytes,7,opt,name=language_code,json=languageCode,proto3" json:"language_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndMembershipRequest) Reset() {
@@ -1393,6 +1397,13 @@ func (x *EndMembershipRequest) GetTellCoordinator() bool {
 	return false
 }
 
+func (x *EndMembershipRequest) GetLanguageCode() string {
+	if x != nil {
+		return x.LanguageCode
+	}
+	return ""
+}
+
 // The person a referral is about, as far as a group needs to know her.
 type ReferralSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1462,7 +1473,10 @@ type PlaceReferralRequest struct {
 	// Places someone outside the group's audience or strict age limits, and says why; empty: no exception is made.
 	OverrideReason string `protobuf:"bytes,4,opt,name=override_reason,json=overrideReason,proto3" json:"override_reason,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// That the referrer has an open concern for her safety, DISTRESS or SELF_HARM_RISK: a safety concern about her membership is raised
+	// with it, of severity HIGH; unspecified: none, or none that her consent lets the group know. Health data.
+	OpenConcern   SafetyConcern_Kind `protobuf:"varint,6,opt,name=open_concern,json=openConcern,proto3,enum=cairn.membership.v1.SafetyConcern_Kind" json:"open_concern,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1530,6 +1544,13 @@ func (x *PlaceReferralRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *PlaceReferralRequest) GetOpenConcern() SafetyConcern_Kind {
+	if x != nil {
+		return x.OpenConcern
+	}
+	return SafetyConcern_KIND_UNSPECIFIED
 }
 
 // The request of ReleaseReferral.
@@ -1692,7 +1713,7 @@ var File_cairn_membership_v1_membership_service_proto protoreflect.FileDescripto
 
 const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\n" +
-	",cairn/membership/v1/membership_service.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/membership/v1/member.proto\x1a$cairn/membership/v1/membership.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\"\x81\x01\n" +
+	",cairn/membership/v1/membership_service.proto\x12\x13cairn.membership.v1\x1a\x1bbuf/validate/validate.proto\x1a cairn/membership/v1/member.proto\x1a$cairn/membership/v1/membership.proto\x1a(cairn/membership/v1/safety_concern.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\"\x81\x01\n" +
 	"\x13CreateMemberRequest\x12>\n" +
 	"\x06member\x18\x01 \x01(\v2\x1b.cairn.membership.v1.MemberB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06member\x12*\n" +
 	"\n" +
@@ -1808,7 +1829,7 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xf7\x02\n" +
+	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xcf\x03\n" +
 	"\x14EndMembershipRequest\x12o\n" +
 	"\x04name\x18\x01 \x01(\tB[\xe0A\x02\xfaA\x17\n" +
 	"\x15cairn.care/Membership\xbaH;r927^memberships/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12\\\n" +
@@ -1818,7 +1839,8 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x04etag\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12*\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12)\n" +
-	"\x10tell_coordinator\x18\x06 \x01(\bR\x0ftellCoordinator\"\x82\x02\n" +
+	"\x10tell_coordinator\x18\x06 \x01(\bR\x0ftellCoordinator\x12V\n" +
+	"\rlanguage_code\x18\a \x01(\tB1\xbaH.\xd8\x01\x01r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}$R\flanguageCode\"\x82\x02\n" +
 	"\x0fReferralSubject\x12[\n" +
 	"\videntifiers\x18\x01 \x03(\v2/.cairn.membership.v1.ReferralSubject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12>\n" +
@@ -1828,7 +1850,7 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x06system\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06system\x12 \n" +
 	"\x05value\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\"\x9e\x03\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\"\xf8\x03\n" +
 	"\x14PlaceReferralRequest\x12s\n" +
 	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12g\n" +
@@ -1837,7 +1859,8 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\asubject\x18\x03 \x01(\v2$.cairn.membership.v1.ReferralSubjectB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\asubject\x121\n" +
 	"\x0foverride_reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x0eoverrideReason\x12*\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\xb9\x01\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12X\n" +
+	"\fopen_concern\x18\x06 \x01(\x0e2'.cairn.membership.v1.SafetyConcern.KindB\f\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\vopenConcern\"\xb9\x01\n" +
 	"\x16ReleaseReferralRequest\x12s\n" +
 	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12*\n" +
@@ -1919,6 +1942,7 @@ var file_cairn_membership_v1_membership_service_proto_goTypes = []any{
 	(Membership_ScreeningOutcome)(0),     // 30: cairn.membership.v1.Membership.ScreeningOutcome
 	(Membership_DeclineReason)(0),        // 31: cairn.membership.v1.Membership.DeclineReason
 	(Membership_EndReason)(0),            // 32: cairn.membership.v1.Membership.EndReason
+	(SafetyConcern_Kind)(0),              // 33: cairn.membership.v1.SafetyConcern.Kind
 }
 var file_cairn_membership_v1_membership_service_proto_depIdxs = []int32{
 	25, // 0: cairn.membership.v1.CreateMemberRequest.member:type_name -> cairn.membership.v1.Member
@@ -1935,51 +1959,52 @@ var file_cairn_membership_v1_membership_service_proto_depIdxs = []int32{
 	24, // 11: cairn.membership.v1.ReferralSubject.identifiers:type_name -> cairn.membership.v1.ReferralSubject.Identifier
 	25, // 12: cairn.membership.v1.ReferralSubject.member:type_name -> cairn.membership.v1.Member
 	20, // 13: cairn.membership.v1.PlaceReferralRequest.subject:type_name -> cairn.membership.v1.ReferralSubject
-	0,  // 14: cairn.membership.v1.MembershipService.CreateMember:input_type -> cairn.membership.v1.CreateMemberRequest
-	1,  // 15: cairn.membership.v1.MembershipService.GetMember:input_type -> cairn.membership.v1.GetMemberRequest
-	2,  // 16: cairn.membership.v1.MembershipService.ListMembers:input_type -> cairn.membership.v1.ListMembersRequest
-	4,  // 17: cairn.membership.v1.MembershipService.UpdateMember:input_type -> cairn.membership.v1.UpdateMemberRequest
-	5,  // 18: cairn.membership.v1.MembershipService.GrantConsent:input_type -> cairn.membership.v1.GrantConsentRequest
-	6,  // 19: cairn.membership.v1.MembershipService.WithdrawConsent:input_type -> cairn.membership.v1.WithdrawConsentRequest
-	7,  // 20: cairn.membership.v1.MembershipService.CreateMembership:input_type -> cairn.membership.v1.CreateMembershipRequest
-	8,  // 21: cairn.membership.v1.MembershipService.GetMembership:input_type -> cairn.membership.v1.GetMembershipRequest
-	9,  // 22: cairn.membership.v1.MembershipService.ListMemberships:input_type -> cairn.membership.v1.ListMembershipsRequest
-	11, // 23: cairn.membership.v1.MembershipService.ApproveMembership:input_type -> cairn.membership.v1.ApproveMembershipRequest
-	12, // 24: cairn.membership.v1.MembershipService.RecordScreening:input_type -> cairn.membership.v1.RecordScreeningRequest
-	13, // 25: cairn.membership.v1.MembershipService.AcceptOffer:input_type -> cairn.membership.v1.AcceptOfferRequest
-	14, // 26: cairn.membership.v1.MembershipService.DeclineOffer:input_type -> cairn.membership.v1.DeclineOfferRequest
-	15, // 27: cairn.membership.v1.MembershipService.DeclineMembership:input_type -> cairn.membership.v1.DeclineMembershipRequest
-	16, // 28: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:input_type -> cairn.membership.v1.AcknowledgeGuidelinesRequest
-	17, // 29: cairn.membership.v1.MembershipService.StartLeave:input_type -> cairn.membership.v1.StartLeaveRequest
-	18, // 30: cairn.membership.v1.MembershipService.EndLeave:input_type -> cairn.membership.v1.EndLeaveRequest
-	19, // 31: cairn.membership.v1.MembershipService.EndMembership:input_type -> cairn.membership.v1.EndMembershipRequest
-	21, // 32: cairn.membership.v1.MembershipService.PlaceReferral:input_type -> cairn.membership.v1.PlaceReferralRequest
-	22, // 33: cairn.membership.v1.MembershipService.ReleaseReferral:input_type -> cairn.membership.v1.ReleaseReferralRequest
-	25, // 34: cairn.membership.v1.MembershipService.CreateMember:output_type -> cairn.membership.v1.Member
-	25, // 35: cairn.membership.v1.MembershipService.GetMember:output_type -> cairn.membership.v1.Member
-	3,  // 36: cairn.membership.v1.MembershipService.ListMembers:output_type -> cairn.membership.v1.ListMembersResponse
-	25, // 37: cairn.membership.v1.MembershipService.UpdateMember:output_type -> cairn.membership.v1.Member
-	25, // 38: cairn.membership.v1.MembershipService.GrantConsent:output_type -> cairn.membership.v1.Member
-	25, // 39: cairn.membership.v1.MembershipService.WithdrawConsent:output_type -> cairn.membership.v1.Member
-	29, // 40: cairn.membership.v1.MembershipService.CreateMembership:output_type -> cairn.membership.v1.Membership
-	29, // 41: cairn.membership.v1.MembershipService.GetMembership:output_type -> cairn.membership.v1.Membership
-	10, // 42: cairn.membership.v1.MembershipService.ListMemberships:output_type -> cairn.membership.v1.ListMembershipsResponse
-	29, // 43: cairn.membership.v1.MembershipService.ApproveMembership:output_type -> cairn.membership.v1.Membership
-	29, // 44: cairn.membership.v1.MembershipService.RecordScreening:output_type -> cairn.membership.v1.Membership
-	29, // 45: cairn.membership.v1.MembershipService.AcceptOffer:output_type -> cairn.membership.v1.Membership
-	29, // 46: cairn.membership.v1.MembershipService.DeclineOffer:output_type -> cairn.membership.v1.Membership
-	29, // 47: cairn.membership.v1.MembershipService.DeclineMembership:output_type -> cairn.membership.v1.Membership
-	29, // 48: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:output_type -> cairn.membership.v1.Membership
-	29, // 49: cairn.membership.v1.MembershipService.StartLeave:output_type -> cairn.membership.v1.Membership
-	29, // 50: cairn.membership.v1.MembershipService.EndLeave:output_type -> cairn.membership.v1.Membership
-	29, // 51: cairn.membership.v1.MembershipService.EndMembership:output_type -> cairn.membership.v1.Membership
-	29, // 52: cairn.membership.v1.MembershipService.PlaceReferral:output_type -> cairn.membership.v1.Membership
-	23, // 53: cairn.membership.v1.MembershipService.ReleaseReferral:output_type -> cairn.membership.v1.ReleaseReferralResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	33, // 14: cairn.membership.v1.PlaceReferralRequest.open_concern:type_name -> cairn.membership.v1.SafetyConcern.Kind
+	0,  // 15: cairn.membership.v1.MembershipService.CreateMember:input_type -> cairn.membership.v1.CreateMemberRequest
+	1,  // 16: cairn.membership.v1.MembershipService.GetMember:input_type -> cairn.membership.v1.GetMemberRequest
+	2,  // 17: cairn.membership.v1.MembershipService.ListMembers:input_type -> cairn.membership.v1.ListMembersRequest
+	4,  // 18: cairn.membership.v1.MembershipService.UpdateMember:input_type -> cairn.membership.v1.UpdateMemberRequest
+	5,  // 19: cairn.membership.v1.MembershipService.GrantConsent:input_type -> cairn.membership.v1.GrantConsentRequest
+	6,  // 20: cairn.membership.v1.MembershipService.WithdrawConsent:input_type -> cairn.membership.v1.WithdrawConsentRequest
+	7,  // 21: cairn.membership.v1.MembershipService.CreateMembership:input_type -> cairn.membership.v1.CreateMembershipRequest
+	8,  // 22: cairn.membership.v1.MembershipService.GetMembership:input_type -> cairn.membership.v1.GetMembershipRequest
+	9,  // 23: cairn.membership.v1.MembershipService.ListMemberships:input_type -> cairn.membership.v1.ListMembershipsRequest
+	11, // 24: cairn.membership.v1.MembershipService.ApproveMembership:input_type -> cairn.membership.v1.ApproveMembershipRequest
+	12, // 25: cairn.membership.v1.MembershipService.RecordScreening:input_type -> cairn.membership.v1.RecordScreeningRequest
+	13, // 26: cairn.membership.v1.MembershipService.AcceptOffer:input_type -> cairn.membership.v1.AcceptOfferRequest
+	14, // 27: cairn.membership.v1.MembershipService.DeclineOffer:input_type -> cairn.membership.v1.DeclineOfferRequest
+	15, // 28: cairn.membership.v1.MembershipService.DeclineMembership:input_type -> cairn.membership.v1.DeclineMembershipRequest
+	16, // 29: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:input_type -> cairn.membership.v1.AcknowledgeGuidelinesRequest
+	17, // 30: cairn.membership.v1.MembershipService.StartLeave:input_type -> cairn.membership.v1.StartLeaveRequest
+	18, // 31: cairn.membership.v1.MembershipService.EndLeave:input_type -> cairn.membership.v1.EndLeaveRequest
+	19, // 32: cairn.membership.v1.MembershipService.EndMembership:input_type -> cairn.membership.v1.EndMembershipRequest
+	21, // 33: cairn.membership.v1.MembershipService.PlaceReferral:input_type -> cairn.membership.v1.PlaceReferralRequest
+	22, // 34: cairn.membership.v1.MembershipService.ReleaseReferral:input_type -> cairn.membership.v1.ReleaseReferralRequest
+	25, // 35: cairn.membership.v1.MembershipService.CreateMember:output_type -> cairn.membership.v1.Member
+	25, // 36: cairn.membership.v1.MembershipService.GetMember:output_type -> cairn.membership.v1.Member
+	3,  // 37: cairn.membership.v1.MembershipService.ListMembers:output_type -> cairn.membership.v1.ListMembersResponse
+	25, // 38: cairn.membership.v1.MembershipService.UpdateMember:output_type -> cairn.membership.v1.Member
+	25, // 39: cairn.membership.v1.MembershipService.GrantConsent:output_type -> cairn.membership.v1.Member
+	25, // 40: cairn.membership.v1.MembershipService.WithdrawConsent:output_type -> cairn.membership.v1.Member
+	29, // 41: cairn.membership.v1.MembershipService.CreateMembership:output_type -> cairn.membership.v1.Membership
+	29, // 42: cairn.membership.v1.MembershipService.GetMembership:output_type -> cairn.membership.v1.Membership
+	10, // 43: cairn.membership.v1.MembershipService.ListMemberships:output_type -> cairn.membership.v1.ListMembershipsResponse
+	29, // 44: cairn.membership.v1.MembershipService.ApproveMembership:output_type -> cairn.membership.v1.Membership
+	29, // 45: cairn.membership.v1.MembershipService.RecordScreening:output_type -> cairn.membership.v1.Membership
+	29, // 46: cairn.membership.v1.MembershipService.AcceptOffer:output_type -> cairn.membership.v1.Membership
+	29, // 47: cairn.membership.v1.MembershipService.DeclineOffer:output_type -> cairn.membership.v1.Membership
+	29, // 48: cairn.membership.v1.MembershipService.DeclineMembership:output_type -> cairn.membership.v1.Membership
+	29, // 49: cairn.membership.v1.MembershipService.AcknowledgeGuidelines:output_type -> cairn.membership.v1.Membership
+	29, // 50: cairn.membership.v1.MembershipService.StartLeave:output_type -> cairn.membership.v1.Membership
+	29, // 51: cairn.membership.v1.MembershipService.EndLeave:output_type -> cairn.membership.v1.Membership
+	29, // 52: cairn.membership.v1.MembershipService.EndMembership:output_type -> cairn.membership.v1.Membership
+	29, // 53: cairn.membership.v1.MembershipService.PlaceReferral:output_type -> cairn.membership.v1.Membership
+	23, // 54: cairn.membership.v1.MembershipService.ReleaseReferral:output_type -> cairn.membership.v1.ReleaseReferralResponse
+	35, // [35:55] is the sub-list for method output_type
+	15, // [15:35] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_membership_service_proto_init() }
@@ -1989,6 +2014,7 @@ func file_cairn_membership_v1_membership_service_proto_init() {
 	}
 	file_cairn_membership_v1_member_proto_init()
 	file_cairn_membership_v1_membership_proto_init()
+	file_cairn_membership_v1_safety_concern_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

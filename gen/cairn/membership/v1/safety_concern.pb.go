@@ -354,7 +354,8 @@ type SafetyConcern struct {
 	AboutFacilitator bool `protobuf:"varint,7,opt,name=about_facilitator,json=aboutFacilitator,proto3" json:"about_facilitator,omitempty"`
 	// What happened, in words. Personal: encrypted, left out of lists.
 	Description string `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
-	// Who raised it: `members/{uuid}`, `facilitators/{uuid}`, or the calling client or person; empty once her data are erased.
+	// Who raised it: `members/{uuid}`, `facilitators/{uuid}`, or the calling client or person; `referrals/{uuid}` where it came with the
+	// referral that placed her; empty once her data are erased.
 	RaisedBy string `protobuf:"bytes,9,opt,name=raised_by,json=raisedBy,proto3" json:"raised_by,omitempty"`
 	// How far it has come.
 	State SafetyConcern_State `protobuf:"varint,10,opt,name=state,proto3,enum=cairn.membership.v1.SafetyConcern_State" json:"state,omitempty"`

@@ -200,7 +200,8 @@ func (ReferralConcern_Outcome) EnumDescriptor() ([]byte, []int) {
 
 // That a referral says of a person that she is in danger: very high distress, or a risk of self-harm. It is there from the moment that
 // the referral is written, whether or not any group has taken her. The organization that refers acts; it is closed only with an
-// outcome. Only that organization sees it.
+// outcome. Only that organization sees it. Where a group accepts her while it is not closed, and her consent covers CLINICAL, a safety
+// concern about her membership is raised with the group too; this one stays open until it is closed here.
 type ReferralConcern struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resource name, "referralConcerns/{uuid}"; the id is the referral's.
