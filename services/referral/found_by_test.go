@@ -62,6 +62,9 @@ func TestExportLeavesWhatHasJustBeenMade(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Referral: r.GetName()}); err != nil {
+		t.Fatal(err)
+	}
 	sent := 0
 	out := archive.To(service, func(*typev1.ArchiveEntry) error {
 		sent++

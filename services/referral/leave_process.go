@@ -13,12 +13,13 @@ import (
 	"cairn.care/services/chassis/mail"
 )
 
-// exportProcess adds to a person's archive what was written between the organizations about her, what she allowed when, to whom she
-// was shown, and which concerns there were. hers selects the ids of her referrals.
+// exportProcess adds to a person's archive what was written between the organizations about her, what was recommended for her, what
+// she allowed when, to whom she was shown, and which concerns there were. hers selects the ids of her referrals.
 func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers string, args pgx.NamedArgs, byID map[uuid.UUID]*row) error {
 	var messages []*messageRow
 	var consents []*consentRow
 	var concerns []*concernRow
+	var made []*recommendationRow
 	type shownRow struct {
 		ReferralID uuid.UUID
 		disclosureRow
@@ -28,6 +29,7 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 	b.Queue(`SELECT `+messageColumns+` FROM messages WHERE referral_id IN (`+hers+`) ORDER BY referral_id, id`, args).Query(collect(&messages))
 	b.Queue(`SELECT `+consentColumns+` FROM consent_versions WHERE referral_id IN (`+hers+`) ORDER BY referral_id, number`, args).Query(collect(&consents))
 	b.Queue(`SELECT `+concernColumns+` FROM concerns WHERE referral_id IN (`+hers+`) ORDER BY referral_id`, args).Query(collect(&concerns))
+	b.Queue(`SELECT `+recommendationColumns+` FROM recommendations WHERE referral_id IN (`+hers+`) ORDER BY referral_id, id`, args).Query(collect(&made))
 	b.Queue(`SELECT d.referral_id, d.day, d.recipient_id, d.actor, d.consent_version, d.first_time, d.last_time, d.times, v.consent
 		FROM disclosures d LEFT JOIN consent_versions v ON v.referral_id = d.referral_id AND v.number = d.consent_version
 		WHERE d.referral_id IN (`+hers+`) ORDER BY d.referral_id, d.day, d.recipient_id, d.actor, d.consent_version`, args).Query(collect(&shown))
@@ -62,6 +64,15 @@ func (s *server) exportProcess(ctx context.Context, out *archive.Writer, hers st
 		}
 		m.OutcomeNote, m.AcknowledgedBy, m.ClosedBy = note, "", ""
 		if err := out.Add("referralConcern", byID[row.ReferralID].name(), m); err != nil {
+			return err
+		}
+	}
+	for _, row := range ofThese(made, byID, func(r *recommendationRow) uuid.UUID { return r.ReferralID }) {
+		m, err := row.toProto(byID[row.ReferralID])
+		if err != nil {
+			return err
+		}
+		if err := out.Add("recommendation", byID[row.ReferralID].name(), m); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 // recommendationRow is a row of recommendations.
 type recommendationRow struct {
 	ID         uuid.UUID
+	ReferralID uuid.UUID
 	CreateTime time.Time
 	Version    string
 	Threshold  int32
@@ -28,11 +29,28 @@ type recommendationRow struct {
 	Entries    []byte // JSON list of recommendedEntry
 }
 
+const recommendationColumns = `id, referral_id, create_time, version, threshold, language, entries`
+
 // recommendedEntry is a group that was recommended, as the database keeps it.
 type recommendedEntry struct {
 	Group    string  `json:"group"`
 	Score    float64 `json:"score"`
 	NearMiss bool    `json:"nearMiss,omitempty"`
+}
+
+func (r *recommendationRow) toProto(of *row) (*referralv1.RecommendationRecord, error) {
+	var entries []recommendedEntry
+	if err := json.Unmarshal(r.Entries, &entries); err != nil {
+		return nil, fmt.Errorf("recommendation %s: %w", r.ID, err)
+	}
+	m := &referralv1.RecommendationRecord{
+		Name: fmt.Sprintf("%s/recommendations/%s", of.name(), r.ID), CreateTime: timestamppb.New(r.CreateTime),
+		Weighting: weightingPrefix + r.Version, DistressThreshold: r.Threshold, LanguageCode: r.Language,
+	}
+	for _, e := range entries {
+		m.Entries = append(m.Entries, &referralv1.RecommendationRecord_Entry{Group: e.Group, Score: e.Score, NearMiss: e.NearMiss})
+	}
+	return m, nil
 }
 
 // insertRecommendation queues the record of what was recommended for a referral, which must be there still.
@@ -91,7 +109,7 @@ func (s *server) ListRecommendations(ctx context.Context, req *referralv1.ListRe
 	var rows []*recommendationRow
 	b := s.db.Batch(ctx)
 	b.Queue(selectReferral, args).Query(collect(&found))
-	b.Queue(`SELECT id, create_time, version, threshold, language, entries FROM recommendations
+	b.Queue(`SELECT `+recommendationColumns+` FROM recommendations
 		WHERE referral_id = @id AND id < @before ORDER BY id DESC LIMIT @n`, pgx.NamedArgs{"id": id, "before": before, "n": size + 1}).Query(collect(&rows))
 	audit.QueueIf(ctx, b, req.GetParent(), selectReferral, args)
 	if err := s.db.Send(ctx, b); err != nil {
@@ -106,16 +124,9 @@ func (s *server) ListRecommendations(ctx context.Context, req *referralv1.ListRe
 	}
 	resp := &referralv1.ListRecommendationsResponse{NextPageToken: next}
 	for _, r := range rows {
-		var entries []recommendedEntry
-		if err := json.Unmarshal(r.Entries, &entries); err != nil {
-			return nil, fmt.Errorf("recommendation %s: %w", r.ID, err)
-		}
-		m := &referralv1.RecommendationRecord{
-			Name: fmt.Sprintf("%s/recommendations/%s", found[0].name(), r.ID), CreateTime: timestamppb.New(r.CreateTime),
-			Weighting: weightingPrefix + r.Version, DistressThreshold: r.Threshold, LanguageCode: r.Language,
-		}
-		for _, e := range entries {
-			m.Entries = append(m.Entries, &referralv1.RecommendationRecord_Entry{Group: e.Group, Score: e.Score, NearMiss: e.NearMiss})
+		m, err := r.toProto(found[0])
+		if err != nil {
+			return nil, err
 		}
 		resp.RecommendationRecords = append(resp.RecommendationRecords, m)
 	}
