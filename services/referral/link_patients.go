@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (s *server) linkPatients(ctx context.Context) error {
 			return errors.Join(append(broken, fmt.Errorf("find referrals of nobody: %w", err))...)
 		}
 		for _, id := range alone {
-			if err := s.linkPatient(ctx, id); err != nil && !personChanged(err) { // one whose record others write is linked next time
+			if err := s.linkPatient(ctx, id); err != nil && !errors.Is(err, errMoved) && !personChanged(err) { // what others just write is linked next time
 				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
 			}
 			after = id
@@ -54,7 +55,7 @@ func (s *server) linkPatients(ctx context.Context) error {
 
 func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		r, err := find(ctx, tx, auth.TenantFrom(ctx), id)
 		if err != nil || r == nil || r.PatientID != nil || r.ErasedRevision > 0 {
 			return err
 		}
@@ -62,13 +63,16 @@ func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		w, err := s.whoIs(ctx, new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }, "", r, m, 0)
+		w, err := s.whoIs(ctx, tx, "", r, m, 0)
 		if err != nil || w == nil {
 			return err
 		}
-		b := new(pgx.Batch)
-		s.writePerson(b, w)
-		b.Queue(`UPDATE referrals SET patient_id = $2 WHERE id = $1`, id, w.patient.ID)
-		return sendBatch(ctx, tx, b)
+		if r, err = s.lockAfterPerson(ctx, tx, r, w); err != nil || r.PatientID != nil {
+			return cmp.Or(err, errMoved)
+		}
+		if _, err := tx.Exec(ctx, `UPDATE referrals SET patient_id = $2 WHERE id = $1`, id, w.patient.ID); err != nil {
+			return fmt.Errorf("link referral: %w", err)
+		}
+		return nil
 	})
 }

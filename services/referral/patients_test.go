@@ -2,6 +2,7 @@ package referral
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -93,6 +94,48 @@ func TestTheSamePersonIsFoundAgain(t *testing.T) {
 	}
 	if stored := query[int](f, `SELECT count(*)::int FROM patients p, patient_identifiers i WHERE p::text LIKE '%Quetzal%' OR i::text ILIKE '%7734%'`); stored != 0 {
 		t.Errorf("%d rows hold personal data in clear", stored)
+	}
+}
+
+// A draft and the record of its person can be changed at once, by many: nobody stands in another's way.
+func TestDraftAndPatientAreChangedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Draft: true, Referral: f.referral()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	update := func(m *referralv1.Referral, path string) error {
+		_, err := f.UpdateReferral(f.refer, &referralv1.UpdateReferralRequest{Referral: m, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{path}}})
+		return err
+	}
+	var done sync.WaitGroup
+	for worker, change := range []func(i int) error{
+		func(i int) error {
+			p := &referralv1.Patient{Name: r.GetPatient(), Subject: &referralv1.Referral_Subject{Email: fmt.Sprintf("a%d@example.org", i)}}
+			_, err := f.patients().UpdatePatient(f.refer, &referralv1.UpdatePatientRequest{Patient: p, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"subject.email"}}})
+			return err
+		},
+		func(i int) error { // found by her identifiers
+			return update(&referralv1.Referral{Name: r.GetName(), Subject: &referralv1.Referral_Subject{Phone: fmt.Sprintf("+1816555%04d", i)}}, "subject.phone")
+		},
+		func(i int) error { // found by the link
+			return update(&referralv1.Referral{Name: r.GetName(), Subject: &referralv1.Referral_Subject{GivenName: fmt.Sprintf("Rosa %d", i)}}, "subject")
+		},
+		func(i int) error { return update(&referralv1.Referral{Name: r.GetName(), Author: fmt.Sprintf("Dr. %d", i)}, "author") },
+	} {
+		done.Go(func() {
+			for i := range 40 {
+				if err := change(i); err != nil {
+					t.Errorf("caller %d, change %d: %v", worker, i, err)
+				}
+			}
+		})
+	}
+	done.Wait()
+	got := f.get(f.refer, r.GetName())
+	if got.GetPatient() != r.GetPatient() || got.GetAuthor() != "Dr. 39" {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -310,6 +353,9 @@ func TestPatientIsErased(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := placed.GetPatient()
+	if _, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Referral: placed.GetName()}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.patients().ErasePatient(f.receive, &referralv1.ErasePatientRequest{Name: name}); errText(err) != "NotFound NOT_FOUND" {
 		t.Errorf("by the owner: %v", err)
 	}
@@ -327,7 +373,7 @@ func TestPatientIsErased(t *testing.T) {
 			archived = append(archived, e.GetKind()+" "+e.GetResource())
 		}
 	}
-	for _, want := range []string{"patient " + name, "referral " + placed.GetName(), "referral " + rejected.GetName(), "referral " + draft.GetName(), "referralVersion " + rejected.GetName(), "referralEvent " + placed.GetName()} {
+	for _, want := range []string{"patient " + name, "referral " + placed.GetName(), "referral " + rejected.GetName(), "referral " + draft.GetName(), "referralVersion " + rejected.GetName(), "referralEvent " + placed.GetName(), "recommendation " + placed.GetName()} {
 		if !slices.Contains(archived, want) {
 			t.Errorf("the archive has no %s: %v", want, archived)
 		}

@@ -2,7 +2,10 @@ package referral
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 
@@ -20,16 +23,31 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 	if err != nil {
 		return nil, err
 	}
-	tenant := auth.TenantFrom(ctx)
+	for attempt := 1; ; attempt++ {
+		answer, err := s.tryUpdate(ctx, id, req)
+		switch moved := errors.Is(err, errMoved) || personChanged(err); {
+		case moved && attempt < mostAttempts: // others have just changed the draft, or the record of its person
+		case moved:
+			return nil, fault.Aborted("CHANGED_MEANWHILE", "%s or its person's record is just being changed by others: repeat the call", name)
+		default:
+			return answer, err
+		}
+	}
+}
+
+func (s *server) tryUpdate(ctx context.Context, id uuid.UUID, req *referralv1.UpdateReferralRequest) (answer *referralv1.Referral, err error) {
+	name, tenant := req.GetReferral().GetName(), auth.TenantFrom(ctx)
 	var to *sending
 	if req.GetSend() {
 		if to, err = s.sendingTo(ctx, tenant, id, req); err != nil {
 			return nil, err
 		}
 	}
-	var answer *referralv1.Referral
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
-		r, err := lock(ctx, tx, tenant, id)
+		if _, err := tx.Exec(ctx, `SELECT FROM referrals r JOIN patients p ON p.id = r.patient_id WHERE r.id = $1 FOR NO KEY UPDATE OF p`, id); err != nil {
+			return fmt.Errorf("lock patient: %w", err)
+		}
+		r, err := find(ctx, tx, tenant, id)
 		switch {
 		case err != nil:
 			return err
@@ -44,7 +62,7 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 			return err
 		}
 		if to != nil && to.revision != r.Revision {
-			return fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", name)
+			return errMoved
 		}
 		m, err := s.toProto(r, whole)
 		if err != nil {
@@ -60,6 +78,9 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		}
 		w, err := s.whoNow(ctx, tx, r, was, m)
 		if err != nil {
+			return err
+		}
+		if r, err = s.lockAfterPerson(ctx, tx, r, w); err != nil {
 			return err
 		}
 		before := r.Consent
@@ -88,7 +109,6 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 			return err
 		}
 		if err := c.flush(ctx, func(b *pgx.Batch, r *row) {
-			s.writePerson(b, w)
 			updateDraft(b, r)
 			updateReferral(b, r)
 		}); err != nil {
@@ -99,9 +119,6 @@ func (s *server) UpdateReferral(ctx context.Context, req *referralv1.UpdateRefer
 		}
 		return sendBatch(ctx, tx, c.batch)
 	})
-	if personChanged(err) {
-		return nil, fault.Aborted("CHANGED_MEANWHILE", "the person's record has just been changed: repeat the call")
-	}
 	return answer, err
 }
 

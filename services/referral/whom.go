@@ -2,6 +2,7 @@ package referral
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -12,6 +13,7 @@ import (
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -26,13 +28,10 @@ type whom struct {
 // knownPatient is what becomes of the record of a person who is known already.
 type knownPatient = referralv1.CreateReferralRequest_KnownPatient
 
-// sender runs a batch: of its own, or of a transaction.
-type sender func(context.Context, *pgx.Batch) error
-
 // whoIs finds out whom a referral is of: the patient that it names, whose person it then takes, or the one who has an identifier of its
 // subject, or somebody new; nil if it says nothing of anybody. known says what becomes of the record of one who was found by an
-// identifier. b is an empty batch for the reads, sent by run.
-func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix string, r *row, m *referralv1.Referral, known knownPatient) (*whom, error) {
+// identifier. Within a transaction, if tx is one, her record is kept from being changed by others until it ends.
+func (s *server) whoIs(ctx context.Context, tx pgx.Tx, prefix string, r *row, m *referralv1.Referral, known knownPatient) (*whom, error) {
 	w := new(whom)
 	keys := s.subjectKeys(r.OrgID, m.GetSubject())
 	named, err := optionalID(prefix+"patient", "patients", m.GetPatient())
@@ -52,15 +51,21 @@ func (s *server) whoIs(ctx context.Context, b *pgx.Batch, run sender, prefix str
 		return nil, fmt.Errorf("encode needs: %w", err)
 	}
 	args := pgx.NamedArgs{"id": named, "org": r.OrgID, "keys": keys, "needs": needs, "group": r.RequestedGroupID, "referral": r.ID}
-	const byKey = ` FROM unnest(@keys::bytea[]) WITH ORDINALITY AS k (key, n) JOIN patient_identifiers i ON i.org_id = @org AND i.key = k.key`
+	const byKey = ` FROM unnest(@keys::bytea[]) WITH ORDINALITY AS k (key, n)
+		CROSS JOIN LATERAL (SELECT patient_id FROM patient_identifiers WHERE org_id = @org AND key = k.key LIMIT 1) AS i`
 	which, who := `@id::uuid`, selectPatient
 	if named == nil {
 		which = `(SELECT i.patient_id` + byKey + ` ORDER BY k.n LIMIT 1)`
 		who = `SELECT ` + patientColumns + byKey + ` JOIN patients p ON p.id = i.patient_id ORDER BY k.n LIMIT 1`
 	}
+	b, run := s.db.Batch(ctx), s.db.Send
+	if tx != nil {
+		b, run = new(pgx.Batch), func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }
+		who += ` FOR NO KEY UPDATE OF p`
+	}
 	var found []*patientRow
 	b.Queue(who, args).Query(collect(&found))
-	b.Queue(`SELECT d.id FROM referrals d WHERE d.patient_id = `+which+` AND d.org_id = @org AND d.id <> @referral AND d.state < 10
+	b.Queue(`SELECT d.id FROM referrals d WHERE d.patient_id = `+which+` AND d.id <> @referral AND d.state < 10
 		AND (d.requested_group_id = @group OR same_need(d.needs, @needs::jsonb)) ORDER BY d.id LIMIT 20`, args).Query(func(rows pgx.Rows) (err error) {
 		w.duplicates, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		return err
@@ -133,7 +138,6 @@ func (s *server) learn(p *patientRow, m *referralv1.Referral) (bool, error) {
 
 // whoNow finds out whom a draft is of after a change, nil if that has not changed. was is what it said before.
 func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referralv1.Referral) (*whom, error) {
-	run := func(ctx context.Context, b *pgx.Batch) error { return sendBatch(ctx, tx, b) }
 	same := proto.Equal(was.GetSubject(), m.GetSubject())
 	switch {
 	case was.GetPatient() == m.GetPatient() && same:
@@ -143,7 +147,7 @@ func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referral
 			m.Subject = nil
 		}
 	case m.GetPatient() != "" && len(m.GetSubject().GetIdentifiers()) == 0:
-		p, err := queryPatient(ctx, tx, selectPatient, pgx.NamedArgs{"id": r.PatientID, "org": r.OrgID})
+		p, err := lockPatient(ctx, tx, auth.Tenant{Org: r.OrgID}, *r.PatientID)
 		if err != nil || p == nil {
 			return nil, err
 		}
@@ -152,7 +156,7 @@ func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referral
 	default:
 		m.Patient = ""
 	}
-	return s.whoIs(ctx, new(pgx.Batch), run, "referral.", r, m, 0)
+	return s.whoIs(ctx, tx, "referral.", r, m, 0)
 }
 
 // together returns what is known of a person with what is said now: what is said counts, what is not said stays.
@@ -200,6 +204,24 @@ func (s *server) writePerson(b *pgx.Batch, w *whom) {
 	case w.learned:
 		s.learnOfPatient(b, w.patient)
 	}
+}
+
+// errMoved says that a referral has been changed since it was read.
+var errMoved = errors.New("the referral has been changed meanwhile")
+
+// lockAfterPerson writes what is to be written of the person, and then locks the referral that was read before: whoever changes both
+// holds her record first. It fails with errMoved if others have changed the referral since.
+func (s *server) lockAfterPerson(ctx context.Context, tx pgx.Tx, seen *row, w *whom) (*row, error) {
+	b := new(pgx.Batch)
+	s.writePerson(b, w)
+	if err := sendBatch(ctx, tx, b); err != nil {
+		return nil, fmt.Errorf("write patient: %w", err)
+	}
+	r, err := lock(ctx, tx, auth.TenantFrom(ctx), seen.ID)
+	if err == nil && (r == nil || r.Revision != seen.Revision) {
+		return nil, errMoved
+	}
+	return r, err
 }
 
 func names(collection string, ids []uuid.UUID) []string {
