@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -157,6 +159,8 @@ func (d *diagnosis) unknown(at, key string, md protoreflect.MessageDescriptor) {
 		names[i] = md.Fields().Get(i).JSONName()
 	}
 	switch near := nearest(key, names); {
+	case isMessage(md) && strings.HasPrefix(strings.ToLower(key), "attachment"), isMessage(md) && slices.Contains([]string{"file", "files"}, strings.ToLower(key)):
+		d.bad(at, "is no field here: %s", fault.NoFiles)
 	case near != "":
 		d.bad(at, "is no field here; did you mean %s?", near)
 	case len(names) == 0:
@@ -166,6 +170,11 @@ func (d *diagnosis) unknown(at, key string, md protoreflect.MessageDescriptor) {
 	default:
 		d.bad(at, "is no field here; there are %s", strings.Join(names, ", "))
 	}
+}
+
+// isMessage tells whether md is what one organization writes to the other about a referral.
+func isMessage(md protoreflect.MessageDescriptor) bool {
+	return md == (&referralv1.ReferralMessage{}).ProtoReflect().Descriptor()
 }
 
 func (d *diagnosis) field(path string, fd protoreflect.FieldDescriptor, depth int) bool {

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"cairn.care/services/chassis/fault"
 )
@@ -97,7 +98,7 @@ func (c *call) readBody(w http.ResponseWriter, r *http.Request, maxBody int64) e
 	if c.route.body == "" {
 		return fault.Invalid(fault.Field("body", "%s takes no body; parameters go into the query", r.Method))
 	}
-	if err := jsonType(r); err != nil {
+	if err := jsonType(r, c.route.bodyMessage()); err != nil {
 		return err
 	}
 	if bytes.Count(body, []byte(",")) > maxValues {
@@ -119,8 +120,8 @@ func tooLarge(limit int64) error {
 	}}
 }
 
-// jsonType refuses a body that does not say that it is JSON, or says that it is compressed.
-func jsonType(r *http.Request) error {
+// jsonType refuses a body that does not say that it is JSON, or says that it is compressed. body is what the route takes.
+func jsonType(r *http.Request, body protoreflect.MessageDescriptor) error {
 	refuse := func(format string, a ...any) error {
 		bad := fault.Field("Content-Type", format, a...)
 		if e, ok := errors.AsType[*fault.Error](fault.Invalid(bad)); ok {
@@ -138,6 +139,9 @@ func jsonType(r *http.Request) error {
 	}
 	kind, params, err := mime.ParseMediaType(given)
 	if isJSON := kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"); err != nil || !isJSON {
+		if kind == "multipart/form-data" && isMessage(body) {
+			return refuse("is %q, and %s", kind, fault.NoFiles)
+		}
 		return refuse("is %q; send application/json", clip(given))
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {

@@ -85,9 +85,7 @@ var fileMarks = []*regexp.Regexp{
 func noFile(field, text string) *fault.Violation {
 	for _, mark := range fileMarks {
 		if mark.MatchString(text) {
-			return fault.Field(field, "looks like a file, and messages carry none. Send the document where your organizations exchange documents "+
-				"(Direct, your health information exchange, a portal) and name its number here; a signed consent is named in consent.document, "+
-				"and what a receiver has to know of the person belongs into needs and reason_codes")
+			return fault.Field(field, "looks like a file: %s", fault.NoFiles)
 		}
 	}
 	if strings.TrimSpace(text) == "" {
