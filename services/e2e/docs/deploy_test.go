@@ -91,7 +91,7 @@ func followDeploy(t *testing.T, dir string) {
 	if err := os.Mkdir(etc, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	follow(t, "deploy/README.md", etc, environ(t, dir))
+	follow(t, etc, environ(t, dir), "deploy/README.md")
 
 	log := slog.New(slog.DiscardHandler)
 	postgres, err := embedded.StartPostgres(t.Context(), filepath.Join(dir, "postgres"), log, embedded.Throwaway())

@@ -41,7 +41,7 @@ func TestPages(t *testing.T) {
 		if err := os.Mkdir(cwd, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		follow(t, "docs/operators.md", cwd, environ(t, dir))
+		follow(t, cwd, environ(t, dir), "docs/operators.md")
 	})
 }
 
@@ -50,8 +50,8 @@ func TestPages(t *testing.T) {
 func followCallers(t *testing.T, dir string) {
 	t.Helper()
 	env := serve(t, dir)
-	for _, page := range []string{"docs/hospitals.md", "docs/nonprofits.md", "docs/internal-apps.md"} {
-		t.Run(page, func(t *testing.T) { follow(t, page, root, env) })
+	for _, pages := range [][]string{{"docs/hospitals.md", "docs/booking.md"}, {"docs/nonprofits.md"}, {"docs/internal-apps.md"}} {
+		t.Run(strings.Join(pages, " and "), func(t *testing.T) { follow(t, root, env, pages...) })
 	}
 }
 
@@ -144,7 +144,7 @@ func freeAddr(t *testing.T) string {
 
 // block is a block of commands and what the page says that it prints.
 type block struct {
-	line   int // in the page, of the first command
+	at     string // page and line of the first command
 	sh     string
 	prints string
 }
@@ -158,11 +158,16 @@ func withNode() bool {
 	return err == nil
 }
 
-// read returns the page's blocks: those fenced as sh, or "sh node" where that is there, each with the one fenced as text
+// read returns a page's blocks: those fenced as sh, or "sh node" where that is there, each with the one fenced as text
 // that follows it at once, if any. Other fences show what a reader does in another terminal.
-func read(page string) []block {
+func read(t *testing.T, page string) []block {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var blocks []block
-	lines := strings.Split(page, "\n")
+	lines := strings.Split(string(raw), "\n")
 	after := -1 // line behind the last sh block
 	for i := 0; i < len(lines); i++ {
 		kind, ok := strings.CutPrefix(lines[i], "```")
@@ -175,10 +180,13 @@ func read(page string) []block {
 		content := strings.Join(lines[first:min(i, len(lines))], "\n")
 		switch {
 		case kind == "sh", kind == "sh node" && withNode():
-			blocks, after = append(blocks, block{line: first + 1, sh: content}), i+1
+			blocks, after = append(blocks, block{at: fmt.Sprintf("%s:%d", page, first+1), sh: content}), i+1
 		case kind == "text" && first-1 == after:
 			blocks[len(blocks)-1].prints = content
 		}
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no block to run", page)
 	}
 	return blocks
 }
@@ -186,22 +194,18 @@ func read(page string) []block {
 // mark ends what a block prints.
 const mark = "@@@ next block"
 
-// follow runs the page's blocks in one shell in the directory, as they would be pasted, and compares
-// what they print.
-func follow(t *testing.T, page, cwd string, env []string) {
+// follow runs the blocks of pages, one after the other, in one shell in the directory, as they would be pasted,
+// and compares what they print.
+func follow(t *testing.T, cwd string, env []string, pages ...string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := read(string(text))
-	if len(blocks) == 0 {
-		t.Fatalf("%s has no block to run", page)
+	var blocks []block
+	for _, page := range pages {
+		blocks = append(blocks, read(t, page)...)
 	}
 	var script strings.Builder
 	for _, b := range blocks {
 		if strings.Contains(b.sh, "!") {
-			t.Fatalf("%s:%d: an interactive shell reads ! as history", page, b.line)
+			t.Fatalf("%s: an interactive shell reads ! as history", b.at)
 		}
 		fmt.Fprintf(&script, "%s\nprintf '\\n%s\\n'\n", b.sh, mark)
 	}
@@ -215,18 +219,18 @@ func follow(t *testing.T, page, cwd string, env []string) {
 	cmd.Dir, cmd.Env, cmd.WaitDelay = cwd, env, 5*time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
+	err := cmd.Run()
 	printed := strings.Split(out.String(), "\n"+mark+"\n")
 	for i, b := range blocks {
 		if i >= len(printed)-1 {
-			t.Fatalf("%s:%d: the block did not end: %v\n%s", page, b.line, err, printed[len(printed)-1])
+			t.Fatalf("%s: the block did not end: %v\n%s", b.at, err, printed[len(printed)-1])
 		}
 		if got := printed[i]; !alike(b.prints, got) {
-			t.Fatalf("%s:%d: the block\n%s\nprinted\n%s\nthe page says\n%s", page, b.line, b.sh, got, b.prints)
+			t.Fatalf("%s: the block\n%s\nprinted\n%s\nthe page says\n%s", b.at, b.sh, got, b.prints)
 		}
 	}
 	if err != nil {
-		t.Errorf("%s: %v", page, err)
+		t.Errorf("%s: %v", strings.Join(pages, ", "), err)
 	}
 }
 
