@@ -17,13 +17,3 @@ ALTER TABLE member_calendars ENABLE ROW LEVEL SECURITY;
 ALTER TABLE member_calendars FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON member_calendars USING (org_id = (SELECT nullif(current_setting('app.org', true), '')::uuid));
 CREATE POLICY system ON member_calendars USING ((SELECT current_setting('app.system', true)) = 'on');
-
--- Members who are erased: nothing is made for them any more. Their attendees stay, as counts.
-CREATE TABLE erased_members (
-    member_id uuid PRIMARY KEY,
-    org_id    uuid NOT NULL
-);
-ALTER TABLE erased_members ENABLE ROW LEVEL SECURITY;
-ALTER TABLE erased_members FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON erased_members USING (org_id = (SELECT nullif(current_setting('app.org', true), '')::uuid));
-CREATE POLICY system ON erased_members USING ((SELECT current_setting('app.system', true)) = 'on');

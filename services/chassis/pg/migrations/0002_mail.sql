@@ -8,7 +8,6 @@ CREATE TABLE mail (
     key         bytea       NOT NULL, -- SHA-256 of what is said to whom
     subject     text        NOT NULL, -- whose erasure takes it back, "members/…", or ''
     about       text        NOT NULL, -- of what it tells, "sessions/…", or ''
-    kind        text        NOT NULL DEFAULT '', -- as which its reader may stop it, or '' if she may not
     payload     bytea,
     not_before  timestamptz NOT NULL,
     expire_time timestamptz NOT NULL, -- of no use any more, and not sent, from then on
@@ -25,11 +24,3 @@ CREATE INDEX mail_next_time ON mail (next_time, id) WHERE next_time IS NOT NULL;
 CREATE INDEX mail_subject ON mail (subject) WHERE subject <> '';
 CREATE INDEX mail_about ON mail (about) WHERE about <> '' AND next_time IS NOT NULL;
 CREATE INDEX mail_done_time ON mail (done_time) WHERE done_time IS NOT NULL;
-
--- What people want no e-mail of any more, as they last said. Of who never stopped anything nothing is kept.
-CREATE TABLE mail_stops (
-    subject    text    PRIMARY KEY, -- "members/…"
-    revision   bigint  NOT NULL,    -- of her record that says so
-    everything boolean NOT NULL,
-    kinds      text[]  NOT NULL
-);
