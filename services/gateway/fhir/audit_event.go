@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -192,7 +193,7 @@ func auditAgents(a *referralv1.Access) []r4.AuditEventAgent {
 			kind = "Patient"
 		}
 	}
-	agents := []r4.AuditEventAgent{who(first(a.GetCaller(), "Cairn"), kind, true)}
+	agents := []r4.AuditEventAgent{who(cmp.Or(a.GetCaller(), "Cairn"), kind, true)}
 	no := false
 	if a.GetOrganization() != "" {
 		agents = append(agents, r4.AuditEventAgent{Who: &r4.Reference{Reference: reference("Organization", a.GetOrganization())}, Requestor: &no})

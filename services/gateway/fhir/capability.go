@@ -22,7 +22,7 @@ func (f *Face) capability() *r4.CapabilityStatement {
 	rest := r4.CapabilityStatementRest{
 		Mode: "server",
 		Documentation: "Errors are OperationOutcomes with expressions. Elements that are not understood are refused; the few that are read over stand in docs/ehr-workflows.md. " +
-			"Unknown search parameters are refused unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes a POST repeatable; a Task that has sent a draft is told 409 when it comes again.",
+			"Unknown search parameters are refused unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes a POST repeatable: the same again is answered as the first time, for 24 hours.",
 		Security: &r4.CapabilityStatementRestSecurity{
 			Cors: &f.options.CORS,
 			Service: []r4.CodeableConcept{{Coding: []r4.Coding{{
@@ -139,7 +139,7 @@ func (p *param) words(r *resource) string {
 	if len(chains) > 0 {
 		out = append(out, "Chains: "+strings.Join(chains, ", ")+".")
 	}
-	if contains(r.sorts, p.name) {
+	if slices.Contains(r.sorts, p.name) {
 		out = append(out, "_sort takes it.")
 	}
 	return strings.Join(out, " ")

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -46,7 +48,7 @@ func consent() *resource {
 
 // consentItem shows the consent of a referral.
 func consentItem(c *call, r *referralv1.Referral) *item {
-	it := &item{kind: "Consent", id: idIn(r.GetName()), version: consentVersion(r), updated: changed(r)}
+	it := &item{kind: "Consent", id: idIn(r.GetName()), version: consentVersion(r), updated: r.GetConsentTime().AsTime().Truncate(time.Microsecond)}
 	it.body = consentBody(meta(it.version, it.updated, consentProfiles(c.profile, r.GetConsent())...), r, c.face.clock.Now())
 	return it
 }
@@ -72,6 +74,8 @@ func searchConsents(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil || none {
 		return &page{}, err
 	}
+	req.ConsentTime, req.ChangeTime = req.GetChangeTime(), nil // of the consent, not of its referral
+	req.OrderBy = strings.Replace(req.GetOrderBy(), "change_time", "consent_time", 1)
 	return c.searchReferrals(ctx, s, req, func(_ string, r *referralv1.Referral) *item { return consentItem(c, r) })
 }
 
@@ -122,7 +126,7 @@ func vreadConsent(ctx context.Context, c *call, id, version string) (*item, erro
 // consentVersionItem shows the consent of a referral as it was.
 func consentVersionItem(c *call, r *referralv1.Referral, v *referralv1.ConsentVersion) *item {
 	was := proto.CloneOf(r)
-	was.Consent, was.ChangeTime = v.GetConsent(), v.GetCreateTime()
+	was.Consent, was.ConsentTime = v.GetConsent(), v.GetCreateTime()
 	number, err := strconv.ParseInt(idIn(v.GetName()), 10, 32)
 	if err == nil {
 		was.ConsentVersion = int32(number)

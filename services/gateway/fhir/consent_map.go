@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -37,7 +38,7 @@ func consentBody(m *r4.Meta, r *referralv1.Referral, now time.Time) *r4.Consent 
 		Category: []r4.CodeableConcept{*concept(actCodes, "IDSCL", "information disclosure")},
 		Patient:  personOf(r), DateTime: dateTime(c.GetGrantTime()),
 		Organization:     []r4.Reference{{Reference: reference("Organization", r.GetOrganization())}},
-		SourceAttachment: &r4.Attachment{Title: first(c.GetDocument(), "Recorded by the organization that refers")},
+		SourceAttachment: &r4.Attachment{Title: cmp.Or(c.GetDocument(), "Recorded by the organization that refers")},
 		PolicyRule:       concept(actCodes, "OPTIN", "opt-in"),
 		Provision:        &r4.ConsentProvision{Type: "permit"},
 	}
@@ -115,9 +116,9 @@ func readConsent(doc *r4.Document, at string) (c *referralv1.Referral_Consent, w
 	}
 	switch {
 	case b.SourceAttachment != nil:
-		c.Document = first(b.SourceAttachment.Title, b.SourceAttachment.Url)
+		c.Document = cmp.Or(b.SourceAttachment.Title, b.SourceAttachment.Url)
 	case b.SourceReference != nil:
-		c.Document = first(b.SourceReference.Display, b.SourceReference.Reference)
+		c.Document = cmp.Or(b.SourceReference.Display, b.SourceReference.Reference)
 	}
 	r.provision(b.Provision, c, withdrawn)
 	return c, withdrawn, r.err()

@@ -143,6 +143,11 @@ func isToken(v value, system, code string) bool {
 	return (v.code == code || v.code == "" && v.bar) && (!v.bar || v.system == system)
 }
 
+// hasToken tells whether one of the tokens is the code of the system.
+func hasToken(values []value, system, code string) bool {
+	return slices.ContainsFunc(values, func(v value) bool { return isToken(v, system, code) })
+}
+
 // hasCoding tells whether one of the concepts has a coding that one of the values names.
 func hasCoding(concepts []r4.CodeableConcept, values []value) bool {
 	return slices.ContainsFunc(concepts, func(c r4.CodeableConcept) bool {

@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
-	"golang.org/x/text/unicode/norm"
 	"google.golang.org/genproto/googleapis/type/latlng"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -104,7 +103,7 @@ func (gs *groupSearch) restrict(ids []string) {
 	if gs.byIDs {
 		var both []string
 		for _, id := range ids {
-			if contains(gs.ids, id) {
+			if slices.Contains(gs.ids, id) {
 				both = append(both, id)
 			}
 		}
@@ -191,7 +190,7 @@ func (gs *groupSearch) readTexts(s *search) error {
 	var words []string
 	for _, cl := range s.clausesOf("name") {
 		words = append(words, cl.values[0].text)
-		gs.also(func(g *groupsv1.Group) bool { return namedBy(cl, g.GetTitle()) })
+		gs.also(func(g *groupsv1.Group) bool { return cl.matches(g.GetTitle(), hasWords) })
 	}
 	for _, v := range s.values("_content") {
 		words = append(words, v.text)
@@ -420,38 +419,3 @@ func (gs *groupSearch) list(ctx context.Context, c *call, s *search) ([]*groupsv
 	return groups, p, nil
 }
 
-// namedBy tells whether a name is what a string parameter asks for: each of its words begins a word of the name.
-func namedBy(cl clause, name string) bool {
-	for _, v := range cl.values {
-		if cl.modifier == "exact" {
-			if name == v.text {
-				return true
-			}
-			continue
-		}
-		have, all := strings.FieldsFunc(folded(name), notWord), true
-		for _, want := range strings.FieldsFunc(folded(v.text), notWord) {
-			begins := false
-			for _, h := range have {
-				begins = begins || strings.HasPrefix(h, want)
-			}
-			all = all && begins
-		}
-		if all {
-			return true
-		}
-	}
-	return false
-}
-
-func notWord(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }
-
-// folded is a text without accents and case.
-func folded(s string) string {
-	return strings.ToLower(strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Mn, r) {
-			return -1
-		}
-		return r
-	}, norm.NFD.String(s)))
-}

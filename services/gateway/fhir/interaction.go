@@ -3,6 +3,7 @@ package fhir
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"cairn.care/services/formats/fhir/r4"
@@ -98,7 +99,7 @@ func (f *Face) existing(ctx context.Context, c *call, condition string) (*item, 
 		return nil, err
 	}
 	for _, cl := range s.clauses {
-		if !contains(c.resource.unless, cl.param.name) {
+		if !slices.Contains(c.resource.unless, cl.param.name) {
 			return nil, malformed("not-supported", "", "If-None-Exist can name %s, not %s", strings.Join(c.resource.unless, ", "), cl.param.name)
 		}
 	}

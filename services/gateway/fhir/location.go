@@ -67,18 +67,20 @@ func searchLocations(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range s.values("status") {
-		active := v.code == "active"
-		if !active && v.code != "suspended" {
+	if wanted := s.values("status"); wanted != nil {
+		switch found := named(wanted, "http://hl7.org/fhir/location-status", "active", "suspended"); len(found) {
+		case 0:
 			gs.none = true
+		case 1:
+			active := found[0] == "active"
+			gs.req.AcceptsIntake, gs.plain = active, gs.plain && !active
+			gs.also(func(g *groupsv1.Group) bool { return g.GetAcceptsIntake() == active })
 		}
-		gs.req.AcceptsIntake, gs.plain = active, gs.plain && !active
-		gs.also(func(g *groupsv1.Group) bool { return g.GetAcceptsIntake() == active })
 	}
 	var words []string
 	for _, cl := range s.clausesOf("name") {
 		words = append(words, cl.values[0].text)
-		gs.also(func(g *groupsv1.Group) bool { return namedBy(cl, placeName(g)) })
+		gs.also(func(g *groupsv1.Group) bool { return cl.matches(placeName(g), hasWords) })
 	}
 	for _, v := range s.values("address-city") {
 		words = append(words, v.text)

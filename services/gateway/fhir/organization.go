@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func readOrganization(ctx context.Context, c *call, id string) (*item, error) {
 	if c.principal.Kind == auth.Anonymous {
 		ctx = gateway(ctx)
 		if shown, err := c.hasGroups(ctx, name); err != nil || !shown {
-			return nil, firstError(err, missing("Organization", id))
+			return nil, cmp.Or(err, missing("Organization", id))
 		}
 	}
 	o, err := c.partners.GetOrganization(ctx, &partnersv1.GetOrganizationRequest{Name: name})
@@ -70,15 +71,6 @@ func readOrganization(ctx context.Context, c *call, id string) (*item, error) {
 func (c *call) hasGroups(ctx context.Context, name string) (bool, error) {
 	resp, err := c.sync.ListDirectory(anonymous(ctx), &groupsv1.ListDirectoryRequest{Organization: name, PageSize: 1})
 	return len(resp.GetGroups()) > 0, err
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // searchOrganizations finds organizations as the partners service lists them, and leaves out what it cannot tell apart.
@@ -153,7 +145,7 @@ func organizationFilter(s *search) (keep []func(*partnersv1.Organization) bool, 
 	})
 	var parts []string
 	if parents, ok := s.ids("partof"); ok {
-		keep = append(keep, func(o *partnersv1.Organization) bool { return contains(parents, idIn(o.GetParent())) })
+		keep = append(keep, func(o *partnersv1.Organization) bool { return slices.Contains(parents, idIn(o.GetParent())) })
 		if len(parents) > 0 {
 			parts = append(parts, `parent = "organizations/`+parents[0]+`"`)
 		}
@@ -173,36 +165,12 @@ func organizationFilter(s *search) (keep []func(*partnersv1.Organization) bool, 
 		}
 	}
 	for _, cl := range s.clausesOf("name") {
-		keep = append(keep, func(o *partnersv1.Organization) bool { return matchesText(cl, o.GetDisplayName()) })
+		keep = append(keep, func(o *partnersv1.Organization) bool { return cl.matches(o.GetDisplayName(), strings.HasPrefix) })
 		if text := cl.values[0].text; cl.modifier == "exact" && !strings.ContainsAny(text, "\"\\") && strings.TrimSpace(text) != "" {
 			parts = append(parts, `display_name:"`+text+`"`)
 		}
 	}
 	return keep, strings.Join(parts, " AND "), nil
-}
-
-// hasToken tells whether one of the tokens is the code of the system.
-func hasToken(values []value, system, code string) bool {
-	for _, v := range values {
-		if isToken(v, system, code) {
-			return true
-		}
-	}
-	return false
-}
-
-// matchesText tells whether a text is what a string parameter asks for.
-func matchesText(cl clause, text string) bool {
-	for _, v := range cl.values {
-		have, want := folded(text), folded(v.text)
-		switch {
-		case cl.modifier == "exact" && text == v.text,
-			cl.modifier == "contains" && strings.Contains(have, want),
-			cl.modifier == "" && strings.HasPrefix(have, want):
-			return true
-		}
-	}
-	return false
 }
 
 func organizationItem(o *partnersv1.Organization) *item {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,16 +92,7 @@ func tell(err error, r *resource, written bool) answered {
 const keyUsed = "the Idempotency-Key was used for another request within 24 hours; use a new one"
 
 func everyIs(issues []r4.Issue, codes ...string) bool {
-	for _, i := range issues {
-		found := false
-		for _, c := range codes {
-			found = found || i.Code == c
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(issues, func(i r4.Issue) bool { return !slices.Contains(codes, i.Code) })
 }
 
 // told is the status of an error that may pass on to the caller. What comes from the way between, not from a service, has no details
@@ -111,6 +103,16 @@ func told(err error) *status.Status {
 		return fault.From(err)
 	}
 	return st
+}
+
+// reason is the machine reason of a service's error, "" if it has none.
+func reason(err error) string {
+	for _, d := range told(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 func tellStatus(st *status.Status, err error, r *resource, written bool) answered {

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -104,7 +105,7 @@ func provenanceItem(referral string, e *referralv1.ReferralEvent) *item {
 	it := &item{kind: "Provenance", id: referral + "-" + idIn(e.GetName()), version: "1", updated: e.GetCreateTime().AsTime()}
 	agent := r4.ProvenanceAgent{
 		Type: concept("http://terminology.hl7.org/CodeSystem/provenance-participant-type", "author", "Author"),
-		Who:  &r4.Reference{Type: "Device", Display: first(e.GetActor(), "Cairn")},
+		Who:  &r4.Reference{Type: "Device", Display: cmp.Or(e.GetActor(), "Cairn")},
 	}
 	if e.GetParty() != 0 {
 		agent.Role = []r4.CodeableConcept{*ownCoding("party", e.GetParty())}

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -101,7 +102,7 @@ func statusReasonOf(b *r4.ServiceRequest) string {
 	for _, e := range b.Extension {
 		if e.Url == statusReasonExtension && e.ValueCodeableConcept != nil {
 			if len(e.ValueCodeableConcept.Coding) > 0 {
-				return first(e.ValueCodeableConcept.Text, e.ValueCodeableConcept.Coding[0].Display)
+				return cmp.Or(e.ValueCodeableConcept.Text, e.ValueCodeableConcept.Coding[0].Display)
 			}
 			return e.ValueCodeableConcept.Text
 		}
@@ -195,7 +196,7 @@ func (in *intake) fromWhom(c *call, entry bool) error {
 		return err
 	}
 	switch {
-	case entry && contains(c.ifNo, in.subject), !entry && c.allowed(person, updates) != nil:
+	case entry && slices.Contains(c.ifNo, in.subject), !entry && c.allowed(person, updates) != nil:
 		in.known = referralv1.CreateReferralRequest_KEEP
 	case entry:
 		in.known = referralv1.CreateReferralRequest_REFUSE
@@ -231,7 +232,7 @@ func (in *intake) readRequester(c *call, b *r4.ServiceRequest) error {
 		if err := in.r.merge(err); err != nil {
 			return err
 		}
-		in.referral.Author = first(who.Display, name)
+		in.referral.Author = cmp.Or(who.Display, name)
 		return nil
 	}
 	if who.Reference == "" {
@@ -272,7 +273,7 @@ func (in *intake) person(doc *r4.Document, at string) (string, error) {
 		name := ""
 		if len(p.Name) > 0 {
 			n := p.Name[0]
-			name = first(n.Text, strings.Join(slices.Concat(n.Prefix, n.Given, []string{n.Family}, n.Suffix), " "))
+			name = cmp.Or(n.Text, strings.Join(slices.Concat(n.Prefix, n.Given, []string{n.Family}, n.Suffix), " "))
 		}
 		if len(p.Identifier) > 0 {
 			name = strings.TrimSpace(name + " (" + p.Identifier[0].Value + ")")
@@ -290,7 +291,7 @@ func (in *intake) person(doc *r4.Document, at string) (string, error) {
 		}
 		for _, code := range slices.Concat(p.Code, p.Specialty) {
 			if len(code.Coding) > 0 {
-				words = append(words, first(code.Text, code.Coding[0].Display))
+				words = append(words, cmp.Or(code.Text, code.Coding[0].Display))
 			} else {
 				words = append(words, code.Text)
 			}
@@ -433,6 +434,9 @@ func (in *intake) newTask(c *call, r *reader, b *r4.Task) {
 	}
 	if b.Priority != "" && in.referral.Urgency == 0 {
 		in.referral.Urgency = urgencyOf(b.Priority)
+	}
+	if b.AuthoredOn != "" && in.referral.AuthorTime == nil {
+		in.referral.AuthorTime = stamp(r.instantAt("Task.authoredOn", b.AuthoredOn, false))
 	}
 	if b.Restriction != nil && b.Restriction.Period != nil && b.Restriction.Period.End != "" {
 		in.referral.Deadline = stamp(r.instantAt("Task.restriction.period.end", b.Restriction.Period.End, true))

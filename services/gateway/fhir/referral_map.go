@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,11 @@ func personOf(r *referralv1.Referral) *r4.Reference {
 // requesterOf refers to who refers: the organization, and in words the author.
 func requesterOf(r *referralv1.Referral) *r4.Reference {
 	return &r4.Reference{Reference: reference("Organization", r.GetOrganization()), Display: r.GetAuthor()}
+}
+
+// authoredOn is when a referral was written, as its author says, or else when it came.
+func authoredOn(r *referralv1.Referral) string {
+	return dateTime(cmp.Or(r.GetAuthorTime(), r.GetCreateTime()))
 }
 
 // orderNumbers are the numbers of both sides: placer and filler.

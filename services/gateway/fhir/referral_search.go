@@ -53,12 +53,11 @@ func (c *call) referralSearch(s *search) (req *referralv1.SearchReferralsRequest
 			req.SubjectIdentifiers = append(req.SubjectIdentifiers, &referralv1.SearchReferralsRequest_Identifier{System: v.system, Value: v.code})
 		}
 	}
-	for _, v := range s.values("priority") {
-		u := urgencyOf(v.code)
-		if u == 0 {
-			return nil, false, malformed("value", "", "priority is routine, urgent, asap or stat")
+	if wanted := s.values("priority"); wanted != nil {
+		for _, code := range named(wanted, "http://hl7.org/fhir/request-priority", "routine", "urgent", "asap", "stat") {
+			req.Urgencies = append(req.Urgencies, urgencyOf(code))
 		}
-		req.Urgencies = append(req.Urgencies, u)
+		none = none || req.Urgencies == nil
 	}
 	for _, cl := range s.clausesOf("identifier") {
 		for _, v := range cl.values {
@@ -78,7 +77,7 @@ func (c *call) referralSearch(s *search) (req *referralv1.SearchReferralsRequest
 		return nil, false, err
 	}
 	for _, key := range s.sort {
-		field := map[string]string{"_lastUpdated": "change_time", "authored": "create_time", "authored-on": "create_time", "modified": "change_time"}[key.param]
+		field := map[string]string{"_lastUpdated": "change_time", "authored": "author_time", "authored-on": "author_time", "modified": "change_time"}[key.param]
 		if req.OrderBy = field; key.descending {
 			req.OrderBy += " desc"
 		}
@@ -143,7 +142,7 @@ func requestParams(s *search, req *referralv1.SearchReferralsRequest) (none bool
 	for _, v := range s.values("reason-code") {
 		req.ReasonCodes = append(req.ReasonCodes, &referralv1.SearchReferralsRequest_Code{System: v.system, Code: v.code})
 	}
-	req.CreateTime, err = timeRange(s, "authored")
+	req.AuthorTime, err = timeRange(s, "authored")
 	return none, err
 }
 
@@ -170,6 +169,8 @@ func (c *call) referralItems(ctx context.Context, ids []string, make maker) ([]*
 	var ask []string
 	for _, id := range ids {
 		if r, ok := remembered[*referralv1.Referral](c, "referrals/"+id); ok {
+			items = append(items, make(c.profile, r))
+		} else if r, ok := remembered[*referralv1.Referral](c, claimablePage+id); ok {
 			items = append(items, make(c.profile, r))
 		} else {
 			ask = append(ask, id)

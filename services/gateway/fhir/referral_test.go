@@ -47,7 +47,8 @@ func TestReferrals(t *testing.T) {
 	s := setupCare(t).site
 	for name, run := range map[string]func(*testing.T, *care){
 		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
-		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling,
+		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling, "claims": testClaim, "when it was written": testAuthored,
+		"a Task again": testTaskAgain, "when a consent changed": testConsentTime,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -234,7 +235,7 @@ func testClosedLoop(t *testing.T, c *care) {
 	first["request"] = obj{"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:example:mrn|" + fmt.Sprint(at(patient, "identifier.0.value"))}
 	bundle := obj{"resourceType": "Bundle", "type": "transaction", "entry": list{first, entry(2, consent), entry(3, request), entry(4, obj{
 		"resourceType": "Task", "status": "requested", "intent": "order", "priority": "urgent", "code": coding("http://hl7.org/fhir/CodeSystem/task-code", "fulfill"),
-		"focus": obj{"reference": "urn:uuid:5b0a7e56-0000-4000-8000-000000000003"}, "for": consent["patient"], "authoredOn": "2027-03-04", "requester": obj{"reference": "Organization/" + c.hospital},
+		"focus": obj{"reference": "urn:uuid:5b0a7e56-0000-4000-8000-000000000003"}, "for": consent["patient"], "authoredOn": "2019-12-24", "requester": obj{"reference": "Organization/" + c.hospital},
 		"owner":       obj{"reference": "Organization/" + c.nonprofit},
 		"restriction": obj{"period": obj{"end": c.Clock.Now().AddDate(0, 0, 3).UTC().Format(time.RFC3339)}},
 	})}}
@@ -472,6 +473,9 @@ func testReferralSearch(t *testing.T, c *care) {
 		"/Task?requester=Organization/" + c.nonprofit:                                         {},
 		"/Task?_lastUpdated=lt2020":                                                           {},
 		"/Task?_lastUpdated=gt" + since:                                                       {idB},
+		"/Task?priority=http://hl7.org/fhir/request-priority|routine":                         {idA, idB},
+		"/Task?priority=stat,urn:x|routine":                                                   {},
+		"/Task?priority=http://hl7.org/fhir/request-priority|":                                {idA, idB},
 		"/Task?code=fulfill&priority=routine":                                                 {idA, idB},
 		"/ServiceRequest?identifier=ORD-1":                                                    {idA, idB},
 		"/ServiceRequest?identifier=urn:x|ORD-1":                                              {},

@@ -71,7 +71,7 @@ func searchSchedules(ctx context.Context, c *call, s *search) (*page, error) {
 	ids, byIDs := s.ids("_id")
 	actors, byActor := s.ids("actor")
 	if byActor && byIDs {
-		ids = slices.DeleteFunc(ids, func(id string) bool { return !contains(actors, id) })
+		ids = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(actors, id) })
 	} else if byActor {
 		ids = actors
 	}

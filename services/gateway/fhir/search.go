@@ -121,6 +121,16 @@ func (s *search) ids(name string) ([]string, bool) {
 	return out, values != nil
 }
 
+// missing returns what is asked by the modifier :missing of a parameter that can be there once; nil if it was not.
+func (s *search) missing(name string) *bool {
+	for _, cl := range s.clausesOf(name) {
+		if cl.modifier == "missing" {
+			return ptr(cl.values[0].code == "true")
+		}
+	}
+	return nil
+}
+
 // truth reads a token that is true or false; nil if it was not asked for.
 func (s *search) truth(name string) (*bool, error) {
 	values := s.values(name)
@@ -230,7 +240,7 @@ func (f *Face) readPair(c *call, s *search, p pair) error {
 	case "_sort":
 		err = s.readSort(c, p.value)
 	case "_total":
-		if !contains([]string{"none", "estimate", "accurate"}, p.value) {
+		if !slices.Contains([]string{"none", "estimate", "accurate"}, p.value) {
 			return malformed("value", "", "_total is none, estimate or accurate")
 		}
 		s.total, s.exact = p.value != "none", p.value == "accurate"
@@ -262,7 +272,7 @@ func (s *search) readCount(text string) error {
 func (s *search) readSort(c *call, text string) error {
 	for key := range strings.SplitSeq(text, ",") {
 		name, descending := strings.CutPrefix(key, "-")
-		if !contains(c.resource.sorts, name) {
+		if !slices.Contains(c.resource.sorts, name) {
 			if len(c.resource.sorts) == 0 {
 				return malformed("not-supported", "", "%s is not sorted here: leave _sort out", c.resource.kind)
 			}
@@ -282,7 +292,7 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 	if found == nil {
 		return s.leaveOut(c, p.name, "%q is no search parameter of %s here; there are %s", clip(p.name), c.resource.kind, c.resource.names())
 	}
-	if modifier != "" && !contains(found.modifiers, modifier) && (found.kind != referenceParam || !contains(found.targets, modifier)) {
+	if modifier != "" && !slices.Contains(found.modifiers, modifier) && (found.kind != referenceParam || !slices.Contains(found.targets, modifier)) {
 		return malformed("not-supported", "", "%s does not take the modifier :%s", found.name, clip(modifier)) // never ignored: it may turn the meaning
 	}
 	for _, r := range f.chained(c.resource, found.name) {
@@ -302,7 +312,7 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 		parts = split(p.value, ',')
 	}
 	switch {
-	case len(parts) > 1 && !found.or:
+	case len(parts) > 1 && (!found.or || modifier == "missing"):
 		return malformed("not-supported", "", "%s takes one value (a comma in it is written \\,)", found.name)
 	case len(parts) > maxChoices:
 		return malformed("too-costly", "", "%s has more than %d values", found.name, maxChoices)
@@ -343,7 +353,7 @@ func (r *resource) named(written string) (*param, string) {
 		if i == len(parts)-1 {
 			modifier = mod
 		} else if mod != "" {
-			if p := r.param(strings.Join(plain[:i+1], ".")); p != nil && !contains(p.targets, mod) {
+			if p := r.param(strings.Join(plain[:i+1], ".")); p != nil && !slices.Contains(p.targets, mod) {
 				return nil, ""
 			}
 		}

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -30,7 +31,7 @@ func serviceRequest() *resource {
 			param{name: "requester", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that refers."},
 			param{name: "performer", kind: referenceParam, or: true, targets: []string{"Organization", "HealthcareService"}, doc: "The organization that owns the referral, or the group asked for."},
 			param{name: "status", kind: tokenParam, or: true, doc: "draft, active, revoked, completed."},
-			param{name: "authored", kind: dateParam, and: true, doc: "When it was written."},
+			param{name: "authored", kind: dateParam, and: true, doc: "When it was written, as it is shown."},
 			param{name: "code", kind: tokenParam, or: true, doc: "What is asked for: 711281004 or 76168009 of SNOMED CT, or a code of " + ownCodes + "group-kind."},
 			param{name: "reason-code", kind: tokenParam, or: true, definition: ownDefinitions + "ServiceRequest-reason-code", doc: "A reason code, as it was sent."},
 		),
@@ -60,6 +61,8 @@ func requestFields() map[string]string {
 		"referral.placer_system":      "ServiceRequest.identifier.system",
 		"placer_system":               "ServiceRequest.identifier.system",
 		"referral.author":             "ServiceRequest.requester",
+		"referral.author_time":        "ServiceRequest.authoredOn",
+		"author_time":                 "ServiceRequest.authoredOn",
 		"referral.reason_codes":       "ServiceRequest.reasonCode",
 		"referral.needs":              "ServiceRequest.orderDetail",
 		"referral.needs.location":     "ServiceRequest.extension('" + needsExtension + "')",
@@ -100,7 +103,7 @@ func performers(b *r4.ServiceRequest) []string {
 // requestItem shows a referral as a ServiceRequest.
 func requestItem(guide string, r *referralv1.Referral) *item {
 	it := &item{kind: "ServiceRequest", id: idIn(r.GetName()), version: revisionOf(r.GetEtag()), updated: changed(r)}
-	it.body = requestBody(meta(it.version, it.updated, requestProfiles(guide)...), guide, r)
+	it.body = requestBody(meta(it.version, it.updated, requestProfiles(guide, r)...), guide, r)
 	return it
 }
 
@@ -214,18 +217,18 @@ func (c *call) createReferral(ctx context.Context, in *intake) (*referralv1.Refe
 	}
 	sent := proto.CloneOf(in.referral)
 	sent.Author, sent.PlacerNumber, sent.PlacerSystem, sent.Urgency, sent.Deadline = old.GetAuthor(), old.GetPlacerNumber(), old.GetPlacerSystem(), 0, nil
-	sent.RequestedGroup, sent.OwnerOrganization, sent.Consent = "", "", nil
+	sent.RequestedGroup, sent.OwnerOrganization, sent.Consent, sent.AuthorTime = "", "", nil, nil
 	was := proto.CloneOf(old)
 	was.Urgency, was.Deadline, was.RequestedGroup, was.OwnerOrganization, was.Consent = 0, nil, "", "", nil
 	was.FillerNumber, was.FillerSystem = "", ""
 	if same, err := c.sameRequest(ctx, sent, was); err != nil || !same {
-		return nil, firstError(err, unprocessable("business-rule", "ServiceRequest.replaces",
+		return nil, cmp.Or(err, unprocessable("business-rule", "ServiceRequest.replaces",
 			"what stands in place of a referral is for the same person (subject Patient/%s), reasons and needs; leave replaces out to send another one", idIn(old.GetPatient())))
 	}
 	return c.process.ReferAgain(ctx, &referralv1.ReferAgainRequest{
 		Name: old.GetName(), RequestedGroup: in.referral.GetRequestedGroup(), OwnerOrganization: in.referral.GetOwnerOrganization(), Consent: in.referral.GetConsent(),
 		Deadline: in.referral.GetDeadline(), Urgency: in.referral.GetUrgency(), Draft: in.draft, RequestId: c.requestID,
-		PlacerNumber: in.referral.GetPlacerNumber(), PlacerSystem: in.referral.GetPlacerSystem(),
+		PlacerNumber: in.referral.GetPlacerNumber(), PlacerSystem: in.referral.GetPlacerSystem(), AuthorTime: in.referral.GetAuthorTime(),
 	})
 }
 
@@ -284,6 +287,9 @@ func (c *call) updateDraft(ctx context.Context, now, sent *referralv1.Referral, 
 	if sent.GetConsent() != nil {
 		mask = append(mask, "consent")
 	}
+	if sent.GetAuthorTime() != nil {
+		mask = append(mask, "author_time")
+	}
 	switch {
 	case sent.GetSubject() != nil:
 		mask = append(mask, "subject")
@@ -311,6 +317,9 @@ func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) 
 	}
 	if sent = proto.CloneOf(sent); sent.GetUrgency() == 0 {
 		shown.Urgency = 0
+	}
+	if sent.GetAuthorTime() == nil { // left out: it stays
+		shown.AuthorTime = nil
 	}
 	for _, m := range []*referralv1.Referral{sent, shown} {
 		m.FillerNumber, m.FillerSystem = "", "" // see sameFiller

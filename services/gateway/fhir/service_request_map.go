@@ -36,8 +36,8 @@ const contactProhibited = "contacting-subject-prohibited"
 const iso4217 = "urn:iso:std:iso:4217"
 
 // requestProfiles are the profiles that a referral meets as a ServiceRequest. BSeR's wants its document bundle, which there is not here.
-func requestProfiles(guide string) []string {
-	if guide == profileSDOHCC {
+func requestProfiles(guide string, r *referralv1.Referral) []string {
+	if guide == profileSDOHCC && !unclaimed(r) {
 		return []string{sdohccDefinitions + "SDOHCC-ServiceRequest"}
 	}
 	return nil
@@ -52,8 +52,11 @@ func requestBody(m *r4.Meta, guide string, r *referralv1.Referral) *r4.ServiceRe
 	b := &r4.ServiceRequest{
 		ResourceType: "ServiceRequest", Id: id, Meta: m, Status: r.GetServiceRequestStatus(), Intent: "order",
 		Identifier: orderNumbers(r), Category: []r4.CodeableConcept{{Coding: categories[:1]}}, Priority: priorityOf(r),
-		Code: serviceCode(needs.GetKinds()), Subject: personOf(r), AuthoredOn: dateTime(r.GetCreateTime()),
+		Code: serviceCode(needs.GetKinds()), Subject: personOf(r), AuthoredOn: authoredOn(r),
 		Requester: requesterOf(r), SupportingInfo: []r4.Reference{{Reference: "Consent/" + id}},
+	}
+	if unclaimed(r) {
+		b.Subject, b.Requester, b.SupportingInfo = &r4.Reference{Display: "Shown to who claims the referral"}, nil, nil
 	}
 	if guide == profileBSER {
 		b.Category = []r4.CodeableConcept{{Coding: categories[1:2]}}
@@ -217,6 +220,9 @@ func readRequest(doc *r4.Document, at string) (*r4.ServiceRequest, *referralv1.R
 		m.FillerNumber, m.FillerSystem = id.Value, id.System
 	}
 	m.Urgency = urgencyOf(b.Priority)
+	if b.AuthoredOn != "" {
+		m.AuthorTime = stamp(r.instantAt("ServiceRequest.authoredOn", b.AuthoredOn, false))
+	}
 	r.requestCodes(b, m.Needs)
 	r.requestReasons(b, m)
 	if doc.Paths["ServiceRequest.reasonReference"] != "" && len(b.ReasonCode) == 0 {

@@ -152,7 +152,7 @@ func slotRequest(s *search) (*schedulingv1.ListSlotsRequest, bool, error) {
 		case !asked:
 			continue
 		case bounded:
-			groups = slices.DeleteFunc(groups, func(id string) bool { return !contains(ids, id) })
+			groups = slices.DeleteFunc(groups, func(id string) bool { return !slices.Contains(ids, id) })
 		default:
 			groups, bounded = ids, true
 		}
@@ -198,7 +198,7 @@ func (c *call) listSlots(ctx context.Context, req *schedulingv1.ListSlotsRequest
 func (c *call) shownSlots(ctx context.Context, slots []*schedulingv1.Slot) ([]*item, error) {
 	var ids []string
 	for _, s := range slots {
-		if id := idIn(s.GetSession().GetGroup()); !contains(ids, id) {
+		if id := idIn(s.GetSession().GetGroup()); !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}

@@ -224,7 +224,7 @@ func matchesSubscription(s *search, w *partnersv1.WebhookSubscription) bool {
 	if values := s.values("url"); values != nil && !slices.ContainsFunc(values, func(v value) bool { return v.text == w.GetUrl() }) {
 		return false
 	}
-	return !slices.ContainsFunc(s.clausesOf("criteria"), func(cl clause) bool { return !matchesText(cl, subscriptionTopic(w)) })
+	return !slices.ContainsFunc(s.clausesOf("criteria"), func(cl clause) bool { return !cl.matches(subscriptionTopic(w), strings.HasPrefix) })
 }
 
 func subscriptionStatus(w *partnersv1.WebhookSubscription) string {

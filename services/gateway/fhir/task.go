@@ -1,12 +1,17 @@
 package fhir
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/formats/fhir/r4"
@@ -18,12 +23,14 @@ func task() *resource {
 		kind: "Task", reads: []string{"referrals.read"}, writes: []string{"referrals.write"},
 		doc: "The work on a referral. It has the id of its ServiceRequest and is there as soon as that is. Its status is moved by a PUT, by the party that the guide of the client allows " +
 			"(SDOHCC: the requester asks and withdraws, the owner does the rest; BSeR: its state machine, with businessStatus), and by what happens in groups and sessions. " +
-			"A POST sends the draft that it has as focus. An owner that asks who is new searches with owner, status and _lastUpdated; no change is ever missed by that.",
+			"A POST sends the draft that it has as focus. An owner that asks who is new searches with owner, status and _lastUpdated; no change is ever missed by that. " +
+			"What no organization owns yet a nonprofit finds with owner:missing=true, without anything personal, and claims by a PUT with itself as owner.",
 		profiles: []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement", bserDefinitions + "ReferralTask"},
 		read:     readTaskResource, readAll: readTasks, vread: vreadTask, history: taskHistory, search: searchTasks,
 		create: createTask, update: updateTask,
 		params: append(referralParams(),
-			param{name: "owner", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that is asked to help."},
+			param{name: "owner", kind: referenceParam, or: true, modifiers: []string{"missing"}, targets: []string{"Organization"}, doc: "The organization that is asked to help. owner:missing=true with status=requested (BSeR: received), and nothing else, finds what a nonprofit may claim; " +
+				"with requester=Organization/{yours}, or for a hospital anyhow, your own referrals that nobody owns."},
 			param{name: "requester", kind: referenceParam, or: true, targets: []string{"Organization"}, doc: "The organization that refers."},
 			param{name: "focus", kind: referenceParam, or: true, targets: []string{"ServiceRequest"}, doc: "The referral as a ServiceRequest."},
 			param{name: "focus.subject", kind: referenceParam, or: true, targets: []string{"Patient"}, doc: "The person who is referred."},
@@ -31,7 +38,7 @@ func task() *resource {
 			param{name: "status", kind: tokenParam, or: true, doc: "Task.status, by the guide of the client."},
 			param{name: "business-status", kind: tokenParam, or: true, doc: "Task.businessStatus: of BSeR, or Cairn's own state."},
 			param{name: "code", kind: tokenParam, or: true, doc: "fulfill: every Task has it."},
-			param{name: "authored-on", kind: dateParam, and: true, doc: "When the referral was written."},
+			param{name: "authored-on", kind: dateParam, and: true, doc: "When the referral was written, as it is shown."},
 			param{name: "modified", kind: dateParam, and: true, doc: "The same as _lastUpdated."},
 		),
 		sorts: []string{"_lastUpdated", "modified", "authored-on"},
@@ -109,6 +116,11 @@ func searchTasks(ctx context.Context, c *call, s *search) (*page, error) {
 	if none, err = taskParams(s, req); err != nil || none {
 		return &page{}, err
 	}
+	if req.Owned != nil && !req.GetOwned() && len(req.GetOrganizations()) == 0 {
+		if found, err := c.searchClaimable(ctx, s, req); found != nil || err != nil {
+			return found, err
+		}
+	}
 	return c.searchReferrals(ctx, s, req, taskItem)
 }
 
@@ -125,7 +137,11 @@ func taskParams(s *search, req *referralv1.SearchReferralsRequest) (none bool, e
 	}
 	take("focus", "referrals", &req.Referrals)
 	take("focus.subject", "patients", &req.Patients)
-	take("owner", "organizations", &req.OwnerOrganizations)
+	if missing := s.missing("owner"); missing != nil {
+		req.Owned = ptr(!*missing)
+	} else {
+		take("owner", "organizations", &req.OwnerOrganizations)
+	}
 	take("requester", "organizations", &req.Organizations)
 	for _, v := range s.values("focus.subject.identifier") {
 		req.SubjectIdentifiers = append(req.SubjectIdentifiers, &referralv1.SearchReferralsRequest_Identifier{System: v.system, Value: v.code})
@@ -148,7 +164,7 @@ func taskParams(s *search, req *referralv1.SearchReferralsRequest) (none bool, e
 	if code := s.values("code"); code != nil && !hasToken(code, taskCodes, "fulfill") {
 		none = true
 	}
-	if req.CreateTime, err = timeRange(s, "authored-on"); err != nil {
+	if req.AuthorTime, err = timeRange(s, "authored-on"); err != nil {
 		return false, err
 	}
 	if modified, err := timeRange(s, "modified"); err != nil || modified != nil {
@@ -179,26 +195,31 @@ func createTask(ctx context.Context, c *call, doc *r4.Document) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now.GetState() != referralv1.Referral_DRAFT {
-		return nil, &refusal{409, "HAS_TASK", []r4.Issue{{Code: "duplicate", Expression: "Task.focus", Diagnostics: "that referral is sent, and has its Task: Task/" + focus}}}
-	}
-	shown, err := reread(ctx, c.on(c.face.kinds["ServiceRequest"]), requestBody(nil, c.profile, now))
-	if err != nil {
-		return nil, err
-	}
-	in := &intake{referral: shown, r: r, subject: personOf(now).Reference}
-	before := requestKey(shown)
-	shown.OwnerOrganization, shown.Urgency = ownerUnless(b, shown), urgencyUnless(b, shown)
+	sent := now.GetState() != referralv1.Referral_DRAFT
+	taken := &refusal{409, "HAS_TASK", []r4.Issue{{Code: "duplicate", Expression: "Task.focus", Diagnostics: "that referral is sent, and has its Task: Task/" + focus}}}
+	in := &intake{referral: &referralv1.Referral{}, r: r, subject: personOf(now).Reference}
 	in.newTask(c, r, b)
+	if group := now.GetRequestedGroup(); !sent && group != "" && in.referral.GetRequestedGroup() != "" && in.referral.GetRequestedGroup() != group {
+		r.refuse("not-supported", "Task.owner", "one group is asked for at a time")
+	}
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	etag := now.GetEtag()
+	// What is called follows from the Task alone, not from how the referral stands: the same POST again is the same call, with its answer.
+	mask := in.taskMask()
 	switch {
-	case requestKey(shown) != before:
-		now, err = c.updateDraft(ctx, now, shown, etag, !in.draft)
+	case len(mask) > 0:
+		in.referral.Name = now.GetName()
+		now, err = c.referrals.UpdateReferral(ctx, &referralv1.UpdateReferralRequest{
+			Referral: in.referral, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}, Send: !in.draft, RequestId: c.requestID,
+		})
 	case !in.draft:
-		now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID})
+		now, err = c.referrals.SendReferral(ctx, &referralv1.SendReferralRequest{Name: now.GetName(), RequestId: c.requestID})
+	case sent:
+		return nil, taken
+	}
+	if sent && status.Code(err) == codes.FailedPrecondition {
+		return nil, taken
 	}
 	if err != nil {
 		return nil, err
@@ -206,31 +227,43 @@ func createTask(ctx context.Context, c *call, doc *r4.Document) (*item, error) {
 	return taskItem(c.profile, c.wrote(now)), nil
 }
 
-// ownerUnless leaves the owner open where the Task names one.
-func ownerUnless(b *r4.Task, r *referralv1.Referral) string {
-	if b.Owner != nil {
-		return ""
+// taskMask lists the fields of a draft that a new Task says.
+func (in *intake) taskMask() []string {
+	var mask []string
+	m := in.referral
+	for _, f := range []struct {
+		path string
+		said bool
+	}{
+		{"urgency", m.GetUrgency() != 0}, {"deadline", m.GetDeadline() != nil}, {"placer_number", m.GetPlacerNumber() != ""},
+		{"placer_system", m.GetPlacerNumber() != ""}, {"requested_group", m.GetRequestedGroup() != ""}, {"owner_organization", m.GetOwnerOrganization() != ""},
+	} {
+		if f.said {
+			mask = append(mask, f.path)
+		}
 	}
-	return r.GetOwnerOrganization()
-}
-
-func urgencyUnless(b *r4.Task, r *referralv1.Referral) referralv1.Referral_Urgency {
-	if b.Priority != "" {
-		return 0
-	}
-	return r.GetUrgency()
-}
-
-// requestKey is what a Task can change of a draft.
-func requestKey(r *referralv1.Referral) string {
-	return fmt.Sprint(r.GetOwnerOrganization(), r.GetRequestedGroup(), r.GetUrgency(), r.GetDeadline().AsTime(), r.GetPlacerNumber(), r.GetPlacerSystem())
+	return mask
 }
 
 // updateTask takes the step that a changed Task asks for.
 func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*item, error) {
-	now, err := c.referral(ctx, "Task", id)
-	if err != nil {
+	b := &r4.Task{}
+	if err := doc.Decode(b); err != nil {
 		return nil, err
+	}
+	now, err := c.claim(ctx, id, doc, b)
+	etag := c.etag()
+	switch {
+	case err != nil:
+		return nil, err
+	case now == nil:
+		if now, err = c.referral(ctx, "Task", id); err != nil {
+			return nil, err
+		}
+	case b.Status != "accepted":
+		return taskItem(c.profile, c.wrote(now)), nil
+	default:
+		etag = now.GetEtag()
 	}
 	shown := taskBody(nil, c.profile, now)
 	if given, err := c.assign(ctx, doc, shown, now); err != nil || given != nil {
@@ -252,7 +285,7 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 		return nil, err
 	}
 	req := step.request
-	req.Name, req.Etag, req.RequestId = now.GetName(), c.etag(), c.requestID
+	req.Name, req.Etag, req.RequestId = now.GetName(), etag, c.requestID
 	if now, err = c.records.StepTask(ctx, req); err != nil {
 		return nil, err
 	}
@@ -331,7 +364,7 @@ func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
 		return slices.ContainsFunc(shown.Identifier, func(s r4.Identifier) bool {
 			a, b := coded(i.Type, identifierTypes), coded(s.Type, identifierTypes)
 			return i.Value == s.Value && (i.System == "" || i.System == s.System) && a != nil && b != nil && a.Code == b.Code
-		})
+		}) || i.Value == shown.Id // what stands for the referrer's number as long as none is known
 	})
 	raw, err := json.Marshal(sent)
 	if err != nil {
@@ -375,7 +408,7 @@ func (r *reader) unchanged(c *call, b, shown *r4.Task) {
 		r.refuse("business-rule", "Task.priority", "does not change once a referral is sent")
 	}
 	if b.Restriction != nil && b.Restriction.Period != nil {
-		sent := r.instantAt("Task.restriction.period.end", first(b.Restriction.Period.End, "1900"), true)
+		sent := r.instantAt("Task.restriction.period.end", cmp.Or(b.Restriction.Period.End, "1900"), true)
 		if shown.Restriction == nil || !sent.Equal(r.instantAt("Task.restriction.period.end", shown.Restriction.Period.End, true)) {
 			r.refuse("business-rule", "Task.restriction", "does not change once a referral is sent")
 		}

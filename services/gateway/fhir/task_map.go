@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -26,6 +27,7 @@ const (
 // taskProfiles are the profiles that a referral meets as a Task.
 func taskProfiles(guide string, r *referralv1.Referral) []string {
 	switch {
+	case unclaimed(r):
 	case guide == profileSDOHCC:
 		return []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement"}
 	case r.GetOwnerOrganization() != "":
@@ -49,9 +51,11 @@ func taskBody(m *r4.Meta, guide string, r *referralv1.Referral) *r4.Task {
 		ResourceType: "Task", Id: id, Meta: m, Identifier: orderNumbers(r), Status: taskStatus(guide, r),
 		StatusReason: statusReason(r), BusinessStatus: businessStatus(guide, r), Intent: "order", Priority: priorityOf(r),
 		Code:  concept(taskCodes, "fulfill", "Fulfill the focal request"),
-		Focus: &r4.Reference{Reference: "ServiceRequest/" + id}, For: personOf(r),
-		AuthoredOn: dateTime(r.GetCreateTime()), LastModified: dateTime(r.GetUpdateTime()), Requester: requesterOf(r),
-		Output: outputs(r),
+		Focus: &r4.Reference{Reference: "ServiceRequest/" + id},
+		AuthoredOn: authoredOn(r), LastModified: dateTime(r.GetUpdateTime()), Output: outputs(r),
+	}
+	if !unclaimed(r) {
+		b.For, b.Requester = personOf(r), requesterOf(r)
 	}
 	if guide == profileBSER && r.GetPlacerNumber() == "" { // BSeR wants one
 		b.Identifier = slices.Insert(b.Identifier, 0, r4.Identifier{Type: concept(identifierTypes, "PLAC", "Placer Identifier"), Value: id})
@@ -88,10 +92,10 @@ func statusReason(r *referralv1.Referral) *r4.CodeableConcept {
 		}
 	case r.GetState() == referralv1.Referral_WAITLISTED:
 		reason.Coding = ownCoding("referral-state", r.GetState()).Coding
-		reason.Text = first(reason.Text, "She is on the waitlist of the group")
+		reason.Text = cmp.Or(reason.Text, "She is on the waitlist of the group")
 	case r.GetState() == referralv1.Referral_FAILED:
 		reason.Coding = ownCoding("referral-state", r.GetState()).Coding
-		reason.Text = first(reason.Text, "Nobody answered in time")
+		reason.Text = cmp.Or(reason.Text, "Nobody answered in time")
 	case reason.Text == "":
 		return nil
 	}
@@ -99,13 +103,6 @@ func statusReason(r *referralv1.Referral) *r4.CodeableConcept {
 		reason.Text = reason.Coding[0].Display
 	}
 	return reason
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // businessStatus tells BSeR's own status, or for SDOHCC, which has none, Cairn's state.
@@ -268,7 +265,7 @@ func (r *reader) statusReason(b *r4.Task, into *referralv1.StepTaskRequest) {
 		}
 	}
 	if coded(b.StatusReason, stateCodes) == nil && into.RejectReason == 0 && into.Note == "" && len(b.StatusReason.Coding) > 0 {
-		into.Note = first(b.StatusReason.Coding[0].Display, b.StatusReason.Coding[0].Code)
+		into.Note = cmp.Or(b.StatusReason.Coding[0].Display, b.StatusReason.Coding[0].Code)
 	}
 }
 
@@ -296,7 +293,7 @@ func (r *reader) outputs(b *r4.Task, into *referralv1.StepTaskRequest) {
 		}
 		c := coded(o.Type, outputCodes)
 		if c == nil {
-			if text := first(o.ValueString, o.ValueMarkdown); text != "" {
+			if text := cmp.Or(o.ValueString, o.ValueMarkdown); text != "" {
 				outcome.Note, given = joined(outcome.GetNote(), text), true
 				continue
 			}
@@ -313,8 +310,8 @@ func (r *reader) outputs(b *r4.Task, into *referralv1.StepTaskRequest) {
 			outcome.Helped, given = referralv1.Referral_Outcome_Helped(numberFor(outcome.GetHelped().Descriptor(), k.Code)), true
 		case c.Code == "distress-after" && o.ValueInteger != nil:
 			outcome.DistressAfter, given = o.ValueInteger, true
-		case c.Code == "note" && first(o.ValueString, o.ValueMarkdown) != "":
-			outcome.Note, given = joined(outcome.GetNote(), first(o.ValueString, o.ValueMarkdown)), true
+		case c.Code == "note" && cmp.Or(o.ValueString, o.ValueMarkdown) != "":
+			outcome.Note, given = joined(outcome.GetNote(), cmp.Or(o.ValueString, o.ValueMarkdown)), true
 		case c.Code == "group" && o.ValueReference != nil:
 			if kind, id := idOf("", o.ValueReference.Reference, "HealthcareService"); kind != "" && isUUID(id) {
 				into.Group = "groups/" + id

@@ -312,8 +312,8 @@ func oneUnit(entries []*entry) (*entry, error) {
 				if e == anchor || e.letter != creates || e.item != nil || e.at.r.kind != fd.kind || e.into != nil {
 					continue
 				}
-				if fd.forward != "" && e.fullURL != "" && contains(forward, e.fullURL) ||
-					fd.back != "" && anchor.fullURL != "" && contains(referencesAt(e.doc, fd.back), anchor.fullURL) {
+				if fd.forward != "" && e.fullURL != "" && slices.Contains(forward, e.fullURL) ||
+					fd.back != "" && anchor.fullURL != "" && slices.Contains(referencesAt(e.doc, fd.back), anchor.fullURL) {
 					e.foldInto(anchor, entries)
 				}
 			}
@@ -352,7 +352,7 @@ func (e *entry) foldInto(anchor *entry, entries []*entry) {
 	}
 	for _, other := range entries {
 		may := slices.ContainsFunc(anchor.at.r.folds, func(fd fold) bool { return fd.kind == other.at.r.kind })
-		if may && other != anchor && other.letter == creates && other.item == nil && other.into == nil && other.fullURL != "" && contains(refs, other.fullURL) {
+		if may && other != anchor && other.letter == creates && other.item == nil && other.into == nil && other.fullURL != "" && slices.Contains(refs, other.fullURL) {
 			other.foldInto(anchor, entries)
 		}
 	}

@@ -3,10 +3,14 @@ package fhir
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // value is one value of a search parameter, read by its type.
@@ -89,6 +93,12 @@ func unescape(s string) string {
 
 // readValue reads a value of a parameter.
 func (f *Face) readValue(p *param, modifier, raw string) (value, error) {
+	if modifier == "missing" {
+		if raw != "true" && raw != "false" {
+			return value{}, malformed("value", "", "%s:missing is true or false", p.name)
+		}
+		return value{text: raw, code: raw}, nil
+	}
 	kind := p.kind
 	if modifier == "identifier" && kind == referenceParam {
 		kind = tokenParam
@@ -141,14 +151,14 @@ func (f *Face) readReference(p *param, modifier, text string) (value, error) {
 	if !idForm(id) {
 		return value{}, malformed("value", "", "%s: %q is no reference to a resource here, such as %s/1", p.name, clip(text), p.targets[0])
 	}
-	if kind != "" && !contains(p.targets, kind) || typed && modifier != "" && modifier != kind {
+	if kind != "" && !slices.Contains(p.targets, kind) || typed && modifier != "" && modifier != kind {
 		return value{}, malformed("value", "", "%s refers to %s", p.name, strings.Join(p.targets, " or "))
 	}
 	return value{text: text, kind: kind, id: id}, nil
 }
 
 func cutPrefix(s string) (prefix, rest string) {
-	if len(s) > 2 && contains([]string{"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"}, s[:2]) {
+	if len(s) > 2 && slices.Contains([]string{"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"}, s[:2]) {
 		return s[:2], s[2:]
 	}
 	return "eq", s
@@ -206,11 +216,36 @@ func exactness(text string) time.Duration {
 	return d
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
+// matches tells whether a text is what a string parameter asks for: with :exact the text itself, with :contains any part of it, else
+// what begins tells, of both without accents and case.
+func (cl clause) matches(text string, begins func(have, want string) bool) bool {
+	return slices.ContainsFunc(cl.values, func(v value) bool {
+		switch cl.modifier {
+		case "exact":
+			return text == v.text
+		case "contains":
+			return strings.Contains(folded(text), folded(v.text))
 		}
-	}
-	return false
+		return begins(folded(text), folded(v.text))
+	})
+}
+
+// hasWords tells whether each word of want begins a word of have.
+func hasWords(have, want string) bool {
+	words := strings.FieldsFunc(have, notWord)
+	return !slices.ContainsFunc(strings.FieldsFunc(want, notWord), func(w string) bool {
+		return !slices.ContainsFunc(words, func(h string) bool { return strings.HasPrefix(h, w) })
+	})
+}
+
+func notWord(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }
+
+// folded is a text without accents and case.
+func folded(s string) string {
+	return strings.ToLower(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(s)))
 }

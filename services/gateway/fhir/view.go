@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"cairn.care/services/formats/fhir/r4"
@@ -69,7 +70,7 @@ func (v view) of(kind string, body any) (any, error) {
 		case "data":
 			keep = keep || e.Name != "text"
 		}
-		keep = keep || v.elements != nil && contains(v.elements, e.Name)
+		keep = keep || v.elements != nil && slices.Contains(v.elements, e.Name)
 		for _, p := range e.Properties {
 			kept[p], kept["_"+p] = keep || kept[p], keep || kept["_"+p]
 		}

@@ -1,0 +1,93 @@
+package fhir
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/formats/fhir/r4"
+)
+
+// What nobody owns yet, as those see it who may take it on.
+
+// unclaimed tells whether a referral is shown as everybody sees it who may claim it: neither the person nor who refers is said.
+func unclaimed(r *referralv1.Referral) bool { return r.GetOrganization() == "" }
+
+// requested is the Task.status, by a guide, of a referral that waits for an answer.
+func requested(guide string) string {
+	if guide == profileBSER {
+		return "received"
+	}
+	return "requested"
+}
+
+// claimablePage begins the cursors of searchClaimable.
+const claimablePage = "claimable/"
+
+// searchClaimable finds what the caller's organization may claim; nil if it is one that does not help.
+func (c *call) searchClaimable(ctx context.Context, s *search, req *referralv1.SearchReferralsRequest) (*page, error) {
+	token, begun := strings.CutPrefix(s.cursor, claimablePage)
+	if s.cursor != "" && !begun {
+		return nil, nil //nolint:nilnil // see above
+	}
+	// The service asks for the scope of those who claim, also where they only look.
+	resp, err := c.referrals.ListClaimableReferrals(c.writing(ctx, c.resource), &referralv1.ListClaimableReferralsRequest{PageSize: int32(s.count), PageToken: token})
+	if status.Code(err) == codes.PermissionDenied {
+		return nil, nil //nolint:nilnil // see above
+	}
+	if err != nil {
+		return nil, err
+	}
+	more := slices.ContainsFunc(s.clauses, func(cl clause) bool { return !slices.Contains([]string{"owner", "status", "code"}, cl.param.name) })
+	if more || len(s.sort) > 0 || !slices.Contains(req.GetTaskStatuses(), requested(c.profile)) {
+		return nil, malformed("not-supported", httpParameter+"owner", "owner:missing=true finds what you may claim with status=%s, and with nothing else but code, longest waiting first; "+
+			"your own referrals that nobody owns with requester=Organization/{yours} beside it", requested(c.profile))
+	}
+	p := &page{}
+	if resp.GetNextPageToken() != "" {
+		p.next = claimablePage + resp.GetNextPageToken()
+	}
+	for _, r := range resp.GetReferrals() {
+		c.remember(claimablePage+idIn(r.GetName()), r)
+		p.items = append(p.items, taskItem(c.profile, r))
+	}
+	return p, nil
+}
+
+// claim takes on a referral for the caller's organization, if a Task asks for that: nobody's, as searchClaimable shows it, with the
+// caller as its owner. It returns nil where that is not what it asks for, or the caller owns it already.
+func (c *call) claim(ctx context.Context, id string, doc *r4.Document, b *r4.Task) (*referralv1.Referral, error) {
+	if b.Owner == nil || b.Requester != nil || b.For != nil || b.Status != requested(c.profile) && b.Status != "accepted" || !isUUID(id) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	if kind, owner := idOf(c.base(), b.Owner.Reference, "Organization"); kind == "" || "organizations/"+owner != c.principal.Organization {
+		return nil, nil //nolint:nilnil // see above
+	}
+	step, r, err := readTask(doc, "Task", c.profile)
+	if err != nil {
+		return nil, err
+	}
+	if b.Status != "accepted" && (len(b.Output)+len(b.Note) > 0 || step.request.GetNote() != "" || step.request.GetFillerNumber() != "") {
+		r.refuse("business-rule", "Task.owner", "is claimed with the status as it is: put output, note, statusReason and your number another time")
+	}
+	if b.Focus != nil && strings.TrimPrefix(b.Focus.Reference, c.base()+"/") != "ServiceRequest/"+id {
+		r.refuse("business-rule", "Task.focus", "does not change: a Task keeps its ServiceRequest")
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	claimed, err := c.referrals.ClaimReferral(ctx, &referralv1.ClaimReferralRequest{Name: "referrals/" + id, Etag: c.etag(), RequestId: c.requestID})
+	switch reason(err) {
+	case "ALREADY_OWNED":
+		return nil, nil //nolint:nilnil // see above
+	case "NOT_FOUND":
+		return nil, &refusal{http.StatusConflict, "NOT_CLAIMABLE", []r4.Issue{{Code: "conflict", Expression: "Task.owner",
+			Diagnostics: "Task/" + id + " is not there to be claimed: somebody else has claimed it, or it was withdrawn; search again with owner:missing=true"}}}
+	}
+	return claimed, err
+}
