@@ -126,6 +126,10 @@ func (s *server) backlog(ctx context.Context) (w backlog, err error) {
 	return w, s.ask(ctx, "/bench/backlog", struct{}{}, &w)
 }
 
+func (s *server) analyze(ctx context.Context) error {
+	return s.ask(ctx, "/bench/analyze", struct{}{}, new(struct{}))
+}
+
 func (s *server) written(ctx context.Context) (w written, err error) {
 	return w, s.ask(ctx, "/bench/written", struct{}{}, &w)
 }

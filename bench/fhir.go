@@ -20,7 +20,7 @@ import (
 )
 
 // referralsRead is how many referrals are read and searched.
-const referralsRead = 64
+const referralsRead = 512
 
 // benchFHIR compares what the FHIR API does with the same by REST and by gRPC: a referral read, found by its patient, and created.
 func benchFHIR(ctx context.Context, b *bench) error {

@@ -83,6 +83,7 @@ func (y *yardsticks) component() chassis.Component {
 		h.HandleHTTP("POST /bench/load", endpoint(y.load))
 		h.HandleHTTP("POST /bench/backlog", endpoint(y.backlog))
 		h.HandleHTTP("POST /bench/written", endpoint(y.written))
+		h.HandleHTTP("POST /bench/analyze", endpoint(y.analyze))
 		h.HandleHTTP("POST /bench/events", endpoint(y.events))
 		h.HandleHTTP("POST /bench/window", endpoint(y.startWindow))
 		h.HandleHTTP("POST /bench/window/state", endpoint(y.windowNow))

@@ -44,6 +44,20 @@ func (y *yardsticks) admin(ctx context.Context, service string) (*pg.DB, error) 
 	return db, nil
 }
 
+// analyze gives every table statistics.
+func (y *yardsticks) analyze(ctx context.Context, _ struct{}) (struct{}, error) {
+	for service := range y.dbs {
+		admin, err := y.admin(ctx, service)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if _, err := admin.Exec(ctx, "ANALYZE"); err != nil {
+			return struct{}{}, fmt.Errorf("analyze the tables of %s: %w", service, err)
+		}
+	}
+	return struct{}{}, nil
+}
+
 func (y *yardsticks) close() {
 	for _, db := range y.admins {
 		db.Close()

@@ -35,7 +35,7 @@ func (s *server) SearchPatients(ctx context.Context, req *referralv1.SearchPatie
 		condition += ` AND p.id = ANY(@ids)`
 	}
 	if len(req.GetIdentifiers()) > 0 {
-		condition += ` AND p.id IN ` + whoHas(s, args, org, req.GetIdentifiers())
+		condition += ` AND p.id = ANY (` + whoHas(s, args, org, req.GetIdentifiers()) + `)`
 	}
 	var rows []*patientRow
 	b := s.db.Batch(ctx)
@@ -66,7 +66,8 @@ type identifier interface {
 	GetValue() string
 }
 
-// whoHas returns a subquery of the organization's patients who have one of the identifiers.
+// whoHas returns an array, in SQL, of the organization's patients who have one of the identifiers: found first, whatever the order and the
+// limit of what is looked for.
 func whoHas[I identifier](s *server, args pgx.NamedArgs, org uuid.UUID, identifiers []I) string {
 	var keys, values [][]byte
 	for _, id := range identifiers {
@@ -77,7 +78,8 @@ func whoHas[I identifier](s *server, args pgx.NamedArgs, org uuid.UUID, identifi
 		}
 	}
 	args["keys"], args["values"] = keys, values
-	return `(SELECT patient_id FROM patient_identifiers WHERE org_id = @org AND (key = ANY(@keys::bytea[]) OR value_key = ANY(@values::bytea[])))`
+	return `ARRAY(SELECT patient_id FROM patient_identifiers WHERE org_id = @org AND key = ANY(@keys::bytea[])
+		UNION SELECT patient_id FROM patient_identifiers WHERE org_id = @org AND value_key = ANY(@values::bytea[]))`
 }
 
 // parseNames returns the ids in names of a collection; field is the request field that holds them.
