@@ -707,6 +707,10 @@ const (
 	ReferralEvent_CHANGE_CONTACT ReferralEvent_Action = 37
 	// The person asked the group not to tell the referrer any more.
 	ReferralEvent_STOP_REPORTS ReferralEvent_Action = 38
+	// The person lets the group tell the referrer again.
+	ReferralEvent_RESUME_REPORTS ReferralEvent_Action = 47
+	// The consent ended by its own time while nobody had answered: the referrer has to act.
+	ReferralEvent_EXPIRE_CONSENT ReferralEvent_Action = 46
 )
 
 // Enum value maps for ReferralEvent_Action.
@@ -744,6 +748,8 @@ var (
 		36: "REFER_AGAIN",
 		37: "CHANGE_CONTACT",
 		38: "STOP_REPORTS",
+		47: "RESUME_REPORTS",
+		46: "EXPIRE_CONSENT",
 	}
 	ReferralEvent_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED":          0,
@@ -778,6 +784,8 @@ var (
 		"REFER_AGAIN":                 36,
 		"CHANGE_CONTACT":              37,
 		"STOP_REPORTS":                38,
+		"RESUME_REPORTS":              47,
+		"EXPIRE_CONSENT":              46,
 	}
 )
 
@@ -929,8 +937,8 @@ type Referral struct {
 	PlacerSystem string `protobuf:"bytes,56,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
 	// Who numbers the owner's orders, a URI, given with acceptance; empty means that nobody says.
 	FillerSystem string `protobuf:"bytes,57,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
-	// When the author wrote it, as the referrer says (FHIR authoredOn): from 1900 on, and not in the future. Absent means that nobody says:
-	// then FHIR shows create_time.
+	// When the author wrote it, as the referrer says (FHIR authoredOn): from 1900 on, and at most 14 hours ahead, so much earlier a day begins
+	// in the east than in UTC. Absent means that nobody says: then FHIR shows create_time.
 	AuthorTime *timestamppb.Timestamp `protobuf:"bytes,58,opt,name=author_time,json=authorTime,proto3" json:"author_time,omitempty"`
 	// When that version of the consent was recorded.
 	ConsentTime   *timestamppb.Timestamp `protobuf:"bytes,59,opt,name=consent_time,json=consentTime,proto3" json:"consent_time,omitempty"`
@@ -1699,7 +1707,8 @@ type Referral_Subject struct {
 	// How she wants to be reached. Consent item CONTACT.
 	ContactPreference Referral_Subject_ContactPreference `protobuf:"varint,8,opt,name=contact_preference,json=contactPreference,proto3,enum=cairn.referral.v1.Referral_Subject_ContactPreference" json:"contact_preference,omitempty"`
 	// Whether she must not be contacted: her contact data is then shown to nobody but the referrer. Where her patient's record says
-	// so, every referral of hers does; UpdatePatient takes it back.
+	// so, every referral of hers does that has not ended; a change of this field by UpdatePatient takes it back. Where a referral alone
+	// says so, SetReferralContact does.
 	DoNotContact bool `protobuf:"varint,9,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
 	// Her administrative gender. Personal data; consent item BIRTH_DATE.
 	Gender Referral_Subject_Gender `protobuf:"varint,10,opt,name=gender,proto3,enum=cairn.referral.v1.Referral_Subject_Gender" json:"gender,omitempty"`
@@ -1823,7 +1832,8 @@ type Referral_Consent struct {
 	Share []Referral_Consent_Item `protobuf:"varint,1,rep,packed,name=share,proto3,enum=cairn.referral.v1.Referral_Consent_Item" json:"share,omitempty"`
 	// When she gave it: past, or up to an hour ahead, for clocks that differ; until then nothing is shown.
 	GrantTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=grant_time,json=grantTime,proto3" json:"grant_time,omitempty"`
-	// When it ends; absent means with the referral. From then on nothing of her is shown to the owner.
+	// When it ends; absent means with the referral. From then on nothing of her is shown to the owner, and where the owner has not
+	// answered yet, the referrer has to act.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The referrer's own reference to the signed form; no personal data.
 	Document string `protobuf:"bytes,4,opt,name=document,proto3" json:"document,omitempty"`
@@ -2301,7 +2311,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x10CHILD_OF_PATIENT\x10\x05\x12\f\n" +
 	"\bBEREAVED\x10\x06B\f\n" +
 	"\n" +
-	"_age_years\"\xb2\t\n" +
+	"_age_years\"\xda\t\n" +
 	"\rReferralEvent\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -2317,7 +2327,7 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x04note\x18\t \x01(\tB\x03\xe0A\x03R\x04note\x124\n" +
 	"\asession\x18\n" +
 	" \x01(\tB\x1a\xe0A\x03\xfaA\x14\n" +
-	"\x12cairn.care/SessionR\asession\"\xa5\x04\n" +
+	"\x12cairn.care/SessionR\asession\"\xcd\x04\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -2358,7 +2368,9 @@ const file_cairn_referral_v1_referral_proto_rawDesc = "" +
 	"\x10WITHDRAW_CONSENT\x10#\x12\x0f\n" +
 	"\vREFER_AGAIN\x10$\x12\x12\n" +
 	"\x0eCHANGE_CONTACT\x10%\x12\x10\n" +
-	"\fSTOP_REPORTS\x10&:a\xeaA^\n" +
+	"\fSTOP_REPORTS\x10&\x12\x12\n" +
+	"\x0eRESUME_REPORTS\x10/\x12\x12\n" +
+	"\x0eEXPIRE_CONSENT\x10.:a\xeaA^\n" +
 	"\x18cairn.care/ReferralEvent\x12#referrals/{referral}/events/{event}*\x0ereferralEvents2\rreferralEventB-Z+cairn.care/gen/cairn/referral/v1;referralv1b\x06proto3"
 
 var (
