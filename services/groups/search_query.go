@@ -54,6 +54,13 @@ func (s *server) queryOf(x *index.Index, req *groupsv1.SearchGroupsRequest, cur 
 	}
 	bad = append(bad, times(q, req)...)
 	bad = append(bad, region(x, q, req, cur, resp)...)
+	for _, p := range req.GetPreferences() {
+		pref := index.Preference{Facet: facetOf(p.GetFacet())}
+		for _, g := range p.GetGrades() {
+			pref.Grades = append(pref.Grades, index.Grade{Values: g.GetValues(), Points: int(g.GetPoints())})
+		}
+		q.Preferences = append(q.Preferences, pref)
+	}
 	switch req.GetOrderBy() {
 	case "relevance":
 		q.Order = index.Relevance
@@ -66,13 +73,16 @@ func (s *server) queryOf(x *index.Index, req *groupsv1.SearchGroupsRequest, cur 
 		q.Order = index.Soonest
 	default:
 		switch {
-		case len(words(req.GetQuery())) > 0:
+		case len(words(req.GetQuery())) > 0, len(q.Preferences) > 0:
 			q.Order = index.Relevance
 		case q.Near != nil:
 			q.Order = index.Distance
 		case len(q.Ranked) > 0:
 			q.Order = index.Relevance
 		}
+	}
+	if len(q.Preferences) > 0 && q.Order != index.Relevance {
+		bad = append(bad, fault.Field("preferences", `need order_by "relevance"`))
 	}
 	for i, f := range req.GetFacets() {
 		for _, g := range req.GetFacets()[:i] {

@@ -277,6 +277,15 @@ func (o *oracle) points(d *Doc, q *Query, parts []part) (int, bool) {
 		}
 		total += closest
 	}
+	for _, p := range q.Preferences {
+		best := 0
+		for _, g := range p.Grades {
+			if slices.ContainsFunc(g.Values, func(v string) bool { return slices.Contains(d.Values[p.Facet], v) }) {
+				best = max(best, g.Points)
+			}
+		}
+		total += best
+	}
 	return total, true
 }
 
@@ -526,6 +535,15 @@ func randomQuery(r *rand.Rand) *Query {
 		q.Ranked = picks(r, someTypes, 2)
 		if len(q.Ranked) > 0 {
 			q.Filters = append(q.Filters, Filter{Facet: CancerType, Values: append(picks(r, someTypes, 3), q.Ranked...)})
+		}
+	})
+	maybe(3, func() {
+		for range 1 + r.IntN(6) {
+			p := Preference{Facet: pick(r, someFacets)}
+			for range 1 + r.IntN(3) {
+				p.Grades = append(p.Grades, Grade{picks(r, []string{"a", "b", "c", "d", "e"}, 2), 1 + r.IntN(40)})
+			}
+			q.Preferences = append(q.Preferences, p)
 		}
 	})
 	maybe(4, func() { q.HasAge, q.Age = true, uint8(r.IntN(100)) })

@@ -113,6 +113,9 @@ func (s *state) plan(q *Query) *plan {
 	if len(q.Ranked) > 0 {
 		p.terms = append(p.terms, s.ranked(q.Ranked))
 	}
+	for _, pref := range q.Preferences {
+		p.terms = append(p.terms, s.preferred(pref))
+	}
 	if step := slices.IndexFunc(seatSteps[:], func(n int32) bool { return n > q.MinSeats }); q.MinSeats > 0 {
 		if step < 0 {
 			step = len(seatSteps)
@@ -296,4 +299,14 @@ func (s *state) ranked(codes []string) term {
 	return term{levels: []level{
 		{about, s.having(CancerType, codes)}, {wider, s.having(CancerType, above)}, {1, s.having(CancerType, []string{cancertype.Any})},
 	}}
+}
+
+// preferred ranks by the grades of a preference.
+func (s *state) preferred(p Preference) term {
+	t := term{}
+	for _, g := range p.Grades {
+		t.levels = append(t.levels, level{g.Points, s.having(p.Facet, g.Values)})
+	}
+	slices.SortStableFunc(t.levels, func(a, b level) int { return cmp.Compare(b.points, a.points) })
+	return t
 }

@@ -25,6 +25,18 @@ type Filter struct {
 	All    bool
 }
 
+// Preference ranks groups by a facet: each gets the points of the best grade of which it has a value.
+type Preference struct {
+	Facet  Facet
+	Grades []Grade
+}
+
+// Grade is what one of the values is worth, 1 point or more.
+type Grade struct {
+	Values []string
+	Points int
+}
+
 // Span is a part of the week in minutes from Monday 00:00; To is exclusive, at most a week.
 type Span struct{ From, To int32 }
 
@@ -41,6 +53,8 @@ type Query struct {
 	Loose   bool   // one of the words is enough, as the first page of the search told
 	Filters []Filter
 	Ranked  []string // codes of cancer types: with Relevance, groups about them come first
+
+	Preferences []Preference // with Relevance
 
 	HasAge bool
 	Age    uint8 // completed years

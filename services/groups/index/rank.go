@@ -10,6 +10,8 @@ type rank struct {
 	mask  []uint64
 	terms []rankTerm
 	tier  []uint64
+	small []uint64 // of a tier with few documents
+	few   int      // how many documents the tiers have at most, but for the last, that one look at all documents divides
 	least int
 	tally []int // documents by points, from least on
 }
@@ -21,7 +23,7 @@ type rankTerm struct {
 }
 
 func (r *search) rank(mask []uint64) *rank {
-	k := &rank{mask: mask, tier: r.blank(r.n)}
+	k := &rank{mask: mask, tier: r.blank(r.n), small: r.blank(r.n), few: r.few >> 4}
 	most := 0
 	var spare []uint64
 	for _, t := range r.terms {
@@ -78,27 +80,55 @@ func (k *rank) count(points int) int { return k.tally[points-k.least] }
 // until the next turn.
 func (k *rank) descending() iter.Seq2[int, []uint64] {
 	return func(yield func(int, []uint64) bool) {
-		for above := len(k.tally) - 1; above >= 0; above-- {
-			if k.tally[above] == 0 {
-				continue
-			}
-			tier := k.mask
-			if k.tally[above] < count(k.mask) {
-				tier = k.tier
-				clear(tier)
-				for i, w := range k.mask {
-					if w != 0 {
-						k.split(i, 0, w, 0, func(part uint64, points int) {
-							if points == above {
-								tier[i] |= part
-							}
-						})
-					}
-				}
-			}
-			if !yield(above+k.least, tier) {
+		all := count(k.mask)
+		for above := len(k.tally) - 1; above >= 0; {
+			if k.tally[above] == all {
+				yield(above+k.least, k.mask)
 				return
 			}
+			last, n := above, 0
+			for last > 0 && n+k.tally[last] <= k.few {
+				n += k.tally[last]
+				last--
+			}
+			upper := make([][]uint32, above-last) // of the points above the last tier's
+			tier := k.tier
+			clear(tier)
+			for i, w := range k.mask {
+				if w == 0 {
+					continue
+				}
+				k.split(i, 0, w, 0, func(part uint64, points int) {
+					switch {
+					case points == last:
+						tier[i] |= part
+					case points > last && points <= above:
+						for ; part != 0; part &= part - 1 {
+							upper[points-last-1] = append(upper[points-last-1], uint32(i<<6+bits.TrailingZeros64(part)))
+						}
+					}
+				})
+			}
+			for points := above; points > last; points-- {
+				list := upper[points-last-1]
+				if len(list) == 0 {
+					continue
+				}
+				for _, d := range list {
+					k.small[d>>6] |= 1 << (d & 63)
+				}
+				more := yield(points+k.least, k.small)
+				for _, d := range list {
+					k.small[d>>6] = 0
+				}
+				if !more {
+					return
+				}
+			}
+			if k.tally[last] > 0 && !yield(last+k.least, tier) {
+				return
+			}
+			above = last - 1
 		}
 	}
 }

@@ -261,7 +261,7 @@ type SearchGroupsRequest struct {
 	Organization string `protobuf:"bytes,24,opt,name=organization,proto3" json:"organization,omitempty"`
 	// In which order: "relevance" (words in the title and the very cancer first, then wider cancers, then any; equal ones by distance with
 	// `near`, else the soonest first), "distance" (needs `near`; groups without a place last) or "soonest" (next session; those with none
-	// last). Empty means relevance with a query, else distance with a place, else relevance with cancer types, else soonest.
+	// last). Empty means relevance with a query or preferences, else distance with a place, else relevance with cancer types, else soonest.
 	OrderBy string `protobuf:"bytes,25,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// How many groups at most; 0 means 25.
 	PageSize int32 `protobuf:"varint,26,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -284,7 +284,10 @@ type SearchGroupsRequest struct {
 	// Of which facets to count the values. For a page after the first they are not counted again.
 	Facets []SearchGroupsRequest_Facet `protobuf:"varint,35,rep,packed,name=facets,proto3,enum=cairn.groups.v1.SearchGroupsRequest_Facet" json:"facets,omitempty"`
 	// Whether to show where the words of the query occur.
-	Highlight     bool `protobuf:"varint,36,opt,name=highlight,proto3" json:"highlight,omitempty"`
+	Highlight bool `protobuf:"varint,36,opt,name=highlight,proto3" json:"highlight,omitempty"`
+	// With order "relevance": groups stand by the points that they get for all of these, with those for words and cancer types.
+	// REST: in the body of the POST form only.
+	Preferences   []*SearchGroupsRequest_Preference `protobuf:"bytes,37,rep,name=preferences,proto3" json:"preferences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +572,13 @@ func (x *SearchGroupsRequest) GetHighlight() bool {
 		return x.Highlight
 	}
 	return false
+}
+
+func (x *SearchGroupsRequest) GetPreferences() []*SearchGroupsRequest_Preference {
+	if x != nil {
+		return x.Preferences
+	}
+	return nil
 }
 
 // What was found.
@@ -939,6 +949,116 @@ func (x *SearchGroupsRequest_Box) GetNorthEast() *latlng.LatLng {
 	return nil
 }
 
+// What ranks groups above others without being asked of all.
+type SearchGroupsRequest_Preference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of which property.
+	Facet SearchGroupsRequest_Facet `protobuf:"varint,1,opt,name=facet,proto3,enum=cairn.groups.v1.SearchGroupsRequest_Facet" json:"facet,omitempty"`
+	// The steps: a group gets the points of the best one of which it has a value.
+	Grades        []*SearchGroupsRequest_Preference_Grade `protobuf:"bytes,2,rep,name=grades,proto3" json:"grades,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsRequest_Preference) Reset() {
+	*x = SearchGroupsRequest_Preference{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsRequest_Preference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsRequest_Preference) ProtoMessage() {}
+
+func (x *SearchGroupsRequest_Preference) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsRequest_Preference.ProtoReflect.Descriptor instead.
+func (*SearchGroupsRequest_Preference) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{0, 2}
+}
+
+func (x *SearchGroupsRequest_Preference) GetFacet() SearchGroupsRequest_Facet {
+	if x != nil {
+		return x.Facet
+	}
+	return SearchGroupsRequest_FACET_UNSPECIFIED
+}
+
+func (x *SearchGroupsRequest_Preference) GetGrades() []*SearchGroupsRequest_Preference_Grade {
+	if x != nil {
+		return x.Grades
+	}
+	return nil
+}
+
+// A step of it.
+type SearchGroupsRequest_Preference_Grade struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Values as facet counts name them; "" for groups that name none, of the facets where those count for all.
+	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// What it is worth.
+	Points        int32 `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchGroupsRequest_Preference_Grade) Reset() {
+	*x = SearchGroupsRequest_Preference_Grade{}
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchGroupsRequest_Preference_Grade) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchGroupsRequest_Preference_Grade) ProtoMessage() {}
+
+func (x *SearchGroupsRequest_Preference_Grade) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchGroupsRequest_Preference_Grade.ProtoReflect.Descriptor instead.
+func (*SearchGroupsRequest_Preference_Grade) Descriptor() ([]byte, []int) {
+	return file_cairn_groups_v1_directory_service_proto_rawDescGZIP(), []int{0, 2, 0}
+}
+
+func (x *SearchGroupsRequest_Preference_Grade) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SearchGroupsRequest_Preference_Grade) GetPoints() int32 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
 // A group that was found.
 type SearchGroupsResponse_Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -954,7 +1074,7 @@ type SearchGroupsResponse_Result struct {
 
 func (x *SearchGroupsResponse_Result) Reset() {
 	*x = SearchGroupsResponse_Result{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1086,7 @@ func (x *SearchGroupsResponse_Result) String() string {
 func (*SearchGroupsResponse_Result) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[7]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1136,7 @@ type SearchGroupsResponse_Highlight struct {
 
 func (x *SearchGroupsResponse_Highlight) Reset() {
 	*x = SearchGroupsResponse_Highlight{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1148,7 @@ func (x *SearchGroupsResponse_Highlight) String() string {
 func (*SearchGroupsResponse_Highlight) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_Highlight) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[8]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1199,7 @@ type SearchGroupsResponse_Place struct {
 
 func (x *SearchGroupsResponse_Place) Reset() {
 	*x = SearchGroupsResponse_Place{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1211,7 @@ func (x *SearchGroupsResponse_Place) String() string {
 func (*SearchGroupsResponse_Place) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_Place) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[9]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1282,7 @@ type SearchGroupsResponse_FacetCount struct {
 
 func (x *SearchGroupsResponse_FacetCount) Reset() {
 	*x = SearchGroupsResponse_FacetCount{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1294,7 @@ func (x *SearchGroupsResponse_FacetCount) String() string {
 func (*SearchGroupsResponse_FacetCount) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_FacetCount) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[10]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1337,7 @@ type SearchGroupsResponse_Highlight_Part struct {
 
 func (x *SearchGroupsResponse_Highlight_Part) Reset() {
 	*x = SearchGroupsResponse_Highlight_Part{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1349,7 @@ func (x *SearchGroupsResponse_Highlight_Part) String() string {
 func (*SearchGroupsResponse_Highlight_Part) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_Highlight_Part) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[11]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1392,7 @@ type SearchGroupsResponse_FacetCount_Value struct {
 
 func (x *SearchGroupsResponse_FacetCount_Value) Reset() {
 	*x = SearchGroupsResponse_FacetCount_Value{}
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1404,7 @@ func (x *SearchGroupsResponse_FacetCount_Value) String() string {
 func (*SearchGroupsResponse_FacetCount_Value) ProtoMessage() {}
 
 func (x *SearchGroupsResponse_FacetCount_Value) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[12]
+	mi := &file_cairn_groups_v1_directory_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1438,7 @@ var File_cairn_groups_v1_directory_service_proto protoreflect.FileDescriptor
 
 const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\n" +
-	"'cairn/groups/v1/directory_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x18cairn/type/v1/code.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\x83\x19\n" +
+	"'cairn/groups/v1/directory_service.proto\x12\x0fcairn.groups.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bcairn/groups/v1/group.proto\x1a\x1ccairn/policy/v1/policy.proto\x1a\x18cairn/type/v1/code.proto\x1a cairn/type/v1/time_of_week.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18google/type/latlng.proto\x1a\x17google/type/money.proto\"\xef\x1b\n" +
 	"\x13SearchGroupsRequest\x12\x1e\n" +
 	"\x05query\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05query\x12D\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x1b.cairn.groups.v1.Group.KindB\x11\xbaH\x0e\x92\x01\v\x10\n" +
@@ -1372,7 +1492,8 @@ const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\"\a\x82\x01\x04\x10\x01 \x00R\n" +
 	"venueKinds\x12U\n" +
 	"\x06facets\x18# \x03(\x0e2*.cairn.groups.v1.SearchGroupsRequest.FacetB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\a\x82\x01\x04\x10\x01 \x00R\x06facets\x12\x1c\n" +
-	"\thighlight\x18$ \x01(\bR\thighlight\x1a\xe1\x01\n" +
+	"\thighlight\x18$ \x01(\bR\thighlight\x12[\n" +
+	"\vpreferences\x18% \x03(\v2/.cairn.groups.v1.SearchGroupsRequest.PreferenceB\b\xbaH\x05\x92\x01\x02\x10(R\vpreferences\x1a\xe1\x01\n" +
 	"\x04Near\x12+\n" +
 	"\x06center\x18\x01 \x01(\v2\x13.google.type.LatLngR\x06center\x126\n" +
 	"\tradius_km\x18\x02 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x00\xa1\xd3@)\x00\x00\x00\x00\x00\x00\x00\x00R\bradiusKm\x12\x1e\n" +
@@ -1382,7 +1503,19 @@ const file_cairn_groups_v1_directory_service_proto_rawDesc = "" +
 	"\n" +
 	"south_west\x18\x01 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tsouthWest\x12=\n" +
 	"\n" +
-	"north_east\x18\x02 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tnorthEast\"Y\n" +
+	"north_east\x18\x02 \x01(\v2\x13.google.type.LatLngB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tnorthEast\x1a\x8c\x02\n" +
+	"\n" +
+	"Preference\x12L\n" +
+	"\x05facet\x18\x01 \x01(\x0e2*.cairn.groups.v1.SearchGroupsRequest.FacetB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05facet\x12Y\n" +
+	"\x06grades\x18\x02 \x03(\v25.cairn.groups.v1.SearchGroupsRequest.Preference.GradeB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\n" +
+	"R\x06grades\x1aU\n" +
+	"\x05Grade\x12(\n" +
+	"\x06values\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10d\"\x04r\x02\x18xR\x06values\x12\"\n" +
+	"\x06points\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x01R\x06points\"Y\n" +
 	"\x0fCancerTypeReach\x12!\n" +
 	"\x1dCANCER_TYPE_REACH_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aRELATED\x10\x01\x12\t\n" +
@@ -1483,7 +1616,7 @@ func file_cairn_groups_v1_directory_service_proto_rawDescGZIP() []byte {
 }
 
 var file_cairn_groups_v1_directory_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cairn_groups_v1_directory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_cairn_groups_v1_directory_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_cairn_groups_v1_directory_service_proto_goTypes = []any{
 	(SearchGroupsRequest_CancerTypeReach)(0),      // 0: cairn.groups.v1.SearchGroupsRequest.CancerTypeReach
 	(SearchGroupsRequest_Facet)(0),                // 1: cairn.groups.v1.SearchGroupsRequest.Facet
@@ -1494,79 +1627,84 @@ var file_cairn_groups_v1_directory_service_proto_goTypes = []any{
 	(*CancerType)(nil),                            // 6: cairn.groups.v1.CancerType
 	(*SearchGroupsRequest_Near)(nil),              // 7: cairn.groups.v1.SearchGroupsRequest.Near
 	(*SearchGroupsRequest_Box)(nil),               // 8: cairn.groups.v1.SearchGroupsRequest.Box
-	(*SearchGroupsResponse_Result)(nil),           // 9: cairn.groups.v1.SearchGroupsResponse.Result
-	(*SearchGroupsResponse_Highlight)(nil),        // 10: cairn.groups.v1.SearchGroupsResponse.Highlight
-	(*SearchGroupsResponse_Place)(nil),            // 11: cairn.groups.v1.SearchGroupsResponse.Place
-	(*SearchGroupsResponse_FacetCount)(nil),       // 12: cairn.groups.v1.SearchGroupsResponse.FacetCount
-	(*SearchGroupsResponse_Highlight_Part)(nil),   // 13: cairn.groups.v1.SearchGroupsResponse.Highlight.Part
-	(*SearchGroupsResponse_FacetCount_Value)(nil), // 14: cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
-	(Group_Kind)(0),                               // 15: cairn.groups.v1.Group.Kind
-	(Group_Facilitation)(0),                       // 16: cairn.groups.v1.Group.Facilitation
-	(Group_Format)(0),                             // 17: cairn.groups.v1.Group.Format
-	(Group_Phase)(0),                              // 18: cairn.groups.v1.Group.Phase
-	(Group_SideEffect)(0),                         // 19: cairn.groups.v1.Group.SideEffect
-	(Group_Audience)(0),                           // 20: cairn.groups.v1.Group.Audience
-	(Group_Demographic)(0),                        // 21: cairn.groups.v1.Group.Demographic
-	(Group_Accessibility)(0),                      // 22: cairn.groups.v1.Group.Accessibility
-	(Group_SizeClass)(0),                          // 23: cairn.groups.v1.Group.SizeClass
-	(*money.Money)(nil),                           // 24: google.type.Money
-	(*v1.TimeOfWeek)(nil),                         // 25: cairn.type.v1.TimeOfWeek
-	(*timestamppb.Timestamp)(nil),                 // 26: google.protobuf.Timestamp
-	(Group_Confidentiality)(0),                    // 27: cairn.groups.v1.Group.Confidentiality
-	(Group_Intake)(0),                             // 28: cairn.groups.v1.Group.Intake
-	(Group_Activity)(0),                           // 29: cairn.groups.v1.Group.Activity
-	(Group_Structure_Type)(0),                     // 30: cairn.groups.v1.Group.Structure.Type
-	(Group_Venue_Kind)(0),                         // 31: cairn.groups.v1.Group.Venue.Kind
-	(*v1.Code)(nil),                               // 32: cairn.type.v1.Code
-	(*latlng.LatLng)(nil),                         // 33: google.type.LatLng
-	(*Group)(nil),                                 // 34: cairn.groups.v1.Group
+	(*SearchGroupsRequest_Preference)(nil),        // 9: cairn.groups.v1.SearchGroupsRequest.Preference
+	(*SearchGroupsRequest_Preference_Grade)(nil),  // 10: cairn.groups.v1.SearchGroupsRequest.Preference.Grade
+	(*SearchGroupsResponse_Result)(nil),           // 11: cairn.groups.v1.SearchGroupsResponse.Result
+	(*SearchGroupsResponse_Highlight)(nil),        // 12: cairn.groups.v1.SearchGroupsResponse.Highlight
+	(*SearchGroupsResponse_Place)(nil),            // 13: cairn.groups.v1.SearchGroupsResponse.Place
+	(*SearchGroupsResponse_FacetCount)(nil),       // 14: cairn.groups.v1.SearchGroupsResponse.FacetCount
+	(*SearchGroupsResponse_Highlight_Part)(nil),   // 15: cairn.groups.v1.SearchGroupsResponse.Highlight.Part
+	(*SearchGroupsResponse_FacetCount_Value)(nil), // 16: cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
+	(Group_Kind)(0),                               // 17: cairn.groups.v1.Group.Kind
+	(Group_Facilitation)(0),                       // 18: cairn.groups.v1.Group.Facilitation
+	(Group_Format)(0),                             // 19: cairn.groups.v1.Group.Format
+	(Group_Phase)(0),                              // 20: cairn.groups.v1.Group.Phase
+	(Group_SideEffect)(0),                         // 21: cairn.groups.v1.Group.SideEffect
+	(Group_Audience)(0),                           // 22: cairn.groups.v1.Group.Audience
+	(Group_Demographic)(0),                        // 23: cairn.groups.v1.Group.Demographic
+	(Group_Accessibility)(0),                      // 24: cairn.groups.v1.Group.Accessibility
+	(Group_SizeClass)(0),                          // 25: cairn.groups.v1.Group.SizeClass
+	(*money.Money)(nil),                           // 26: google.type.Money
+	(*v1.TimeOfWeek)(nil),                         // 27: cairn.type.v1.TimeOfWeek
+	(*timestamppb.Timestamp)(nil),                 // 28: google.protobuf.Timestamp
+	(Group_Confidentiality)(0),                    // 29: cairn.groups.v1.Group.Confidentiality
+	(Group_Intake)(0),                             // 30: cairn.groups.v1.Group.Intake
+	(Group_Activity)(0),                           // 31: cairn.groups.v1.Group.Activity
+	(Group_Structure_Type)(0),                     // 32: cairn.groups.v1.Group.Structure.Type
+	(Group_Venue_Kind)(0),                         // 33: cairn.groups.v1.Group.Venue.Kind
+	(*v1.Code)(nil),                               // 34: cairn.type.v1.Code
+	(*latlng.LatLng)(nil),                         // 35: google.type.LatLng
+	(*Group)(nil),                                 // 36: cairn.groups.v1.Group
 }
 var file_cairn_groups_v1_directory_service_proto_depIdxs = []int32{
-	15, // 0: cairn.groups.v1.SearchGroupsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
-	16, // 1: cairn.groups.v1.SearchGroupsRequest.facilitations:type_name -> cairn.groups.v1.Group.Facilitation
-	17, // 2: cairn.groups.v1.SearchGroupsRequest.formats:type_name -> cairn.groups.v1.Group.Format
+	17, // 0: cairn.groups.v1.SearchGroupsRequest.kinds:type_name -> cairn.groups.v1.Group.Kind
+	18, // 1: cairn.groups.v1.SearchGroupsRequest.facilitations:type_name -> cairn.groups.v1.Group.Facilitation
+	19, // 2: cairn.groups.v1.SearchGroupsRequest.formats:type_name -> cairn.groups.v1.Group.Format
 	0,  // 3: cairn.groups.v1.SearchGroupsRequest.cancer_type_reach:type_name -> cairn.groups.v1.SearchGroupsRequest.CancerTypeReach
-	18, // 4: cairn.groups.v1.SearchGroupsRequest.phases:type_name -> cairn.groups.v1.Group.Phase
-	19, // 5: cairn.groups.v1.SearchGroupsRequest.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
-	20, // 6: cairn.groups.v1.SearchGroupsRequest.audiences:type_name -> cairn.groups.v1.Group.Audience
-	21, // 7: cairn.groups.v1.SearchGroupsRequest.demographics:type_name -> cairn.groups.v1.Group.Demographic
-	22, // 8: cairn.groups.v1.SearchGroupsRequest.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
-	23, // 9: cairn.groups.v1.SearchGroupsRequest.size_classes:type_name -> cairn.groups.v1.Group.SizeClass
-	24, // 10: cairn.groups.v1.SearchGroupsRequest.max_cost:type_name -> google.type.Money
+	20, // 4: cairn.groups.v1.SearchGroupsRequest.phases:type_name -> cairn.groups.v1.Group.Phase
+	21, // 5: cairn.groups.v1.SearchGroupsRequest.side_effects:type_name -> cairn.groups.v1.Group.SideEffect
+	22, // 6: cairn.groups.v1.SearchGroupsRequest.audiences:type_name -> cairn.groups.v1.Group.Audience
+	23, // 7: cairn.groups.v1.SearchGroupsRequest.demographics:type_name -> cairn.groups.v1.Group.Demographic
+	24, // 8: cairn.groups.v1.SearchGroupsRequest.accessibility:type_name -> cairn.groups.v1.Group.Accessibility
+	25, // 9: cairn.groups.v1.SearchGroupsRequest.size_classes:type_name -> cairn.groups.v1.Group.SizeClass
+	26, // 10: cairn.groups.v1.SearchGroupsRequest.max_cost:type_name -> google.type.Money
 	7,  // 11: cairn.groups.v1.SearchGroupsRequest.near:type_name -> cairn.groups.v1.SearchGroupsRequest.Near
-	25, // 12: cairn.groups.v1.SearchGroupsRequest.times:type_name -> cairn.type.v1.TimeOfWeek
-	26, // 13: cairn.groups.v1.SearchGroupsRequest.next_session_before:type_name -> google.protobuf.Timestamp
+	27, // 12: cairn.groups.v1.SearchGroupsRequest.times:type_name -> cairn.type.v1.TimeOfWeek
+	28, // 13: cairn.groups.v1.SearchGroupsRequest.next_session_before:type_name -> google.protobuf.Timestamp
 	8,  // 14: cairn.groups.v1.SearchGroupsRequest.box:type_name -> cairn.groups.v1.SearchGroupsRequest.Box
-	27, // 15: cairn.groups.v1.SearchGroupsRequest.confidentialities:type_name -> cairn.groups.v1.Group.Confidentiality
-	28, // 16: cairn.groups.v1.SearchGroupsRequest.intakes:type_name -> cairn.groups.v1.Group.Intake
-	29, // 17: cairn.groups.v1.SearchGroupsRequest.activities:type_name -> cairn.groups.v1.Group.Activity
-	30, // 18: cairn.groups.v1.SearchGroupsRequest.structures:type_name -> cairn.groups.v1.Group.Structure.Type
-	31, // 19: cairn.groups.v1.SearchGroupsRequest.venue_kinds:type_name -> cairn.groups.v1.Group.Venue.Kind
+	29, // 15: cairn.groups.v1.SearchGroupsRequest.confidentialities:type_name -> cairn.groups.v1.Group.Confidentiality
+	30, // 16: cairn.groups.v1.SearchGroupsRequest.intakes:type_name -> cairn.groups.v1.Group.Intake
+	31, // 17: cairn.groups.v1.SearchGroupsRequest.activities:type_name -> cairn.groups.v1.Group.Activity
+	32, // 18: cairn.groups.v1.SearchGroupsRequest.structures:type_name -> cairn.groups.v1.Group.Structure.Type
+	33, // 19: cairn.groups.v1.SearchGroupsRequest.venue_kinds:type_name -> cairn.groups.v1.Group.Venue.Kind
 	1,  // 20: cairn.groups.v1.SearchGroupsRequest.facets:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
-	9,  // 21: cairn.groups.v1.SearchGroupsResponse.results:type_name -> cairn.groups.v1.SearchGroupsResponse.Result
-	11, // 22: cairn.groups.v1.SearchGroupsResponse.place:type_name -> cairn.groups.v1.SearchGroupsResponse.Place
-	12, // 23: cairn.groups.v1.SearchGroupsResponse.facets:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount
-	26, // 24: cairn.groups.v1.SearchGroupsResponse.index_time:type_name -> google.protobuf.Timestamp
-	6,  // 25: cairn.groups.v1.ListCancerTypesResponse.cancer_types:type_name -> cairn.groups.v1.CancerType
-	32, // 26: cairn.groups.v1.CancerType.codes:type_name -> cairn.type.v1.Code
-	33, // 27: cairn.groups.v1.SearchGroupsRequest.Near.center:type_name -> google.type.LatLng
-	33, // 28: cairn.groups.v1.SearchGroupsRequest.Box.south_west:type_name -> google.type.LatLng
-	33, // 29: cairn.groups.v1.SearchGroupsRequest.Box.north_east:type_name -> google.type.LatLng
-	34, // 30: cairn.groups.v1.SearchGroupsResponse.Result.group:type_name -> cairn.groups.v1.Group
-	10, // 31: cairn.groups.v1.SearchGroupsResponse.Result.highlights:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight
-	13, // 32: cairn.groups.v1.SearchGroupsResponse.Highlight.parts:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight.Part
-	33, // 33: cairn.groups.v1.SearchGroupsResponse.Place.location:type_name -> google.type.LatLng
-	1,  // 34: cairn.groups.v1.SearchGroupsResponse.FacetCount.facet:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
-	14, // 35: cairn.groups.v1.SearchGroupsResponse.FacetCount.values:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
-	2,  // 36: cairn.groups.v1.DirectoryService.SearchGroups:input_type -> cairn.groups.v1.SearchGroupsRequest
-	4,  // 37: cairn.groups.v1.DirectoryService.ListCancerTypes:input_type -> cairn.groups.v1.ListCancerTypesRequest
-	3,  // 38: cairn.groups.v1.DirectoryService.SearchGroups:output_type -> cairn.groups.v1.SearchGroupsResponse
-	5,  // 39: cairn.groups.v1.DirectoryService.ListCancerTypes:output_type -> cairn.groups.v1.ListCancerTypesResponse
-	38, // [38:40] is the sub-list for method output_type
-	36, // [36:38] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	9,  // 21: cairn.groups.v1.SearchGroupsRequest.preferences:type_name -> cairn.groups.v1.SearchGroupsRequest.Preference
+	11, // 22: cairn.groups.v1.SearchGroupsResponse.results:type_name -> cairn.groups.v1.SearchGroupsResponse.Result
+	13, // 23: cairn.groups.v1.SearchGroupsResponse.place:type_name -> cairn.groups.v1.SearchGroupsResponse.Place
+	14, // 24: cairn.groups.v1.SearchGroupsResponse.facets:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount
+	28, // 25: cairn.groups.v1.SearchGroupsResponse.index_time:type_name -> google.protobuf.Timestamp
+	6,  // 26: cairn.groups.v1.ListCancerTypesResponse.cancer_types:type_name -> cairn.groups.v1.CancerType
+	34, // 27: cairn.groups.v1.CancerType.codes:type_name -> cairn.type.v1.Code
+	35, // 28: cairn.groups.v1.SearchGroupsRequest.Near.center:type_name -> google.type.LatLng
+	35, // 29: cairn.groups.v1.SearchGroupsRequest.Box.south_west:type_name -> google.type.LatLng
+	35, // 30: cairn.groups.v1.SearchGroupsRequest.Box.north_east:type_name -> google.type.LatLng
+	1,  // 31: cairn.groups.v1.SearchGroupsRequest.Preference.facet:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
+	10, // 32: cairn.groups.v1.SearchGroupsRequest.Preference.grades:type_name -> cairn.groups.v1.SearchGroupsRequest.Preference.Grade
+	36, // 33: cairn.groups.v1.SearchGroupsResponse.Result.group:type_name -> cairn.groups.v1.Group
+	12, // 34: cairn.groups.v1.SearchGroupsResponse.Result.highlights:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight
+	15, // 35: cairn.groups.v1.SearchGroupsResponse.Highlight.parts:type_name -> cairn.groups.v1.SearchGroupsResponse.Highlight.Part
+	35, // 36: cairn.groups.v1.SearchGroupsResponse.Place.location:type_name -> google.type.LatLng
+	1,  // 37: cairn.groups.v1.SearchGroupsResponse.FacetCount.facet:type_name -> cairn.groups.v1.SearchGroupsRequest.Facet
+	16, // 38: cairn.groups.v1.SearchGroupsResponse.FacetCount.values:type_name -> cairn.groups.v1.SearchGroupsResponse.FacetCount.Value
+	2,  // 39: cairn.groups.v1.DirectoryService.SearchGroups:input_type -> cairn.groups.v1.SearchGroupsRequest
+	4,  // 40: cairn.groups.v1.DirectoryService.ListCancerTypes:input_type -> cairn.groups.v1.ListCancerTypesRequest
+	3,  // 41: cairn.groups.v1.DirectoryService.SearchGroups:output_type -> cairn.groups.v1.SearchGroupsResponse
+	5,  // 42: cairn.groups.v1.DirectoryService.ListCancerTypes:output_type -> cairn.groups.v1.ListCancerTypesResponse
+	41, // [41:43] is the sub-list for method output_type
+	39, // [39:41] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_cairn_groups_v1_directory_service_proto_init() }
@@ -1577,14 +1715,14 @@ func file_cairn_groups_v1_directory_service_proto_init() {
 	file_cairn_groups_v1_group_proto_init()
 	file_cairn_groups_v1_directory_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_cairn_groups_v1_directory_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_cairn_groups_v1_directory_service_proto_msgTypes[7].OneofWrappers = []any{}
+	file_cairn_groups_v1_directory_service_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_groups_v1_directory_service_proto_rawDesc), len(file_cairn_groups_v1_directory_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
