@@ -127,6 +127,7 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	now, lease := d.clock.Now(), uuid.New()
 	var lanes []lane
 	b := d.db.Batch(ctx)
+	b.Queue(alongTheIndex)
 	b.Queue(claimLanes, pgx.NamedArgs{
 		"now": now, "until": now.Add(leaseFor), "lease": lease, "free": free, "per": deliverPer, "busy": ids, "counts": counts,
 	}).Query(func(rows pgx.Rows) (err error) {
@@ -148,8 +149,11 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	return lanes, nil
 }
 
-// claimLanes walks from subscription to subscription along the index of lanes, and of what is due takes what is due longest. Before its handshake was answered, one of FHIR
-// has only that sent.
+// alongTheIndex has the next statement read of each subscription no more lanes than it takes: a bitmap would be of all that wait.
+const alongTheIndex = `SELECT set_config('enable_bitmapscan', 'off', true)`
+
+// claimLanes walks from subscription to subscription along the index of lanes, and of what is due takes what is due longest. Before its
+// handshake was answered, one of FHIR has only that sent.
 const claimLanes = `
 WITH RECURSIVE waiting AS (
 	(SELECT subscription_id AS id FROM webhook_lanes ORDER BY subscription_id LIMIT 1)
