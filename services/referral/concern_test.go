@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
@@ -67,6 +68,15 @@ func TestConcernOfAReferral(t *testing.T) {
 	if _, err := f.concerns.AcknowledgeReferralConcern(f.refer, &referralv1.AcknowledgeReferralConcernRequest{Name: name}); errText(err) != "FailedPrecondition ILLEGAL_TRANSITION" {
 		t.Errorf("twice: got %v", err)
 	}
+	// Who has taken it up has a day to close it, whatever it is, and then another.
+	for i, after := range []time.Duration{day - time.Minute, time.Minute, time.Hour, day - time.Hour} {
+		f.Clock.Advance(after)
+		sweep()
+		want := []int32{1, 2, 2, 3}[i]
+		if got, err = f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: name}); err != nil || got.GetReminders() != want {
+			t.Errorf("taken up and not closed: got %v, %v, want %d reminders", got, err, want)
+		}
+	}
 	if got, err = f.concerns.CloseReferralConcern(f.refer, &referralv1.CloseReferralConcernRequest{Name: name, Outcome: referralv1.ReferralConcern_SUPPORTED, Note: written}); err != nil ||
 		got.GetOutcomeNote() != written || got.GetDueTime() != nil || got.GetClosedBy() == "" {
 		t.Errorf("closed: got %v, %v", got, err)
@@ -77,7 +87,7 @@ func TestConcernOfAReferral(t *testing.T) {
 	f.Clock.Advance(3 * day)
 	sweep()
 	list, err := f.concerns.ListReferralConcerns(f.refer, &referralv1.ListReferralConcernsRequest{})
-	if err != nil || len(list.GetConcerns()) != 1 || list.GetConcerns()[0].GetReminders() != 1 || list.GetConcerns()[0].GetOutcomeNote() != "" {
+	if err != nil || len(list.GetConcerns()) != 1 || list.GetConcerns()[0].GetReminders() != 3 || list.GetConcerns()[0].GetOutcomeNote() != "" {
 		t.Errorf("listed: got %v, %v", list, err)
 	}
 	if open, err := f.concerns.ListReferralConcerns(f.refer, &referralv1.ListReferralConcernsRequest{Open: true}); err != nil || len(open.GetConcerns()) != 0 {
@@ -108,6 +118,84 @@ func TestConcernOfADraft(t *testing.T) {
 	}
 }
 
+// A draft that comes to tell of a risk of self-harm has the referrer act within the hour, whatever became of its concern before.
+func TestConcernGrowsWorse(t *testing.T) {
+	t.Parallel()
+	f, box := setupMail(t)
+	acknowledge := func(name string) error {
+		return second(f.concerns.AcknowledgeReferralConcern(f.refer, &referralv1.AcknowledgeReferralConcernRequest{Name: name}))
+	}
+	closing := func(name string) error {
+		return second(f.concerns.CloseReferralConcern(f.refer, &referralv1.CloseReferralConcernRequest{Name: name, Outcome: referralv1.ReferralConcern_SUPPORTED, Note: written}))
+	}
+	set := func(name string, distress int32, selfHarm, send bool) *referralv1.Referral {
+		t.Helper()
+		r, err := f.UpdateReferral(f.refer, &referralv1.UpdateReferralRequest{
+			Referral: &referralv1.Referral{Name: name, Distress: proto.Int32(distress), SelfHarmRisk: selfHarm}, Send: send,
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"distress", "self_harm_risk"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	told := 0
+	for what, before := range map[string]func(name string) error{"open": nil, "acknowledged": acknowledge, "closed": closing} {
+		r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{
+			Draft: true, Referral: f.referral(other(what), func(r *referralv1.Referral) { r.Distress = proto.Int32(8) }),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		concern := r.GetConcern()
+		if before != nil {
+			if err := before(concern); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.Clock.Advance(time.Minute)
+		if r = set(r.GetName(), 8, true, true); r.GetState() != sent {
+			t.Fatalf("%s: got %v", what, r)
+		}
+		got, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: concern})
+		if err != nil || got.GetKind() != referralv1.ReferralConcern_SELF_HARM_RISK || got.GetState() != referralv1.ReferralConcern_OPEN ||
+			got.GetDueTime().AsTime() != f.Clock.Now().Add(time.Hour) || got.GetAcknowledgedBy() != "" || got.GetOutcome() != 0 || got.GetOutcomeNote() != "" || got.GetCloseTime() != nil {
+			t.Errorf("%s: got %v, %v", what, got, err)
+		}
+		if n := query[int](f, `SELECT count(*)::int FROM outbox WHERE subject = $1 AND type LIKE '%.concern.raised.v1'`, concern); n != 2 {
+			t.Errorf("%s: told as raised %d times, want twice", what, n)
+		}
+		if err := f.srv.sweepConcerns(f.system()); err != nil {
+			t.Fatal(err)
+		}
+		told++
+		box.Wait(t, "stanna@care.test", told)
+	}
+
+	// What is not new opens nothing; what is, does.
+	r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{
+		Draft: true, Referral: f.referral(other("anew"), func(r *referralv1.Referral) { r.SelfHarmRisk = true }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closing(r.GetConcern()); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		distress int32
+		selfHarm bool
+		want     referralv1.ReferralConcern_State
+	}{
+		{7, true, referralv1.ReferralConcern_CLOSED}, {7, false, referralv1.ReferralConcern_CLOSED}, {8, false, referralv1.ReferralConcern_OPEN},
+	} {
+		set(r.GetName(), c.distress, c.selfHarm, false)
+		if got, err := f.concerns.GetReferralConcern(f.refer, &referralv1.GetReferralConcernRequest{Name: r.GetConcern()}); err != nil || got.GetState() != c.want {
+			t.Errorf("%d: got %v, %v, want %s", i, got, err, c.want)
+		}
+	}
+}
+
 // The group that takes her knows of a concern that is open when it accepts, once, as far as her consent covers it; the referrer's own
 // stays open.
 func TestOpenConcernIsHandedOver(t *testing.T) {
@@ -121,11 +209,14 @@ func TestOpenConcernIsHandedOver(t *testing.T) {
 		close bool
 		want  membershipv1.SafetyConcern_Kind
 	}{
-		"self-harm":          {edit: acute, want: membershipv1.SafetyConcern_SELF_HARM_RISK},
-		"distress":           {edit: func(r *referralv1.Referral) { r.Distress = proto.Int32(8) }, want: membershipv1.SafetyConcern_DISTRESS},
-		"calm":               {edit: func(*referralv1.Referral) {}},
-		"closed before":      {edit: acute, close: true},
-		"without her asking": {edit: func(r *referralv1.Referral) { acute(r); r.Consent.Share = []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME} }},
+		"self-harm":     {edit: acute, want: membershipv1.SafetyConcern_SELF_HARM_RISK},
+		"distress":      {edit: func(r *referralv1.Referral) { r.Distress = proto.Int32(8) }, want: membershipv1.SafetyConcern_DISTRESS},
+		"calm":          {edit: func(*referralv1.Referral) {}},
+		"closed before": {edit: acute, close: true},
+		"without her asking": {edit: func(r *referralv1.Referral) {
+			acute(r)
+			r.Consent.Share = []referralv1.Referral_Consent_Item{referralv1.Referral_Consent_NAME}
+		}},
 	} {
 		group := f.newGroup(f.receive)
 		r := f.send(other(what), func(r *referralv1.Referral) { r.RequestedGroup = group }, c.edit)

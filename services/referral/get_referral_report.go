@@ -121,6 +121,24 @@ const (
 	sentQuarter = `extract(quarter FROM r.send_time AT TIME ZONE 'UTC')::integer - 1`
 )
 
+// reportRows selects the referrals. What is long or encrypted is read only of the tenant's own, and where the needs do not say it.
+const reportRows = `SELECT r.id, r.org_id, r.needs, r.send_time, r.accept_time, r.first_attended_time, ` + partnerOf + ` AS partner, ` + sentQuarter + ` AS quarter,
+		CASE WHEN r.org_id = @org AND NOT r.needs ? 'cancerTypes' THEN r.reason_codes ELSE '[]' END AS reason_codes,
+		CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.data_key END AS data_key,
+		CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.subject END AS subject
+	FROM referrals r WHERE ` + reported
+
+// reportStays selects how often referrals stayed in each state that they have left, and of what is asked for how long.
+const reportStays = `WITH steps AS (
+		SELECT e.from_state AS state, ` + partnerOf + ` AS partner, ` + sentQuarter + ` AS quarter,
+			e.create_time - lag(e.create_time) OVER (PARTITION BY e.referral_id ORDER BY e.number) AS stay
+		FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.from_state <> e.to_state AND ` + reported + `
+	), stays AS (SELECT * FROM steps WHERE stay IS NOT NULL AND state <> 1)
+	SELECT state, partner, quarter, count(*), NULL::interval, NULL::interval FROM stays GROUP BY state, partner, quarter
+	UNION ALL
+	SELECT state, '', 0, 0, percentile_cont(0.5) WITHIN GROUP (ORDER BY stay), percentile_cont(0.9) WITHIN GROUP (ORDER BY stay)
+	FROM stays WHERE (@partner = '' OR partner = @partner) AND (@quarter = -1 OR quarter = @quarter) GROUP BY state`
+
 // reportYear reads a year. Its memory is that of the cubes, however many referrals there are.
 func (s *server) reportYear(ctx context.Context, year int, partner string, quarter int32) (*reportYear, error) {
 	tenant := auth.TenantFrom(ctx)
@@ -133,12 +151,7 @@ func (s *server) reportYear(ctx context.Context, year int, partner string, quart
 		kinds[i] = map[kind]int64{}
 	}
 	b := s.db.Batch(ctx)
-	// What is long or encrypted is read only of the tenant's own, and where the needs do not say it.
-	b.Queue(`SELECT r.id, r.org_id, r.needs, r.send_time, r.accept_time, r.first_attended_time, `+partnerOf+` AS partner, `+sentQuarter+` AS quarter,
-			CASE WHEN r.org_id = @org AND NOT r.needs ? 'cancerTypes' THEN r.reason_codes ELSE '[]' END AS reason_codes,
-			CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.data_key END AS data_key,
-			CASE WHEN r.org_id = @org AND NOT r.needs ? 'ageYears' THEN r.subject END AS subject
-		FROM referrals r WHERE `+reported, args).Query(func(found pgx.Rows) error {
+	b.Queue(reportRows, args).Query(func(found pgx.Rows) error {
 		for found.Next() {
 			r, err := pgx.RowToAddrOfStructByNameLax[reportRow](found)
 			if err != nil {
@@ -155,16 +168,7 @@ func (s *server) reportYear(ctx context.Context, year int, partner string, quart
 		return found.Err()
 	})
 	var stays []stay
-	b.Queue(`WITH steps AS (
-			SELECT e.from_state AS state, `+partnerOf+` AS partner, `+sentQuarter+` AS quarter,
-				e.create_time - lag(e.create_time) OVER (PARTITION BY e.referral_id ORDER BY e.number) AS stay
-			FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.from_state <> e.to_state AND `+reported+`
-		), stays AS (SELECT * FROM steps WHERE stay IS NOT NULL AND state <> 1)
-		SELECT state, partner, quarter, count(*), NULL::interval, NULL::interval FROM stays GROUP BY state, partner, quarter
-		UNION ALL
-		SELECT state, '', 0, 0, percentile_cont(0.5) WITHIN GROUP (ORDER BY stay), percentile_cont(0.9) WITHIN GROUP (ORDER BY stay)
-		FROM stays WHERE (@partner = '' OR partner = @partner) AND (@quarter = -1 OR quarter = @quarter) GROUP BY state`,
-		args).Query(func(found pgx.Rows) (err error) {
+	b.Queue(reportStays, args).Query(func(found pgx.Rows) (err error) {
 		stays, err = pgx.CollectRows(found, pgx.RowToStructByPos[stay])
 		return err
 	})

@@ -122,7 +122,9 @@ func TestDraftAndPatientAreChangedAtOnce(t *testing.T) {
 		func(i int) error { // found by the link
 			return update(&referralv1.Referral{Name: r.GetName(), Subject: &referralv1.Referral_Subject{GivenName: fmt.Sprintf("Rosa %d", i)}}, "subject")
 		},
-		func(i int) error { return update(&referralv1.Referral{Name: r.GetName(), Author: fmt.Sprintf("Dr. %d", i)}, "author") },
+		func(i int) error {
+			return update(&referralv1.Referral{Name: r.GetName(), Author: fmt.Sprintf("Dr. %d", i)}, "author")
+		},
 	} {
 		done.Go(func() {
 			for i := range 40 {
