@@ -276,15 +276,19 @@ func TestLocations(t *testing.T) {
 	}
 	s.get("/Location/"+org, "").want(t, http.StatusNotFound)
 	for query, want := range map[string][]string{
-		"?name=centro":                     {circle},
-		"?address-city=mad":                {circle},
-		"?address-city=bar":                {},
-		"?status=active":                   {circle, call},
-		"?status=suspended":                {},
-		"?near=40.4|-3.7|20|km":            {circle},
-		"?near=40.4|-3.7|20&_sort=near":    {circle},
-		"?organization=" + org:             {circle, call},
-		"?_id=" + circle + "&near=48|11|5": {},
+		"?name=centro":                  {circle},
+		"?address-city=mad":             {circle},
+		"?address-city=bar":             {},
+		"?status=active":                {circle, call},
+		"?status=suspended":             {},
+		"?near=40.4|-3.7|20|km":         {circle},
+		"?near=40.4|-3.7|20&_sort=near": {circle},
+		"?organization=" + org:          {circle, call},
+		"?status=http://hl7.org/fhir/location-status|active": {circle, call},
+		"?status=http://hl7.org/fhir/location-status|":       {circle, call},
+		"?status=urn:x|active":                               {},
+		"?status=inactive":                                   {},
+		"?_id=" + circle + "&near=48|11|5":                   {},
 	} {
 		ids := s.get("/Location"+query, "").want(t, http.StatusOK).ids()
 		slices.Sort(ids)

@@ -52,18 +52,23 @@ func searchServices(ctx context.Context, c *call, s *search) (*page, error) {
 	if err := gs.readServiceParams(s); err != nil {
 		return nil, err
 	}
+	return gs.page(ctx, c, s, serviceItems)
+}
+
+// page finds groups, and shows them as what items makes of them.
+func (gs *groupSearch) page(ctx context.Context, c *call, s *search, items func(context.Context, *call, []*groupsv1.Group) ([]*item, error)) (*page, error) {
 	groups, p, err := gs.find(ctx, c, s)
 	if err != nil {
 		return nil, err
 	}
-	items, err := serviceItems(ctx, c, groups)
+	shown, err := items(ctx, c, groups)
 	if err != nil {
 		return nil, err
 	}
-	for i, it := range items {
+	for i, it := range shown {
 		it.distance = p.items[i].distance
 	}
-	p.items = items
+	p.items = shown
 	return p, nil
 }
 
@@ -418,4 +423,3 @@ func (gs *groupSearch) list(ctx context.Context, c *call, s *search) ([]*groupsv
 	}
 	return groups, p, nil
 }
-

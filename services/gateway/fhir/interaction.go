@@ -44,11 +44,7 @@ func (f *Face) create(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err != nil {
 		return err
 	}
-	raw, err := f.body(w, r)
-	if err != nil {
-		return err
-	}
-	doc, err := r4.Parse(raw, c.resource.kind)
+	doc, err := f.sent(w, r, c)
 	if err != nil {
 		return err
 	}
@@ -62,6 +58,15 @@ func (f *Face) create(w http.ResponseWriter, r *http.Request, c *call) error {
 	}
 	w.Header().Set("Location", f.location(it))
 	return f.show(w, r, c, code, it)
+}
+
+// sent reads the resource that a request brings.
+func (f *Face) sent(w http.ResponseWriter, r *http.Request, c *call) (*r4.Document, error) {
+	raw, err := f.body(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return r4.Parse(raw, c.resource.kind)
 }
 
 // createUnless creates a resource unless the condition finds one that is there.
@@ -125,11 +130,7 @@ func (f *Face) update(w http.ResponseWriter, r *http.Request, c *call, id string
 	if err != nil {
 		return err
 	}
-	raw, err := f.body(w, r)
-	if err != nil {
-		return err
-	}
-	doc, err := r4.Parse(raw, c.resource.kind)
+	doc, err := f.sent(w, r, c)
 	if err != nil {
 		return err
 	}

@@ -92,19 +92,7 @@ func searchLocations(ctx context.Context, c *call, s *search) (*page, error) {
 		return nil, malformed("too-long", "", "name and address-city are longer than 200 bytes")
 	}
 	gs.plain = gs.plain && len(words) == 0
-	groups, p, err := gs.find(ctx, c, s)
-	if err != nil {
-		return nil, err
-	}
-	items, err := locationItems(ctx, c, groups)
-	if err != nil {
-		return nil, err
-	}
-	for i, it := range items {
-		it.distance = p.items[i].distance
-	}
-	p.items = items
-	return p, nil
+	return gs.page(ctx, c, s, locationItems)
 }
 
 // placeName is what the place is called: its own name, else the group's.

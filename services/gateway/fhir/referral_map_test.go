@@ -87,6 +87,7 @@ func fullReferral() *referralv1.Referral {
 			TimeToAcceptance: durationpb.New(36 * time.Hour), TimeToFirstSession: durationpb.New(200 * time.Hour), SessionsAttended: 3,
 		},
 		CreateTime: timestamppb.New(testNow), UpdateTime: timestamppb.New(testNow), ChangeTime: timestamppb.New(testNow), Etag: `"9"`, ConsentVersion: 1,
+		ConsentTime: timestamppb.New(testNow), AuthorTime: timestamppb.New(testNow.AddDate(0, 0, -2)),
 	}
 }
 
@@ -118,6 +119,7 @@ func TestServiceRequestRoundTrip(t *testing.T) {
 		want = &referralv1.Referral{
 			Author: want.Author, PlacerNumber: want.PlacerNumber, PlacerSystem: want.PlacerSystem, FillerNumber: want.FillerNumber, FillerSystem: want.FillerSystem, Patient: want.Patient, ReasonCodes: want.ReasonCodes, Needs: want.Needs, Distress: want.Distress,
 			SelfHarmRisk: true, Urgency: want.Urgency, RequestedGroup: want.RequestedGroup, OwnerOrganization: want.OwnerOrganization, Deadline: want.Deadline,
+			AuthorTime: want.AuthorTime,
 		}
 		if !proto.Equal(in.referral, want) {
 			t.Errorf("%s: read as\n%v\nnot as\n%v", guide, in.referral, want)

@@ -50,8 +50,8 @@ func taskBody(m *r4.Meta, guide string, r *referralv1.Referral) *r4.Task {
 	b := &r4.Task{
 		ResourceType: "Task", Id: id, Meta: m, Identifier: orderNumbers(r), Status: taskStatus(guide, r),
 		StatusReason: statusReason(r), BusinessStatus: businessStatus(guide, r), Intent: "order", Priority: priorityOf(r),
-		Code:  concept(taskCodes, "fulfill", "Fulfill the focal request"),
-		Focus: &r4.Reference{Reference: "ServiceRequest/" + id},
+		Code:       concept(taskCodes, "fulfill", "Fulfill the focal request"),
+		Focus:      &r4.Reference{Reference: "ServiceRequest/" + id},
 		AuthoredOn: authoredOn(r), LastModified: dateTime(r.GetUpdateTime()), Output: outputs(r),
 	}
 	if !unclaimed(r) {
