@@ -182,11 +182,20 @@ func (p *Process) startComponents(ctx context.Context, o Options, components []C
 	}
 	p.newGRPCServer(byService)
 	p.followDisabled(ctx)
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	p.onStop(func(stop context.Context) error {
+		cancel() // of all services at once: each takes a while to end
+		if !within(stop, running.Wait) {
+			return errors.New("relays, consumers and jobs did not stop in time")
+		}
+		return nil
+	})
 	for _, h := range p.hosts {
 		if h.DB == nil {
 			continue
 		}
-		if err := p.startWork(ctx, h); err != nil {
+		if err := p.startWork(auth.System(work, h.Name), &running, h); err != nil {
 			return fmt.Errorf("start %s: %w", h.Name, err)
 		}
 	}
@@ -251,24 +260,15 @@ func within(ctx context.Context, fn func()) bool {
 	}
 }
 
-// startWork starts a component's relay, consumers and jobs.
-func (p *Process) startWork(ctx context.Context, h *Host) error {
-	work, cancel := context.WithCancel(auth.System(context.WithoutCancel(ctx), h.Name))
-	var running sync.WaitGroup
+// startWork starts a component's relay, consumers and jobs, which run until ctx ends.
+func (p *Process) startWork(ctx context.Context, running *sync.WaitGroup, h *Host) error {
 	run := func(what string, fn func(context.Context) error) {
 		running.Go(func() {
-			if err := fn(work); err != nil && work.Err() == nil {
+			if err := fn(ctx); err != nil && ctx.Err() == nil {
 				p.fail(fmt.Errorf("%s: %s: %w", h.Name, what, err))
 			}
 		})
 	}
-	p.onStop(func(stop context.Context) error {
-		cancel()
-		if !within(stop, running.Wait) {
-			return fmt.Errorf("%s: relay, consumers and jobs did not stop in time", h.Name)
-		}
-		return nil
-	})
 	config := events.Config{Service: h.Name, DB: h.DB, NATS: p.nats, Waker: h.waker, Log: h.Log}
 	relay, err := events.NewRelay(config)
 	if err != nil {

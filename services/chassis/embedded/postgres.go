@@ -179,7 +179,7 @@ func (c *cluster) settings() []string {
 		"lc_messages=C",
 	}
 	if c.throwaway {
-		s = append(s, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB",
+		s = append(s, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=1GB",
 			"max_connections=1000") // many tests at once, each with databases of its own
 	}
 	args := make([]string, 0, 2*len(s))

@@ -15,9 +15,20 @@ import (
 
 const dirPrefix = "cairn-pgtest-"
 
+// base is where the server's directory is made: in memory where there is plenty, because every
+// test makes and removes thousands of files, else where temporary files go. TMPDIR decides if it is set.
+func base() string {
+	const inMemory, plenty = "/dev/shm", 4 << 30 // bytes
+	var fs syscall.Statfs_t
+	if os.Getenv("TMPDIR") == "" && syscall.Statfs(inMemory, &fs) == nil && fs.Bavail*uint64(fs.Bsize) >= plenty {
+		return inMemory
+	}
+	return os.TempDir()
+}
+
 // makeDir makes the server's directory and locks it for the process's life.
 func makeDir() (string, *embedded.DirLock, error) {
-	dir, err := os.MkdirTemp("", dirPrefix)
+	dir, err := os.MkdirTemp(base(), dirPrefix)
 	if err != nil {
 		return "", nil, err
 	}
@@ -31,7 +42,7 @@ func makeDir() (string, *embedded.DirLock, error) {
 // removeLeftovers removes the directories of test processes that were killed: those that are
 // unlocked.
 func removeLeftovers() error {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+	dirs, err := filepath.Glob(filepath.Join(base(), dirPrefix+"*"))
 	if err != nil {
 		return err
 	}

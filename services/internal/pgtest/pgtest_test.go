@@ -77,10 +77,13 @@ func TestCleanupDropsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var left int
-	err = conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM pg_database WHERE datname IN ($1, $2)) + (SELECT count(*) FROM pg_roles WHERE rolname = $2)`, name, prefix+"notes").Scan(&left)
-	if err != nil || left != 0 {
-		t.Errorf("%d databases and roles are left, %v, want none", left, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for left := -1; left != 0; {
+		err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_database WHERE datname IN ($1, $2)) + (SELECT count(*) FROM pg_roles WHERE rolname = $2)`, name, prefix+"notes").Scan(&left)
+		if err != nil {
+			t.Fatalf("%d databases and roles are left, %v, want none", left, err)
+		}
 	}
 	if err := conn.Close(t.Context()); err != nil {
 		t.Error(err)

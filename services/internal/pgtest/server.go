@@ -32,9 +32,12 @@ type server struct {
 	lock  *embedded.DirLock
 	own   *embedded.Postgres // nil: CAIRN_TEST_POSTGRES_URL's
 
+	drops sync.WaitGroup
+
 	mu        sync.Mutex
 	templates map[string]*template
 	n         int
+	undropped []error
 }
 
 // template is a migrated database that tests clone.
@@ -87,11 +90,13 @@ func (s *server) launch() error {
 // end removes what the process's tests left: the whole server if it is its own, else the
 // templates.
 func (s *server) end() error {
+	s.drops.Wait()
+	err := errors.Join(s.undropped...)
 	switch {
 	case s.own != nil:
-		return errors.Join(s.own.Stop(), os.RemoveAll(s.dir), s.lock.Unlock())
+		return errors.Join(err, s.own.Stop(), os.RemoveAll(s.dir), s.lock.Unlock())
 	case s.url != "":
-		return s.admin(func(ctx context.Context, conn *pgx.Conn) error { return dropAll(ctx, conn, s.id) })
+		return errors.Join(err, s.admin(func(ctx context.Context, conn *pgx.Conn) error { return dropAll(ctx, conn, s.id) }))
 	}
 	return nil
 }
@@ -117,11 +122,10 @@ func (s *server) next() int {
 }
 
 // template returns the migrated template for a service, made on first use.
-func (s *server) template(t testing.TB, service string, migrations fs.FS) string {
-	t.Helper()
+func (s *server) template(service string, migrations fs.FS) (string, error) {
 	key, err := fingerprint(service, migrations)
 	if err != nil {
-		t.Fatalf("pgtest: read migrations of %s: %v", service, err)
+		return "", fmt.Errorf("read migrations of %s: %w", service, err)
 	}
 	s.mu.Lock()
 	tmpl, ok := s.templates[key]
@@ -133,12 +137,11 @@ func (s *server) template(t testing.TB, service string, migrations fs.FS) string
 	tmpl.once.Do(func() {
 		prefix := fmt.Sprintf("%s%d_", s.id, s.next())
 		tmpl.name = prefix + service
-		tmpl.err = s.migrate(prefix, service, migrations)
+		if err := s.migrate(prefix, service, migrations); err != nil {
+			tmpl.err = fmt.Errorf("migrate %s: %w", service, err)
+		}
 	})
-	if tmpl.err != nil {
-		t.Fatalf("pgtest: migrate %s: %v", service, tmpl.err)
-	}
-	return tmpl.name
+	return tmpl.name, tmpl.err
 }
 
 func (s *server) migrate(prefix, service string, migrations fs.FS) error {
@@ -158,13 +161,35 @@ func (s *server) migrate(prefix, service string, migrations fs.FS) error {
 // clone copies a template.
 func (s *server) clone(template, name string) error {
 	return s.admin(func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `CREATE DATABASE `+quote(name)+` TEMPLATE `+quote(template)+` STRATEGY FILE_COPY`)
-		return err
+		if _, err := conn.Exec(ctx, `CREATE DATABASE `+quote(name)+` TEMPLATE `+quote(template)+` STRATEGY FILE_COPY`); err != nil {
+			return fmt.Errorf("clone %s: %w", template, err)
+		}
+		return nil
 	})
 }
 
-func (s *server) drop(name string) error {
-	return s.admin(func(ctx context.Context, conn *pgx.Conn) error { return drop(ctx, conn, name) })
+// open clones the service's template, which is called as its role, and opens the clone.
+func (s *server) open(ctx context.Context, service string, migrations fs.FS) (*pg.DB, error) {
+	role, err := s.template(service, migrations)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%s%d_%s", s.id, s.next(), service)
+	if err := s.clone(role, name); err != nil {
+		return nil, err
+	}
+	return pg.Connect(ctx, pg.Options{AdminURL: s.url, Service: service, MaxConns: 8}, name, role)
+}
+
+// dropLater drops a database while the next tests run: nobody waits for it but the process's end.
+func (s *server) dropLater(name string) {
+	s.drops.Go(func() {
+		if err := s.admin(func(ctx context.Context, conn *pgx.Conn) error { return drop(ctx, conn, name) }); err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.undropped = append(s.undropped, fmt.Errorf("drop %s: %w", name, err))
+		}
+	})
 }
 
 func drop(ctx context.Context, conn *pgx.Conn, name string) error {

@@ -62,12 +62,13 @@ func Start(t testing.TB, components []chassis.Component, options ...Option) *Sui
 	if _, err := crypt.LoadOrGenerate(config.EncryptionKeysFile); err != nil {
 		t.Fatal(err)
 	}
-	s := &Suite{Config: config, Clock: clock.NewFake(time.Now()), DBs: map[string]*pg.DB{}, t: t}
+	schemas := map[string]fs.FS{}
 	for _, c := range components {
 		if c.Migrations != nil {
-			s.DBs[c.Name] = pgtest.New(t, c.Name, c.Migrations)
+			schemas[c.Name] = c.Migrations
 		}
 	}
+	s := &Suite{Config: config, Clock: clock.NewFake(time.Now()), DBs: pgtest.NewAll(t, schemas), t: t}
 	p, err := chassis.Start(t.Context(), config, chassis.Options{
 		Name: "suite", Embedded: true, Clock: s.Clock,
 		OpenDB: func(_ context.Context, service string, _ fs.FS) (*pg.DB, error) { return s.DBs[service], nil },
