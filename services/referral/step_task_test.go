@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -190,5 +192,20 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 	}
 	if second, err := f.records().StepTask(f.receive, again); err != nil || !proto.Equal(first, second) {
 		t.Errorf("repeated: got %v, %v, want %v", second, err, first)
+	}
+}
+
+// Who rejects without a reason is told the reasons as REST and gRPC have them.
+func TestRejectReasonsAreNamed(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send()
+	_, rejecting := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: r.GetName()})
+	_, stepping := f.records().StepTask(f.receive, &referralv1.StepTaskRequest{Name: r.GetName(), Status: "rejected"})
+	const reasons = "NO_CAPACITY, NOT_ELIGIBLE, SERVICE_NOT_OFFERED, OUT_OF_AREA, COULD_NOT_REACH, DECLINED_BY_PERSON, DUPLICATE, OTHER"
+	for field, err := range map[string]error{"reason: ": rejecting, "reject_reason: ": stepping} {
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), field) || !strings.Contains(err.Error(), reasons) {
+			t.Errorf("%s%v", field, err)
+		}
 	}
 }
