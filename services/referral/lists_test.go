@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/genproto/googleapis/type/money"
 	"google.golang.org/protobuf/proto"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -196,5 +198,34 @@ func TestThresholdOfTheOrganization(t *testing.T) {
 	got, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: &referralv1.Needs{}, Distress: proto.Int32(6)})
 	if err != nil || got.GetDistressThreshold() != 7 || strings.Contains(strings.Join(got.GetNotes(), " "), "professionals come first") {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// However many groups suit and are nearer, those that suit best are found: by her diagnosis and side effects, and by what she can pay.
+func TestTheBestOfManyIsRecommended(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	at := func(lat float64) func(*groupsv1.Group) {
+		return func(g *groupsv1.Group) {
+			g.Format, g.Online = groupsv1.Group_IN_PERSON, nil
+			g.Venue = &groupsv1.Group_Venue{Location: &latlng.LatLng{Latitude: lat, Longitude: -95.2}}
+		}
+	}
+	for i := range candidates + 5 {
+		f.newGroup(f.receive, at(29.7+float64(i)/10000), func(g *groupsv1.Group) {
+			g.Title, g.CancerTypes, g.SideEffects = "Near", []string{"any"}, nil
+			g.Cost = &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_FEE, Amount: &money.Money{CurrencyCode: "USD", Units: 40}}
+		})
+	}
+	best := f.newGroup(f.receive, at(29.8), func(g *groupsv1.Group) { g.Cost = &groupsv1.Group_Cost{Type: groupsv1.Group_Cost_FREE} })
+	f.CatchUp()
+	needs := proto.CloneOf(f.referral().GetNeeds())
+	needs.Location = &latlng.LatLng{Latitude: 29.7, Longitude: -95.2}
+	for _, limit := range []*money.Money{nil, {CurrencyCode: "USD"}, {CurrencyCode: "USD", Units: 10}} {
+		needs.CostLimit = limit
+		got, err := f.RecommendGroups(f.refer, &referralv1.RecommendGroupsRequest{Needs: needs})
+		if err != nil || len(got.GetRecommendations()) == 0 || got.GetRecommendations()[0].GetGroup().GetName() != best {
+			t.Errorf("with a limit of %v the first is %v, %v; want the one for breast cancer with lymphoedema, which is free", limit, got.GetRecommendations(), err)
+		}
 	}
 }

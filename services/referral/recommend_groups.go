@@ -26,7 +26,7 @@ import (
 
 const (
 	defaultResults = 10
-	candidates     = 100 // looked at in each search
+	candidates     = 60 // looked at in each search
 	maxResources   = 10
 )
 
@@ -146,18 +146,11 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 	return int(o.GetDistressThreshold()), err
 }
 
-// candidates searches the directory: what seems to suit and, where distress is high, professionals in particular. Where those
-// give fewer than wanted recommendations, with everything relaxed but the cancer as well, for near misses; where there are none,
-// with the cancer too.
+// candidates searches the whole directory: what suits best, by what a search can rank; what suits and is nearest, soonest, or at the times
+// that suit her; and what may suit, such as a place on a waitlist. Where those give fewer than wanted recommendations, with everything
+// relaxed but the cancer as well, for near misses; where there are none, with the cancer too.
 func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
-	suits := suitable(q)
-	searches := []*groupsv1.SearchGroupsRequest{suits}
-	if q.DistressAtThreshold() {
-		led := proto.CloneOf(suits)
-		led.Facilitations = []groupsv1.Group_Facilitation{groupsv1.Group_PROFESSIONALLY_LED, groupsv1.Group_CO_FACILITATED}
-		searches = append(searches, led)
-	}
-	found, err := s.search(ctx, nil, searches...)
+	found, err := s.search(ctx, nil, suitable(q, w)...)
 	if err != nil || len(match.Rank(q, found, w, wanted).Recommendations) >= wanted {
 		return found, err
 	}
@@ -234,21 +227,55 @@ func baseLanguages(n *referralv1.Needs) []string {
 	return bases
 }
 
-// suitable searches for what the hard criteria let through, as far as a search can tell.
-func suitable(q match.Query) *groupsv1.SearchGroupsRequest {
+// suitable returns the searches for what the hard criteria let through, as far as a search can tell.
+func suitable(q match.Query, w match.Weights) []*groupsv1.SearchGroupsRequest {
 	n := q.Needs
-	r := &groupsv1.SearchGroupsRequest{
-		Kinds: n.GetKinds(), CancerTypes: n.GetCancerTypes(), Languages: baseLanguages(n), Age: n.AgeYears, AcceptsIntake: true, PageSize: candidates,
+	may := &groupsv1.SearchGroupsRequest{
+		Kinds: n.GetKinds(), CancerTypes: n.GetCancerTypes(), Languages: baseLanguages(n), Age: n.AgeYears, Audiences: match.Audiences(n),
+		AcceptsIntake: true, PageSize: candidates,
 	}
-	r.Formats = slices.Clone(n.GetFormats())
-	if len(r.GetFormats()) > 0 && !slices.Contains(r.GetFormats(), groupsv1.Group_HYBRID) {
-		r.Formats = append(r.Formats, groupsv1.Group_HYBRID)
+	may.Formats = slices.Clone(n.GetFormats())
+	if len(may.GetFormats()) > 0 && !slices.Contains(may.GetFormats(), groupsv1.Group_HYBRID) {
+		may.Formats = append(may.Formats, groupsv1.Group_HYBRID)
 	}
 	if n.GetLocation() != nil {
-		r.Near = &groupsv1.SearchGroupsRequest_Near{Center: n.GetLocation(), RadiusKm: q.TravelKM()}
-		r.IncludeRemote = true
+		may.Near = &groupsv1.SearchGroupsRequest_Near{Center: n.GetLocation(), RadiusKm: q.TravelKM()}
+		may.IncludeRemote = true
 	}
-	return r
+	does := proto.CloneOf(may) // there is a seat now, at a price that she pays
+	does.MinOpenSeats = 1
+	switch limit := n.GetCostLimit(); {
+	case limit == nil:
+	case limit.GetUnits() == 0 && limit.GetNanos() == 0:
+		does.FreeOnly = true
+	default:
+		does.MaxCost = limit
+	}
+	ranked := func(r *groupsv1.SearchGroupsRequest) *groupsv1.SearchGroupsRequest {
+		r = proto.CloneOf(r)
+		r.OrderBy, r.Preferences = "relevance", match.Preferences(q, w)
+		return r
+	}
+	by := func(order string) *groupsv1.SearchGroupsRequest {
+		r := proto.CloneOf(does)
+		r.OrderBy = order
+		return r
+	}
+	all := []*groupsv1.SearchGroupsRequest{ranked(does), ranked(may), by("soonest")}
+	if n.GetLocation() != nil {
+		all = append(all, by("distance"))
+	}
+	if len(n.GetTimes()) > 0 {
+		then := ranked(does)
+		then.Times, then.TimeZone = n.GetTimes(), n.GetTimeZone()
+		all = append(all, then)
+	}
+	if n.GetPayer() != "" {
+		paid := ranked(does)
+		paid.FreeOnly, paid.MaxCost, paid.Payer = false, nil, n.GetPayer()
+		all = append(all, paid)
+	}
+	return all
 }
 
 // relaxed searches for what comes near: the cancer and the place only, three times as far.

@@ -85,9 +85,11 @@ func crisisLead(q Query, g *groupsv1.Group) *finding {
 		return nil
 	}
 	switch professional(g) {
-	case 1:
+	case licensed:
 		return found(codeProfessional, yes, crisisLed)
-	case 0.5:
+	case ledUnlicensed:
+		return found(codeProfessional, maybe, crisisUnlicensed)
+	case ledTogether:
 		return found(codeProfessional, maybe, crisisCoLed)
 	}
 	return found(codeProfessional, no, crisisNotLed)
@@ -112,6 +114,13 @@ var roleAudience = map[referralv1.Needs_Role]groupsv1.Group_Audience{
 	referralv1.Needs_BEREAVED:         groupsv1.Group_BEREAVED,
 }
 
+// akin are audiences whose groups may take others too: one asks.
+var akin = map[groupsv1.Group_Audience][]groupsv1.Group_Audience{
+	groupsv1.Group_CAREGIVERS:           {groupsv1.Group_FAMILY},
+	groupsv1.Group_FAMILY:               {groupsv1.Group_CAREGIVERS},
+	groupsv1.Group_CHILDREN_OF_PATIENTS: {groupsv1.Group_FAMILY},
+}
+
 func audience(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	d := n.GetDemographics()
 	men, women := slices.Contains(g.GetDemographics(), groupsv1.Group_MEN), slices.Contains(g.GetDemographics(), groupsv1.Group_WOMEN)
@@ -126,14 +135,12 @@ func audience(n *referralv1.Needs, g *groupsv1.Group) *finding {
 		return nil
 	}
 	all := g.GetAudiences()
-	family := groupsv1.Group_FAMILY
 	switch {
 	case len(all) == 0:
 		return found(codeAudience, yes, forEverybody)
 	case slices.Contains(all, wanted):
 		return found(codeAudience, yes, forPeople, peopleOf{wanted})
-	case wanted == groupsv1.Group_CAREGIVERS && slices.Contains(all, family), wanted == family && slices.Contains(all, groupsv1.Group_CAREGIVERS),
-		wanted == groupsv1.Group_CHILDREN_OF_PATIENTS && slices.Contains(all, family):
+	case slices.ContainsFunc(akin[wanted], func(a groupsv1.Group_Audience) bool { return slices.Contains(all, a) }):
 		return found(codeAudience, maybe, forPeopleAsk, peopleOf(all), peopleOf{wanted})
 	}
 	return found(codeAudience, no, forPeople, peopleOf(all))

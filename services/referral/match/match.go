@@ -82,7 +82,7 @@ type judged struct {
 	hard   []*finding
 	soft   []*finding // by weight
 	unsaid int        // 1: does not say that it is about cancer
-	tier   int        // 0 professionally led, 1 co-led, 2 others; 0 for all below the threshold
+	tier   int        // by who leads, as professional says, best first; 0 for all below the threshold
 	failed int        // hard criteria unmet
 }
 
@@ -170,20 +170,29 @@ func judge(q Query, c Candidate, w Weights) judged {
 		j.unsaid = 1
 	}
 	if q.DistressAtThreshold() {
-		j.tier = 2 - int(2*professional(c.Group))
+		j.tier = slices.Index([]float64{licensed, ledUnlicensed, ledTogether, ledByPeers}, professional(c.Group))
 	}
 	return j
 }
 
-// professional says how far a professional leads: 1 alone, 0.5 together with a peer, 0 not.
+// How far a professional leads.
+const (
+	licensed      = 1.0 // a therapy group, which is public only with a lead whose licence is verified and valid
+	ledUnlicensed = 0.7 // the group says that a professional leads it
+	ledTogether   = 0.5 // together with a peer
+	ledByPeers    = 0.0
+)
+
 func professional(g *groupsv1.Group) float64 {
 	switch {
-	case g.GetFacilitation() == groupsv1.Group_PROFESSIONALLY_LED, g.GetKind() == groupsv1.Group_GROUP_THERAPY:
-		return 1
+	case g.GetKind() == groupsv1.Group_GROUP_THERAPY:
+		return licensed
+	case g.GetFacilitation() == groupsv1.Group_PROFESSIONALLY_LED:
+		return ledUnlicensed
 	case g.GetFacilitation() == groupsv1.Group_CO_FACILITATED:
-		return 0.5
+		return ledTogether
 	}
-	return 0
+	return ledByPeers
 }
 
 func notes(q Query, res Result, t *tongue) []string {
@@ -198,7 +207,7 @@ func notes(q Query, res Result, t *tongue) []string {
 		default:
 			n = append(n, t.say(noteDistress, number(*q.Distress), number(q.threshold())))
 		}
-		if !slices.ContainsFunc(res.Recommendations, func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) == 1 }) {
+		if !slices.ContainsFunc(res.Recommendations, func(r *referralv1.Recommendation) bool { return professional(r.GetGroup()) >= ledUnlicensed }) {
 			n = append(n, t.say(noteNoProfessional))
 		}
 	}

@@ -131,7 +131,9 @@ func TestDistressPutsProfessionalsFirstAndSaysWhy(t *testing.T) {
 			}
 		})
 	}
-	groups := []*groupsv1.Group{led("peer", groupsv1.Group_PEER_LED), led("both", groupsv1.Group_CO_FACILITATED), led("pro", groupsv1.Group_PROFESSIONALLY_LED)}
+	therapy := led("therapy", groupsv1.Group_PROFESSIONALLY_LED)
+	therapy.Kind, therapy.Languages = groupsv1.Group_GROUP_THERAPY, nil // worst in everything else
+	groups := []*groupsv1.Group{led("peer", groupsv1.Group_PEER_LED), led("both", groupsv1.Group_CO_FACILITATED), led("pro", groupsv1.Group_PROFESSIONALLY_LED), therapy}
 	needs := &referralv1.Needs{CancerTypes: []string{"breast"}}
 	for _, c := range []struct {
 		distress  int32
@@ -139,11 +141,11 @@ func TestDistressPutsProfessionalsFirstAndSaysWhy(t *testing.T) {
 		want      []string
 		misses    []string
 	}{
-		{3, 0, []string{"both", "peer", "pro"}, nil},
-		{4, 0, []string{"pro", "both", "peer"}, nil},
-		{5, 6, []string{"both", "peer", "pro"}, nil},
-		{6, 6, []string{"pro", "both", "peer"}, nil},
-		{8, 0, []string{"pro", "both"}, []string{"peer"}},
+		{3, 0, []string{"both", "peer", "pro", "therapy"}, nil},
+		{4, 0, []string{"therapy", "pro", "both", "peer"}, nil},
+		{5, 6, []string{"both", "peer", "pro", "therapy"}, nil},
+		{6, 6, []string{"therapy", "pro", "both", "peer"}, nil},
+		{8, 0, []string{"therapy", "pro", "both"}, nil},
 	} {
 		res := rank(Query{Needs: needs, Distress: &c.distress, Threshold: c.threshold}, groups...)
 		if got := names(res.Recommendations); !slices.Equal(got, c.want) {
@@ -152,7 +154,7 @@ func TestDistressPutsProfessionalsFirstAndSaysWhy(t *testing.T) {
 		if got := names(res.NearMisses); !slices.Equal(got, c.misses) {
 			t.Errorf("distress %d: got near misses %v, want %v", c.distress, got, c.misses)
 		}
-		if first := c.want[0] == "pro"; first != strings.Contains(strings.Join(res.Notes, " "), "professionals come first") {
+		if first := c.want[0] == "therapy"; first != strings.Contains(strings.Join(res.Notes, " "), "professionals come first") {
 			t.Errorf("distress %d: notes say %q", c.distress, res.Notes)
 		}
 		if got, want := len(res.Crisis) > 0, c.distress >= 8; got != want {
@@ -160,8 +162,13 @@ func TestDistressPutsProfessionalsFirstAndSaysWhy(t *testing.T) {
 		}
 	}
 	res := rank(Query{Needs: needs, SelfHarm: true}, groups...)
-	if got := names(res.Recommendations); !slices.Equal(got, []string{"pro", "both"}) || len(res.Crisis) == 0 {
+	if got := names(res.Recommendations); !slices.Equal(got, []string{"therapy", "pro", "both"}) || len(res.Crisis) == 0 {
 		t.Errorf("self-harm: got %v and %d crisis lines", got, len(res.Crisis))
+	}
+	for i, want := range []referralv1.Criterion_Verdict{met, partly, partly} {
+		if c := criterion(t, res.Recommendations[i], codeProfessional); c.GetVerdict() != want || (i == 1) != strings.Contains(c.GetExplanation(), "no licence has been verified") {
+			t.Errorf("self-harm: %s: %v, want %s", res.Recommendations[i].GetGroup().GetName(), c, want)
+		}
 	}
 }
 

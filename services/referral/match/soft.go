@@ -73,13 +73,18 @@ func professionalLead(q Query, g *groupsv1.Group) *finding {
 	distress, threshold := number(*q.Distress), number(q.threshold())
 	v := professional(g)
 	switch v {
-	case 1:
+	case licensed:
 		return found(codeProfessional, v, professionalFirst, distress, threshold)
-	case 0.5:
+	case ledUnlicensed:
+		return found(codeProfessional, v, professionalUnlicensed, distress, threshold)
+	case ledTogether:
 		return found(codeProfessional, v, professionalTogether, distress, threshold)
 	}
 	return found(codeProfessional, v, professionalAfter, distress, threshold)
 }
+
+// everyPhase is what a group for all phases is worth beside one for hers.
+const everyPhase = 0.6
 
 func phase(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	if n.GetPhase() == groupsv1.Group_PHASE_UNSPECIFIED {
@@ -89,7 +94,7 @@ func phase(n *referralv1.Needs, g *groupsv1.Group) *finding {
 	case slices.Contains(g.GetPhases(), n.GetPhase()):
 		return found(codePhase, 1, phaseHers, phasesOf{n.GetPhase()})
 	case len(g.GetPhases()) == 0:
-		return found(codePhase, 0.6, phaseEvery)
+		return found(codePhase, everyPhase, phaseEvery)
 	}
 	return found(codePhase, 0, phaseOther, phasesOf(g.GetPhases()))
 }

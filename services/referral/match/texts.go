@@ -14,6 +14,7 @@ const (
 	intakeOpen
 
 	crisisLed
+	crisisUnlicensed
 	crisisCoLed
 	crisisNotLed
 
@@ -73,6 +74,7 @@ const (
 	effectsSome
 
 	professionalFirst
+	professionalUnlicensed
 	professionalTogether
 	professionalAfter
 

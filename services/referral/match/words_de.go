@@ -18,9 +18,10 @@ func german() *tongue {
 			intakeScreening: "Nimmt neue Menschen nach einem Vorgespräch auf.",
 			intakeOpen:      "Nimmt neue Menschen auf.",
 
-			crisisLed:    "Fachlich geleitet, wie es bei hoher Belastung nötig ist.",
-			crisisCoLed:  "Von einer betroffenen Person und einer Fachperson gemeinsam geleitet.",
-			crisisNotLed: "Nicht fachlich geleitet, wie es bei hoher Belastung oder der Gefahr einer Selbstverletzung nötig ist.",
+			crisisLed:        "Fachlich geleitet, wie es bei hoher Belastung nötig ist.",
+			crisisUnlicensed: "Nach eigener Angabe fachlich geleitet; eine Zulassung ist nicht geprüft.",
+			crisisCoLed:      "Von einer betroffenen Person und einer Fachperson gemeinsam geleitet.",
+			crisisNotLed:     "Nicht fachlich geleitet, wie es bei hoher Belastung oder der Gefahr einer Selbstverletzung nötig ist.",
 
 			kindWanted: "Ist %[1]s, wie gewünscht.",
 			kindOther:  "Ist %[1]s und gehört damit nicht zu den gewünschten Arten.",
@@ -77,9 +78,10 @@ func german() *tongue {
 			effectsNone: "Sagt nicht, dass sie daran arbeitet: %[1]s.",
 			effectsSome: "Arbeitet an: %[1]s; nennt aber nicht: %[2]s.",
 
-			professionalFirst:    "Fachlich geleitet, was bei dieser Belastung vorgeht (Belastung %[1]s, Schwelle %[2]s).",
-			professionalTogether: "Von einer betroffenen Person und einer Fachperson gemeinsam geleitet (Belastung %[1]s, Schwelle %[2]s).",
-			professionalAfter:    "Nicht fachlich geleitet und deshalb nach den fachlich geleiteten (Belastung %[1]s, Schwelle %[2]s).",
+			professionalFirst:      "Fachlich geleitet, was bei dieser Belastung vorgeht (Belastung %[1]s, Schwelle %[2]s).",
+			professionalUnlicensed: "Nach eigener Angabe fachlich geleitet; eine Zulassung ist nicht geprüft (Belastung %[1]s, Schwelle %[2]s).",
+			professionalTogether:   "Von einer betroffenen Person und einer Fachperson gemeinsam geleitet (Belastung %[1]s, Schwelle %[2]s).",
+			professionalAfter:      "Nicht fachlich geleitet und deshalb nach den fachlich geleiteten (Belastung %[1]s, Schwelle %[2]s).",
 
 			phaseHers:  "Für Menschen in derselben Phase: %[1]s.",
 			phaseEvery: "Für jede Phase.",

@@ -18,9 +18,10 @@ func english() *tongue {
 			intakeScreening: "Takes new people after an intake talk.",
 			intakeOpen:      "Takes new people.",
 
-			crisisLed:    "Led by a professional, as high distress calls for.",
-			crisisCoLed:  "Led by a peer and a professional together.",
-			crisisNotLed: "Not led by a professional, which high distress or a risk of self-harm calls for.",
+			crisisLed:        "Led by a professional, as high distress calls for.",
+			crisisUnlicensed: "Says that a professional leads it; no licence has been verified.",
+			crisisCoLed:      "Led by a peer and a professional together.",
+			crisisNotLed:     "Not led by a professional, which high distress or a risk of self-harm calls for.",
 
 			kindWanted: "Is %[1]s, as wanted.",
 			kindOther:  "Is %[1]s, which is not among the kinds wanted.",
@@ -77,9 +78,10 @@ func english() *tongue {
 			effectsNone: "Does not say that it works on %[1]s.",
 			effectsSome: "Works on %[1]s, but does not mention %[2]s.",
 
-			professionalFirst:    "Led by a professional, which comes first at this distress (distress %[1]s, threshold %[2]s).",
-			professionalTogether: "Led by a peer and a professional together (distress %[1]s, threshold %[2]s).",
-			professionalAfter:    "Not led by a professional, so it comes after those that are (distress %[1]s, threshold %[2]s).",
+			professionalFirst:      "Led by a professional, which comes first at this distress (distress %[1]s, threshold %[2]s).",
+			professionalUnlicensed: "Says that a professional leads it; no licence has been verified (distress %[1]s, threshold %[2]s).",
+			professionalTogether:   "Led by a peer and a professional together (distress %[1]s, threshold %[2]s).",
+			professionalAfter:      "Not led by a professional, so it comes after those that are (distress %[1]s, threshold %[2]s).",
 
 			phaseHers:  "For people in her phase: %[1]s.",
 			phaseEvery: "For every phase.",

@@ -20,9 +20,10 @@ func spanish() *tongue {
 			intakeScreening: "Admite a personas nuevas tras una entrevista previa.",
 			intakeOpen:      "Admite a personas nuevas.",
 
-			crisisLed:    "Dirigido por un profesional, como requiere un malestar alto.",
-			crisisCoLed:  "Dirigido por un par y un profesional juntos.",
-			crisisNotLed: "No lo dirige un profesional, como requieren un malestar alto o un riesgo de autolesión.",
+			crisisLed:        "Dirigido por un profesional, como requiere un malestar alto.",
+			crisisUnlicensed: "Dice estar dirigido por un profesional; no se ha verificado ninguna licencia.",
+			crisisCoLed:      "Dirigido por un par y un profesional juntos.",
+			crisisNotLed:     "No lo dirige un profesional, como requieren un malestar alto o un riesgo de autolesión.",
 
 			kindWanted: "Es %[1]s, como se desea.",
 			kindOther:  "Es %[1]s, que no está entre los tipos deseados.",
@@ -79,9 +80,10 @@ func spanish() *tongue {
 			effectsNone: "No indica que trabaje sobre %[1]s.",
 			effectsSome: "Trabaja sobre %[1]s, pero no menciona %[2]s.",
 
-			professionalFirst:    "Dirigido por un profesional, lo que va primero con este malestar (malestar %[1]s, umbral %[2]s).",
-			professionalTogether: "Dirigido por un par y un profesional juntos (malestar %[1]s, umbral %[2]s).",
-			professionalAfter:    "No lo dirige un profesional, por eso va después de los que sí (malestar %[1]s, umbral %[2]s).",
+			professionalFirst:      "Dirigido por un profesional, lo que va primero con este malestar (malestar %[1]s, umbral %[2]s).",
+			professionalUnlicensed: "Dice estar dirigido por un profesional; no se ha verificado ninguna licencia (malestar %[1]s, umbral %[2]s).",
+			professionalTogether:   "Dirigido por un par y un profesional juntos (malestar %[1]s, umbral %[2]s).",
+			professionalAfter:      "No lo dirige un profesional, por eso va después de los que sí (malestar %[1]s, umbral %[2]s).",
 
 			phaseHers:  "Para personas en su misma fase: %[1]s.",
 			phaseEvery: "Para todas las fases.",

@@ -18,9 +18,10 @@ func french() *tongue {
 			intakeScreening: "Accueille de nouvelles personnes après un entretien.",
 			intakeOpen:      "Accueille de nouvelles personnes.",
 
-			crisisLed:    "Animé par un professionnel, comme le demande une forte détresse.",
-			crisisCoLed:  "Animé ensemble par un pair et un professionnel.",
-			crisisNotLed: "Sans professionnel à l'animation, ce que demandent une forte détresse ou un risque d'automutilation.",
+			crisisLed:        "Animé par un professionnel, comme le demande une forte détresse.",
+			crisisUnlicensed: "Indique être animé par un professionnel ; aucune autorisation d'exercer n'a été vérifiée.",
+			crisisCoLed:      "Animé ensemble par un pair et un professionnel.",
+			crisisNotLed:     "Sans professionnel à l'animation, ce que demandent une forte détresse ou un risque d'automutilation.",
 
 			kindWanted: "C'est %[1]s, comme souhaité.",
 			kindOther:  "C'est %[1]s, ce qui n'est pas parmi les types souhaités.",
@@ -77,9 +78,10 @@ func french() *tongue {
 			effectsNone: "N'indique pas travailler sur : %[1]s.",
 			effectsSome: "Travaille sur : %[1]s, mais ne mentionne pas : %[2]s.",
 
-			professionalFirst:    "Animé par un professionnel, ce qui passe en premier à ce niveau de détresse (détresse %[1]s, seuil %[2]s).",
-			professionalTogether: "Animé ensemble par un pair et un professionnel (détresse %[1]s, seuil %[2]s).",
-			professionalAfter:    "Sans professionnel à l'animation, donc après ceux qui en ont un (détresse %[1]s, seuil %[2]s).",
+			professionalFirst:      "Animé par un professionnel, ce qui passe en premier à ce niveau de détresse (détresse %[1]s, seuil %[2]s).",
+			professionalUnlicensed: "Indique être animé par un professionnel ; aucune autorisation d'exercer n'a été vérifiée (détresse %[1]s, seuil %[2]s).",
+			professionalTogether:   "Animé ensemble par un pair et un professionnel (détresse %[1]s, seuil %[2]s).",
+			professionalAfter:      "Sans professionnel à l'animation, donc après ceux qui en ont un (détresse %[1]s, seuil %[2]s).",
 
 			phaseHers:  "Pour les personnes dans la même phase : %[1]s.",
 			phaseEvery: "Pour toutes les phases.",
