@@ -2,13 +2,9 @@ package partners
 
 import (
 	"net/http"
-	"regexp"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -95,49 +91,6 @@ func TestLongestDueIsClaimedFirst(t *testing.T) {
 	}
 	if lanes := ok(d.claim(auth.System(t.Context(), Name)))(t); len(lanes) > 0 {
 		t.Errorf("claimed %v twice", lanes)
-	}
-}
-
-// However many lanes of a subscription are due, a look reads no more of them than it takes.
-func TestClaimStopsAtItsLimit(t *testing.T) {
-	t.Parallel()
-	h := setupWebhooks(t)
-	h.hold(t, h.subscribe(t, h.url))
-	h.change(t, `
-		INSERT INTO webhook_subscriptions (`+webhookColumns+`)
-		SELECT gen_random_uuid(), org_id, audience, revision, display_name, url, event_types, patterns, services, format,
-			'ACTIVE', '', failing_time, failures, retry_time, last_failure, dropped_before_time, secret, previous_secret, previous_secret_expire,
-			fhir_topic, fhir_headers, fhir_heartbeat, fhir_heartbeat_time, end_time, event_count, create_time, update_time
-		FROM webhook_subscriptions, generate_series(1, 40)`, nil)
-	now := h.Clock.Now().Add(time.Hour) // due for a sender whose clock is ahead, and not for the service's own
-	h.change(t, `
-		INSERT INTO webhook_lanes (subscription_id, subject, org_id, due_time)
-		SELECT id, 'referrals/' || n, org_id, @due FROM webhook_subscriptions, generate_series(1, 100) AS n`, pgx.NamedArgs{"due": now})
-	h.change(t, `ANALYZE webhook_lanes`, nil)
-	ctx := auth.System(t.Context(), Name)
-	var plan []string
-	b := h.DBs[Name].Batch(ctx)
-	b.Queue(alongTheIndex)
-	b.Queue(`EXPLAIN (ANALYZE, TIMING OFF) `+claimLanes, pgx.NamedArgs{
-		"now": now, "until": now.Add(leaseFor), "lease": uuid.New(), "free": deliverAtMax, "per": deliverPer, "busy": []uuid.UUID{}, "counts": []int32{},
-	}).Query(func(rows pgx.Rows) (err error) {
-		plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err := h.DBs[Name].Send(ctx, b); err != nil {
-		t.Fatal(err)
-	}
-	looks := regexp.MustCompile(`webhook_lanes_due on webhook_lanes.*actual rows=(\d+)`).FindAllStringSubmatch(strings.Join(plan, "\n"), -1)
-	if len(looks) == 0 {
-		t.Error("no look along the index of what is due")
-	}
-	for _, look := range looks {
-		if n, err := strconv.Atoi(look[1]); err != nil || n > deliverPer {
-			t.Errorf("%s: read %s at a time, want %d at most", look[0], look[1], deliverPer)
-		}
-	}
-	if t.Failed() {
-		t.Log(strings.Join(plan, "\n"))
 	}
 }
 
