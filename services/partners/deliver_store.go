@@ -55,6 +55,10 @@ DELETE FROM webhook_lanes WHERE subscription_id = @sub AND subject = @subject AN
 // lockLane prolongs the lease, and so has whoever puts something in line wait until the lane is done with.
 const lockLane = `UPDATE webhook_lanes SET due_time = @until WHERE subscription_id = @sub AND subject = @subject AND lease = @lease`
 
+// sooner is when a lane is due in which something is to be sent at once: a leased one goes on to it by itself, and must not be
+// taken from its sender, who may be under way with an older event.
+const sooner = `CASE WHEN webhook_lanes.lease IS NULL THEN least(webhook_lanes.due_time, excluded.due_time) ELSE webhook_lanes.due_time END`
+
 // queueNext has a batch find what comes next, or forget the lane.
 func (d *deliverer) queueNext(b *pgx.Batch, args pgx.NamedArgs, next **waiting) {
 	b.Queue(endLane, args)
@@ -264,12 +268,28 @@ func (d *deliverer) failed(ctx context.Context, l lane, w *waiting, o *outcome) 
 		if err != nil {
 			return fmt.Errorf("lock subscription: %w", err)
 		}
+		if sub.URL != w.sub.URL { // what an address did that it no longer has
+			return d.moved(ctx, tx, args)
+		}
 		return d.suffer(ctx, tx, sub, w, o, since)
 	})
 	if errors.Is(err, pgx.ErrNoRows) { // deleted meanwhile
 		return nil
 	}
 	return err
+}
+
+// moved has what failed at another address than the subscription's tried at this one. The try has locked both rows.
+func (d *deliverer) moved(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) error {
+	for _, sql := range []string{
+		`UPDATE webhook_lanes SET due_time = @now WHERE subscription_id = @sub AND subject = @subject`,
+		`UPDATE webhook_deliveries SET failing_time = NULL WHERE id = @id`,
+	} {
+		if _, err := tx.Exec(ctx, sql, args); err != nil {
+			return fmt.Errorf("try the new address: %w", err)
+		}
+	}
+	return nil
 }
 
 // suffer has a locked subscription bear a failure of an event that has failed since then.
@@ -319,7 +339,7 @@ func queueNotice(ctx context.Context, tx pg.Querier, sub *webhookRow, kind strin
 	args := pgx.NamedArgs{"sub": sub.ID, "org": sub.OrgID, "kind": kind, "event": uuid.New(), "now": now}
 	for _, sql := range []string{
 		`INSERT INTO webhook_lanes (subscription_id, subject, org_id, due_time) VALUES (@sub, @kind, @org, @now)
-			ON CONFLICT (subscription_id, subject) DO UPDATE SET due_time = excluded.due_time`,
+			ON CONFLICT (subscription_id, subject) DO UPDATE SET due_time = ` + sooner,
 		`INSERT INTO webhook_deliveries (subscription_id, org_id, position, event_id, type, subject, state, create_time)
 			VALUES (@sub, @org, -nextval('webhook_notices'), @event, @kind, @kind, 'PENDING', @now)`,
 	} {

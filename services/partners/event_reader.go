@@ -22,10 +22,13 @@ import (
 	"cairn.care/services/chassis/events"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/page"
+	"cairn.care/services/chassis/pg"
 )
 
 const (
 	eventPage = 100 // events of a page, if the caller does not say
+
+	lookedAt = 20_000 // events that one page is chosen from, at most
 
 	// lateBy is by how much the time at which an event was logged may differ from that of others of the feed near it.
 	lateBy = 2 * time.Minute
@@ -84,14 +87,30 @@ type loggedRow struct {
 	Revision int64
 	Time     time.Time
 	Data     string
+	Wanted   bool // else it is only where the look ended
+	Last     bool // of those that are looked at
 }
 
-const loggedColumns = `e.position, e.changed_xid, e.event_id, e.service, e.type, e.subject, e.revision, e.time, e.data::text`
+// selectLogged walks along an index of the copies, all of them or those of one subject, and ends with the last that it may look at.
+const selectLogged = `
+SELECT position, changed_xid, event_id, service, type, subject, revision, time, data::text, wanted, n = @look AS last
+FROM (
+	SELECT *, service = ANY (@services) AND type LIKE ANY (@patterns) AS wanted, row_number() OVER () AS n
+	FROM (
+		SELECT * FROM event_log
+		WHERE org_id = @org AND (changed_xid, position) > (@xid::xid8, @position::bigint)
+		  AND changed_xid < pg_snapshot_xmin(pg_current_snapshot()) %s
+		ORDER BY changed_xid, position LIMIT @look::bigint
+	) AS next
+) AS looked
+WHERE wanted OR n = @look
+ORDER BY changed_xid, position LIMIT @limit`
 
 // reader reads the log for one caller, page by page.
 type reader struct {
 	*service
 	cursor eventCursor
+	sql    string
 	args   pgx.NamedArgs
 	size   int
 }
@@ -109,15 +128,18 @@ func (s *service) openLog(ctx context.Context, cursor string, start *timestamppb
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{service: s, size: size, args: pgx.NamedArgs{
-		"org": copyOf(ctx), "services": services, "patterns": patterns, "subject": subject, "limit": size + 1,
+	r := &reader{service: s, size: size, sql: fmt.Sprintf(selectLogged, ""), args: pgx.NamedArgs{
+		"org": copyOf(ctx), "services": services, "patterns": patterns, "subject": subject, "look": lookedAt, "limit": size + 1,
 	}}
-	r.cursor, err = s.placeInLog(ctx, copyOf(ctx), "cursor", cursor, start)
+	if subject != "" {
+		r.sql = fmt.Sprintf(selectLogged, "AND subject = @subject")
+	}
+	r.cursor, err = s.placeInLog(ctx, s.db, copyOf(ctx), "cursor", cursor, start)
 	return r, err
 }
 
 // placeInLog returns the cursor in the copies of org that a caller means, if what follows it is still kept.
-func (s *service) placeInLog(ctx context.Context, org uuid.UUID, field, token string, start *timestamppb.Timestamp) (c eventCursor, err error) {
+func (s *service) placeInLog(ctx context.Context, q pg.Querier, org uuid.UUID, field, token string, start *timestamppb.Timestamp) (c eventCursor, err error) {
 	if token != "" && start != nil {
 		return c, fault.Invalid(fault.Field("start_time", "is given in place of %s, not beside it", field))
 	}
@@ -146,7 +168,7 @@ func (s *service) placeInLog(ctx context.Context, org uuid.UUID, field, token st
 	b.Queue(`SELECT generation, pg_snapshot_xmax(pg_current_snapshot()), purged_xid, log_time FROM change_feed, event_log_end`).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&now.Generation, &ahead, &purged, &kept)
 	})
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := q.SendBatch(ctx, b).Close(); err != nil {
 		return c, fmt.Errorf("read event log: %w", err)
 	}
 	switch {
@@ -172,8 +194,8 @@ func cursorExpired() error {
 }
 
 // next returns the next page, and whether there is more already. It stays below the oldest transaction that still runs: an
-// event that is committed late is behind no reader's cursor. When there is no more, the cursor moves to where it has looked, so
-// that a reader of rare events does not fall behind what is kept.
+// event that is committed late is behind no reader's cursor. The cursor moves to where it has looked, so that a reader of rare
+// events does not fall behind what is kept.
 func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	r.args["xid"], r.args["position"] = r.cursor.XID, r.cursor.Position
 	var rows []loggedRow
@@ -183,13 +205,7 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	b := r.db.Batch(ctx)
 	// The horizon before the events and the end of the log behind them: what is committed or dropped meanwhile is not passed over.
 	b.Queue(`SELECT pg_snapshot_xmin(pg_current_snapshot())`).QueryRow(func(row pgx.Row) error { return row.Scan(&horizon) })
-	b.Queue(`
-		SELECT `+loggedColumns+`
-		FROM event_log e
-		WHERE e.org_id = @org AND (e.changed_xid, e.position) > (@xid::xid8, @position::bigint)
-		  AND e.changed_xid < pg_snapshot_xmin(pg_current_snapshot())
-		  AND e.service = ANY (@services) AND e.type LIKE ANY (@patterns) AND (@subject = '' OR e.subject = @subject)
-		ORDER BY e.changed_xid, e.position LIMIT @limit`, r.args).Query(func(found pgx.Rows) (err error) {
+	b.Queue(r.sql, r.args).Query(func(found pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[loggedRow])
 		return err
 	})
@@ -212,16 +228,21 @@ func (r *reader) next(ctx context.Context) ([]*partnersv1.Event, bool, error) {
 	if more {
 		rows = rows[:r.size]
 	}
-	list := make([]*partnersv1.Event, len(rows))
+	list := make([]*partnersv1.Event, 0, len(rows))
 	for i := range rows {
 		r.cursor.XID, r.cursor.Position = rows[i].XID, rows[i].Position
-		var err error
-		if list[i], err = rows[i].toProto(); err != nil {
+		more = more || rows[i].Last
+		if !rows[i].Wanted {
+			continue
+		}
+		e, err := rows[i].toProto()
+		if err != nil {
 			return nil, false, err
 		}
-		if list[i].Cursor, err = r.token(); err != nil {
+		if e.Cursor, err = r.token(); err != nil {
 			return nil, false, err
 		}
+		list = append(list, e)
 	}
 	if !more && horizon > r.cursor.XID+1 {
 		r.cursor.XID, r.cursor.Position = horizon-1, math.MaxInt64

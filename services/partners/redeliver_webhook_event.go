@@ -22,7 +22,7 @@ func (s *webhooksServer) RedeliverWebhookEvent(ctx context.Context, req *partner
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO webhook_lanes (subscription_id, subject, org_id, due_time)
 			SELECT subscription_id, subject, org_id, @now::timestamptz FROM webhook_deliveries WHERE subscription_id = @sub AND id = @id AND position > 0
-			ON CONFLICT (subscription_id, subject) DO UPDATE SET due_time = least(webhook_lanes.due_time, excluded.due_time)`, args)
+			ON CONFLICT (subscription_id, subject) DO UPDATE SET due_time = `+sooner, args)
 		if err != nil {
 			return fmt.Errorf("redeliver: %w", err)
 		}

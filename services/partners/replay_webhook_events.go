@@ -34,7 +34,7 @@ func (s *webhooksServer) ReplayWebhookEvents(ctx context.Context, req *partnersv
 		if _, err := tx.Exec(ctx, `SELECT FROM event_log_end FOR SHARE`); err != nil {
 			return fmt.Errorf("hold the end of the log: %w", err)
 		}
-		from, err := s.placeInLog(ctx, sub.Audience, "cursor", req.GetCursor(), start)
+		from, err := s.placeInLog(ctx, tx, sub.Audience, "cursor", req.GetCursor(), start)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@ package partners
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
@@ -23,18 +25,8 @@ func (s *webhooksServer) ResumeWebhookSubscription(ctx context.Context, req *par
 		if row.EndTime != nil && !row.EndTime.After(now) {
 			return fault.Precondition("SUBSCRIPTION_ENDED", row.name(), "the end that it was given has come: change fhir.end_time first")
 		}
-		// Lanes first, as whoever records a try locks them before the subscription.
-		args := pgx.NamedArgs{"id": row.ID, "now": now}
-		if _, err := tx.Exec(ctx, `UPDATE webhook_lanes SET due_time = @now WHERE subscription_id = @id AND lease IS NULL`, args); err != nil {
-			return fmt.Errorf("resume lanes: %w", err)
-		}
-		if req.GetSkipPending() {
-			if _, err := tx.Exec(ctx, `UPDATE webhook_deliveries SET state = 'SKIPPED' WHERE subscription_id = @id AND state = 'PENDING' AND position > 0`, args); err != nil {
-				return fmt.Errorf("skip deliveries: %w", err)
-			}
-		}
-		if _, err := tx.Exec(ctx, `UPDATE webhook_deliveries SET failing_time = NULL WHERE subscription_id = @id AND state = 'PENDING' AND failing_time IS NOT NULL`, args); err != nil {
-			return fmt.Errorf("resume deliveries: %w", err)
+		if err := tryAgain(ctx, tx, row.ID, now, req.GetSkipPending()); err != nil {
+			return err
 		}
 		if row, err = selectWebhook(ctx, tx, row.ID, true); err != nil {
 			return fmt.Errorf("lock subscription: %w", err)
@@ -51,6 +43,25 @@ func (s *webhooksServer) ResumeWebhookSubscription(ctx context.Context, req *par
 		s.deliverer.poke()
 	}
 	return out, err
+}
+
+// tryAgain has what waits for a subscription tried at once, or passed over, and what failed fail from now on only. It comes before
+// the subscription is locked, as whoever records a try locks its lane first.
+func tryAgain(ctx context.Context, tx pgx.Tx, id uuid.UUID, now time.Time, skip bool) error {
+	args := pgx.NamedArgs{"id": id, "now": now, "skip": skip}
+	for _, sql := range []string{
+		`WITH free AS MATERIALIZED (
+			SELECT subject FROM webhook_lanes WHERE subscription_id = @id AND lease IS NULL ORDER BY subject FOR UPDATE
+		)
+		UPDATE webhook_lanes l SET due_time = @now FROM free WHERE l.subscription_id = @id AND l.subject = free.subject`,
+		`UPDATE webhook_deliveries SET state = 'SKIPPED' WHERE @skip AND subscription_id = @id AND state = 'PENDING' AND position > 0`,
+		`UPDATE webhook_deliveries SET failing_time = NULL WHERE subscription_id = @id AND state = 'PENDING' AND failing_time IS NOT NULL`,
+	} {
+		if _, err := tx.Exec(ctx, sql, args); err != nil {
+			return fmt.Errorf("try again: %w", err)
+		}
+	}
+	return nil
 }
 
 // resume has a locked subscription send again; one of FHIR whose receiver never answered the handshake, that first.

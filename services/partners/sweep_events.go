@@ -19,13 +19,18 @@ const (
 // they still waited.
 func (s *service) sweepEvents(ctx context.Context) error {
 	before := s.clock.Now().Add(-keepEvents)
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			DELETE FROM webhook_deliveries
-			WHERE position < coalesce((SELECT min(position) FROM event_log), 0) AND create_time < $1 AND (position < 0 OR state <> 'PENDING')`, before)
-		return err
-	}); err != nil {
-		return fmt.Errorf("drop notices and what has outlived its event: %w", err)
+	for dropped := int64(sweptAtOnce); dropped == sweptAtOnce; {
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `
+				DELETE FROM webhook_deliveries WHERE id IN (
+					SELECT id FROM webhook_deliveries
+					WHERE position < coalesce((SELECT min(position) FROM event_log), 0) AND create_time < @before AND (position < 0 OR state <> 'PENDING')
+					ORDER BY position LIMIT @limit)`, pgx.NamedArgs{"before": before, "limit": sweptAtOnce})
+			dropped = tag.RowsAffected()
+			return err
+		}); err != nil {
+			return fmt.Errorf("drop notices and what has outlived its event: %w", err)
+		}
 	}
 	for {
 		dropped := 0

@@ -48,7 +48,7 @@ type WebhooksServiceClient interface {
 	GetWebhookSubscription(ctx context.Context, in *GetWebhookSubscriptionRequest, opts ...grpc.CallOption) (*WebhookSubscription, error)
 	// Lists the subscriptions of the caller's organization that she may read the events of, oldest first.
 	ListWebhookSubscriptions(ctx context.Context, in *ListWebhookSubscriptionsRequest, opts ...grpc.CallOption) (*ListWebhookSubscriptionsResponse, error)
-	// Changes name, address, event types or the FHIR part of a subscription. What waits goes to the new address.
+	// Changes name, address, event types or the FHIR part of a subscription. What waits goes to the new address at once, and the old one's failures are forgotten.
 	UpdateWebhookSubscription(ctx context.Context, in *UpdateWebhookSubscriptionRequest, opts ...grpc.CallOption) (*WebhookSubscription, error)
 	// Ends a subscription; what waits is not sent any more, and its deliveries are forgotten.
 	DeleteWebhookSubscription(ctx context.Context, in *DeleteWebhookSubscriptionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -221,7 +221,7 @@ type WebhooksServiceServer interface {
 	GetWebhookSubscription(context.Context, *GetWebhookSubscriptionRequest) (*WebhookSubscription, error)
 	// Lists the subscriptions of the caller's organization that she may read the events of, oldest first.
 	ListWebhookSubscriptions(context.Context, *ListWebhookSubscriptionsRequest) (*ListWebhookSubscriptionsResponse, error)
-	// Changes name, address, event types or the FHIR part of a subscription. What waits goes to the new address.
+	// Changes name, address, event types or the FHIR part of a subscription. What waits goes to the new address at once, and the old one's failures are forgotten.
 	UpdateWebhookSubscription(context.Context, *UpdateWebhookSubscriptionRequest) (*WebhookSubscription, error)
 	// Ends a subscription; what waits is not sent any more, and its deliveries are forgotten.
 	DeleteWebhookSubscription(context.Context, *DeleteWebhookSubscriptionRequest) (*emptypb.Empty, error)
