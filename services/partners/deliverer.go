@@ -127,7 +127,6 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	now, lease := d.clock.Now(), uuid.New()
 	var lanes []lane
 	b := d.db.Batch(ctx)
-	b.Queue(alongTheIndex)
 	b.Queue(claimLanes, pgx.NamedArgs{
 		"now": now, "until": now.Add(leaseFor), "lease": lease, "free": free, "per": deliverPer, "busy": ids, "counts": counts,
 	}).Query(func(rows pgx.Rows) (err error) {
@@ -148,9 +147,6 @@ func (d *deliverer) claim(ctx context.Context) ([]lane, error) {
 	}
 	return lanes, nil
 }
-
-// alongTheIndex has the next statement read of each subscription no more lanes than it takes: a bitmap would be of all that wait.
-const alongTheIndex = `SELECT set_config('enable_bitmapscan', 'off', true)`
 
 // claimLanes walks from subscription to subscription along the index of lanes, and of what is due takes what is due longest. Before its
 // handshake was answered, one of FHIR has only that sent.
