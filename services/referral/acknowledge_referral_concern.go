@@ -15,8 +15,8 @@ func (s *server) AcknowledgeReferralConcern(ctx context.Context, req *referralv1
 			return fault.Precondition("ILLEGAL_TRANSITION", req.GetName(), "the concern is %s: somebody deals with it already", c.State)
 		}
 		now := s.clock.Now()
-		due := now.Add(day)
 		c.State, c.AcknowledgedBy, c.AcknowledgeTime = referralv1.ReferralConcern_ACKNOWLEDGED, auth.PrincipalFrom(ctx).Subject, &now
+		due := now.Add(c.within())
 		c.DueTime, c.TellTime = &due, &due
 		return nil
 	})

@@ -164,6 +164,9 @@ func (c *change) because(reason string) (err error) {
 
 // flush queues everything on the change's batch: the row first, then what tells of it.
 func (c *change) flush(ctx context.Context, write func(*pgx.Batch, *row)) error {
+	if err := c.row.untilConsentEnds(); err != nil {
+		return err
+	}
 	write(c.batch, c.row)
 	if err := c.s.insertVersion(c.batch, c.row); err != nil {
 		return err
@@ -180,6 +183,9 @@ func (c *change) flush(ctx context.Context, write func(*pgx.Batch, *row)) error 
 // save writes the change in its transaction. One without steps is only something learned, which nobody is told of.
 func (c *change) save(ctx context.Context, tx pgx.Tx) error {
 	if len(c.steps) == 0 {
+		if err := c.row.untilConsentEnds(); err != nil {
+			return err
+		}
 		updateReferral(c.batch, c.row)
 	} else if err := c.flush(ctx, updateReferral); err != nil {
 		return err

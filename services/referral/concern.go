@@ -51,9 +51,9 @@ const concernNoteField = "concern.note"
 
 func (c *concernRow) name() string { return aip.Name("referralConcerns", c.ReferralID) }
 
-// within is how long somebody has to take a concern up, and then to close it.
+// within is how long somebody has to take a concern up, or to close one that is taken up, and after that until it is told again.
 func (c *concernRow) within() time.Duration {
-	if referralv1.ReferralConcern_Kind(c.Kind) == referralv1.ReferralConcern_SELF_HARM_RISK {
+	if referralv1.ReferralConcern_Kind(c.Kind) == referralv1.ReferralConcern_SELF_HARM_RISK && c.State != referralv1.ReferralConcern_ACKNOWLEDGED {
 		return time.Hour
 	}
 	return day
@@ -86,6 +86,49 @@ func (c *change) raise() error {
 			ON CONFLICT (referral_id) DO NOTHING`, row.ReferralID, row.OrgID, row.Kind, row.DueTime, row.CreateTime)
 		row.State = referralv1.ReferralConcern_OPEN
 		return row.tell(ctx, b, "raised", c.now)
+	})
+	return nil
+}
+
+// danger is what a referral says of it.
+type danger struct {
+	distress, selfHarm bool
+}
+
+func (r *row) danger() danger {
+	return danger{distress: acute(r.Distress, false), selfHarm: r.SelfHarmRisk}
+}
+
+// raiseAgain is raise for a referral that said before what it said then: a concern of distress becomes one of self-harm with the risk of
+// it, and either that or danger that is new opens again what somebody had taken up or closed.
+func (c *change) raiseAgain(ctx context.Context, tx pgx.Tx, before danger) error {
+	r, now := c.row, c.row.danger()
+	if !r.HasConcern {
+		return c.raise()
+	}
+	if !now.distress && !now.selfHarm || ended(r.State) {
+		return nil
+	}
+	row, err := lockConcern(ctx, tx, auth.Tenant{Org: r.OrgID}, r.ID)
+	if err != nil || row == nil {
+		return err
+	}
+	worse := now.selfHarm && row.Kind != int32(referralv1.ReferralConcern_SELF_HARM_RISK)
+	anew := now.selfHarm && !before.selfHarm || now.distress && !before.distress
+	if !worse && !(anew && row.State == referralv1.ReferralConcern_CLOSED) {
+		return nil
+	}
+	row.Kind, row.State = int32(referralv1.ReferralConcern_DISTRESS), referralv1.ReferralConcern_OPEN
+	if now.selfHarm {
+		row.Kind = int32(referralv1.ReferralConcern_SELF_HARM_RISK)
+	}
+	due := c.now.Add(row.within())
+	row.DueTime, row.TellTime = &due, &c.now
+	row.AcknowledgedBy, row.AcknowledgeTime = "", nil
+	row.Outcome, row.OutcomeNote, row.ClosedBy, row.CloseTime = referralv1.ReferralConcern_OUTCOME_UNSPECIFIED, nil, "", nil
+	c.steps = append(c.steps, func(ctx context.Context, b *pgx.Batch) error {
+		audit.Queue(ctx, b, row.name())
+		return row.write(ctx, b, "raised", c.now)
 	})
 	return nil
 }
@@ -142,10 +185,10 @@ func (s *server) concernThen(ctx context.Context, p *placementRow) (membershipv1
 // write queues a changed concern, and who is told of it.
 func (c *concernRow) write(ctx context.Context, b *pgx.Batch, what string, now time.Time) error {
 	c.Revision++
-	b.Queue(`UPDATE concerns SET revision = @revision, state = @state, due_time = @due, tell_time = @tell, reminders = @reminders, acknowledged_by = @by,
+	b.Queue(`UPDATE concerns SET revision = @revision, kind = @kind, state = @state, due_time = @due, tell_time = @tell, reminders = @reminders, acknowledged_by = @by,
 			acknowledge_time = @at, outcome = @outcome, outcome_note = @note, closed_by = @closed_by, close_time = @close WHERE referral_id = @id`,
 		pgx.NamedArgs{
-			"id": c.ReferralID, "revision": c.Revision, "state": int32(c.State), "due": c.DueTime, "tell": c.TellTime, "reminders": c.Reminders, "by": c.AcknowledgedBy,
+			"id": c.ReferralID, "revision": c.Revision, "kind": c.Kind, "state": int32(c.State), "due": c.DueTime, "tell": c.TellTime, "reminders": c.Reminders, "by": c.AcknowledgedBy,
 			"at": c.AcknowledgeTime, "outcome": int32(c.Outcome), "note": c.OutcomeNote, "closed_by": c.ClosedBy, "close": c.CloseTime,
 		})
 	return c.tell(ctx, b, what, now)

@@ -15,8 +15,8 @@ import (
 	"cairn.care/services/chassis/fault"
 )
 
-// answerToWithdrawal is how long the referrer has to say what becomes of an unanswered referral whose person took back her consent.
-const answerToWithdrawal = 3 * day
+// answerToEnd is how long the referrer has to say what becomes of an unanswered referral whose consent has ended.
+const answerToEnd = 3 * day
 
 // consentRow is a row of consent_versions.
 type consentRow struct {
@@ -30,6 +30,39 @@ type consentRow struct {
 }
 
 const consentColumns = `referral_id, number, org_id, consent, create_time, end_time, actor`
+
+// lapsed tells whether a SENT referral waits for an answer that nobody can give: its consent has ended.
+func (r *row) lapsed(now time.Time) (bool, error) {
+	if r.State != sent || r.Awaiting != receiver {
+		return false, nil
+	}
+	c, err := r.consent()
+	return err == nil && consentEnded(c, now), err
+}
+
+// askReferrer makes it the referrer's turn to say what becomes of a SENT referral whose consent has ended.
+func (r *row) askReferrer(now time.Time) {
+	due := now.Add(answerToEnd)
+	if r.Deadline != nil && r.Deadline.Before(due) {
+		due = *r.Deadline
+	}
+	r.Awaiting, r.DueTime, r.OverdueTime = referrer, &due, nil
+	r.plan(now)
+}
+
+// consentExpired does what follows when the consent ends before anybody has answered.
+func (s *server) consentExpired(ctx context.Context, tx pgx.Tx, c *change) error {
+	c.row.askReferrer(c.now)
+	if err := c.announce(noteConsentExpired, entry{by: system}); err != nil {
+		return err
+	}
+	if owner := c.row.OwnerOrgID; owner != nil {
+		if err := s.notify(ctx, tx, c.row, noticeLapsed, *owner); err != nil {
+			return err
+		}
+	}
+	return s.notify(ctx, tx, c.row, noticeRenew, c.row.OrgID)
+}
 
 // consentSince returns when a row's consent was recorded.
 func (r *row) consentSince() time.Time {
@@ -87,7 +120,7 @@ func (s *server) tellOwner(ctx context.Context, tx pgx.Tx, r *row) error {
 	return s.notify(ctx, tx, r, noticeConsent, *r.OwnerOrgID)
 }
 
-// mayAccept refuses to accept or claim a referral when its consent has ended: taken back, or its time is over.
+// mayAccept refuses to accept, claim or assign a referral when its consent has ended: taken back, or its time is over.
 func (s *server) mayAccept(r *row) error {
 	c, err := r.consent()
 	if err != nil {

@@ -2,6 +2,7 @@ package referral
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,9 @@ func TestConsentIsWithdrawnAndRenewed(t *testing.T) {
 	}
 	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: name}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
 		t.Errorf("accept: got %v", err)
+	}
+	if _, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: name, OwnerOrganization: f.otherNonprofit}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
+		t.Errorf("assign: got %v", err)
 	}
 	if _, err := f.messages.CreateReferralMessage(f.receive, &referralv1.CreateReferralMessageRequest{Parent: name, Message: &referralv1.ReferralMessage{Text: "Hello?"}}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
 		t.Errorf("message: got %v", err)
@@ -164,6 +168,80 @@ func (f *fixture) checkDisclosures(name string) {
 		if n, ok := got[name+"/consentVersions/"+version]; !ok || n != items {
 			f.t.Errorf("version %s: %d items (recorded: %v), want %d", version, n, ok, items)
 		}
+	}
+}
+
+// A referral whose consent ends before anybody has answered waits for its referrer: at once, told by e-mail, and it goes to nobody else.
+func TestConsentExpiresUnanswered(t *testing.T) {
+	t.Parallel()
+	f, box := setupMail(t)
+	elsewhere := f.newGroup(f.other)
+	f.CatchUp()
+	until := thursday.Add(day)
+	r := f.send(func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(until) })
+	late := f.send(other("late"), func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(thursday.Add(5*day + time.Hour)) })
+	longer := f.send(other("longer"), func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(until) })
+	renewed := proto.CloneOf(longer.GetConsent())
+	renewed.ExpireTime = timestamppb.New(thursday.Add(90 * day))
+	longer, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: longer.GetName(), Consent: renewed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := r.GetName()
+	if r.GetReassignTime() != nil || late.GetReassignTime() != nil || longer.GetReassignTime() == nil {
+		t.Errorf("to be passed on at %v, %v, %v", r.GetReassignTime(), late.GetReassignTime(), longer.GetReassignTime())
+	}
+
+	f.at(until.Add(-time.Second))
+	if got := f.actions(name); got != "SEND" {
+		t.Fatalf("before it ends: %s", got)
+	}
+	f.at(until)
+	got := f.get(f.refer, name)
+	if f.actions(name) != "SEND EXPIRE_CONSENT" || got.GetAwaiting() != referrer || got.GetDueTime().AsTime() != until.Add(3*day) || got.GetOwnerOrganization() != f.nonprofit {
+		t.Fatalf("when it has ended: got %v, timeline %s", got, f.actions(name))
+	}
+	if kinds := f.published(name); !slices.Equal(kinds, []string{"sent", "consent_expired"}) {
+		t.Errorf("events: %v", kinds)
+	}
+	if got := f.actions(longer.GetName()); got != "SEND RENEW_CONSENT" {
+		t.Errorf("renewed in time: %s", got)
+	}
+	for who, want := range map[string]string{"stanna": "A referral of yours needs a new consent", "hopehouse": "A consent has ended"} {
+		f.eventually(func() error {
+			for _, m := range box.Mailbox(who + "@care.test") {
+				if m.Subject == want && strings.Contains(m.Text, name) && !strings.Contains(m.Raw, familyName) {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s is not told %q", who, want)
+		})
+	}
+
+	// Nobody else is given it, by the referrer or by the clock.
+	if _, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: name, RequestedGroup: elsewhere}); errText(err) != "FailedPrecondition CONSENT_ENDED" {
+		t.Errorf("assign: got %v", err)
+	}
+	f.at(thursday.Add(4*day - 6*time.Hour))
+	f.at(thursday.Add(4 * day))
+	f.at(thursday.Add(5 * day))
+	f.at(thursday.Add(6 * day))
+	if got := f.actions(name); got != "SEND EXPIRE_CONSENT REMIND MISS_DUE_TIME TELL_REFERRER" {
+		t.Errorf("when the referrer leaves it: %s", got)
+	}
+	if got := f.actions(late.GetName()); got != "SEND REMIND MISS_DUE_TIME EXPIRE_CONSENT" {
+		t.Errorf("when it ends after the due time: %s", got)
+	}
+	if got := f.actions(longer.GetName()); got != "SEND RENEW_CONSENT REMIND MISS_DUE_TIME REASSIGN" {
+		t.Errorf("renewed in time, and not answered: %s", got)
+	}
+
+	again, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: name, Consent: renewed})
+	if err != nil || again.GetAwaiting() != receiver || again.GetDueTime().AsTime() != f.Clock.Now().Add(5*day) {
+		t.Fatalf("renewed: got %v, %v", again, err)
+	}
+	if _, err := f.process.AssignReferral(f.refer, &referralv1.AssignReferralRequest{Name: name, RequestedGroup: elsewhere}); err != nil {
+		t.Errorf("assign: got %v", err)
 	}
 }
 

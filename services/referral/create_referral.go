@@ -113,7 +113,9 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	if err != nil {
 		return nil, err
 	}
-	if after.previous == nil {
+	// The one before is changed as well, or the organization that is asked is told by e-mail: a batch alone does neither.
+	more := after.previous != nil || s.mail.On() && r.State == sent && r.OwnerOrgID != nil
+	if !more {
 		c.batch = s.db.Batch(ctx)
 	}
 	s.writePerson(c.batch, w)
@@ -123,8 +125,13 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	if err := idem.Save(ctx, c.batch, answer); err != nil {
 		return nil, err
 	}
-	if after.previous != nil {
-		return answer, s.db.Tx(ctx, func(tx pgx.Tx) error { return after.write(ctx, s, tx, c) })
+	if more {
+		return answer, s.db.Tx(ctx, func(tx pgx.Tx) error {
+			if err := after.write(ctx, s, tx, c); err != nil {
+				return err
+			}
+			return s.tellAsked(ctx, tx, r)
+		})
 	}
 	if err := s.db.Send(ctx, c.batch); err != nil {
 		return nil, fmt.Errorf("insert referral: %w", err)

@@ -61,8 +61,38 @@ func (r *row) plan(now time.Time) {
 	r.StepTime = &at
 }
 
-// passTime is when a SENT referral goes to somebody else, nil if that is not to come.
-func (r *row) passTime() *time.Time {
+// planAgain sets anew when the step comes that is next.
+func (r *row) planAgain(now time.Time) {
+	switch {
+	case r.DueTime == nil || r.Step == stepRemind:
+		r.plan(now)
+	case r.Step == stepMiss:
+		r.later(stepMiss, *r.DueTime)
+	case r.Step == stepPass && r.OverdueTime != nil:
+		r.later(stepPass, r.OverdueTime.Add(patience(referralv1.Referral_Urgency(r.Urgency))))
+	default:
+		r.later(r.Step, now.Add(tellEvery))
+	}
+}
+
+// untilConsentEnds has the clock look at a referral that waits for an answer when its consent ends, if that comes before the next step.
+func (r *row) untilConsentEnds() error {
+	if r.State != sent || r.Awaiting != receiver || r.StepTime == nil {
+		return nil
+	}
+	c, err := r.consent()
+	if err != nil || c.GetExpireTime() == nil {
+		return err
+	}
+	// Not before it: the database keeps microseconds.
+	if at := c.GetExpireTime().AsTime().Add(time.Microsecond - 1).Truncate(time.Microsecond); at.Before(*r.StepTime) {
+		r.StepTime = &at
+	}
+	return nil
+}
+
+// passTime is when a SENT referral under a consent goes to somebody else, nil if that is not to come.
+func (r *row) passTime(c *referralv1.Referral_Consent) *time.Time {
 	if r.State != sent || r.DueTime == nil || r.Awaiting != receiver || r.Step > stepPass {
 		return nil
 	}
@@ -72,6 +102,9 @@ func (r *row) passTime() *time.Time {
 	}
 	if r.Deadline != nil && !r.Deadline.After(at) {
 		return nil // by then it has failed
+	}
+	if consentEnded(c, at) {
+		return nil // by then the referrer has to act
 	}
 	return &at
 }
@@ -102,8 +135,8 @@ func (r *row) later(step clockStep, at time.Time) {
 }
 
 // sweepDue does what the clock has to do to referrals: reminds, finds due times missed, passes on what nobody answers, tells the
-// referrer, and fails what nobody took by its deadline. One to which it cannot be done does not keep the others from it; the error
-// tells of it.
+// referrer, asks the referrer where the consent has ended, and fails what nobody took by its deadline. One to which it cannot be done
+// does not keep the others from it; the error tells of it.
 func (s *server) sweepDue(ctx context.Context) error {
 	var broken []error
 	var after uuid.UUID
@@ -141,7 +174,12 @@ func (s *server) tick(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		if c.row.State == sent && c.row.Awaiting == receiver && c.row.Step == stepPass {
-			if _, over := c.row.expired(c.now); !over {
+			_, over := c.row.expired(c.now)
+			lapsed, err := c.row.lapsed(c.now)
+			if err != nil {
+				return err
+			}
+			if !over && !lapsed {
 				unanswered = c.row
 				return nil
 			}
@@ -189,6 +227,11 @@ func (s *server) step(ctx context.Context, tx pgx.Tx, c *change) error {
 	r := c.row
 	if why, over := r.expired(c.now); over {
 		return s.giveUp(ctx, tx, c, why)
+	}
+	if lapsed, err := r.lapsed(c.now); err != nil {
+		return err
+	} else if lapsed {
+		return s.consentExpired(ctx, tx, c)
 	}
 	switch {
 	case r.Step == stepRemind && r.DueTime.After(c.now):

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -47,20 +48,21 @@ func TestUnansweredReferralGoesOn(t *testing.T) {
 		}
 	}
 
-	f.at(due.Add(-30 * time.Hour))
 	mailed("hopehouse", 1)
+	f.at(due.Add(-30 * time.Hour))
+	mailed("hopehouse", 2)
 	if got := f.actions(name); got != "SEND REMIND" {
 		t.Fatalf("before the due time: %s", got)
 	}
 	f.at(due)
-	mailed("hopehouse", 2)
+	mailed("hopehouse", 3)
 	f.at(due.Add(23 * time.Hour))
 	if got := f.actions(name); got != "SEND REMIND MISS_DUE_TIME" || f.get(f.receive, name).GetOverdueTime() == nil {
 		t.Fatalf("at the due time: %s", got)
 	}
 	passed := due.Add(day)
 	f.at(passed)
-	mailed("hopehouse", 3)
+	mailed("hopehouse", 4)
 	mailed("wrencircle", 1)
 	mailed("stanna", 1)
 	got := f.get(f.refer, name)
@@ -113,6 +115,47 @@ func TestUnansweredReferralGoesOn(t *testing.T) {
 		t.Errorf("after 90 days: got %v", got)
 	}
 	mailed("stanna", 5)
+}
+
+// Whoever is asked is told at once, however the referral comes to be sent; nobody is told of a draft, nor of one that any may claim.
+func TestWhoIsAskedIsTold(t *testing.T) {
+	t.Parallel()
+	f, box := setupMail(t)
+	told := func(n int, name string) {
+		t.Helper()
+		got := box.Wait(t, "hopehouse@care.test", n)
+		if m := got[len(got)-1]; len(got) != n || m.Subject != "A referral has come to you" || !strings.Contains(m.Text, name) {
+			t.Errorf("%d e-mails, the last %q: %s", len(got), m.Subject, m.Text)
+		}
+	}
+	draft := func(who string) *referralv1.Referral {
+		t.Helper()
+		r, err := f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Draft: true, Referral: f.referral(other(who), func(r *referralv1.Referral) { r.OwnerOrganization = f.nonprofit })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	f.send(other("anyone"), func(r *referralv1.Referral) { r.RequestedGroup = "" })
+	first, second := draft("a"), draft("b")
+	r := f.send(func(r *referralv1.Referral) { r.Urgency = referralv1.Referral_STAT })
+	told(1, r.GetName())
+	if _, err := f.SendReferral(f.refer, &referralv1.SendReferralRequest{Name: first.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	told(2, first.GetName())
+	if _, err := f.UpdateReferral(f.refer, &referralv1.UpdateReferralRequest{Send: true, Referral: &referralv1.Referral{Name: second.GetName(), Distress: proto.Int32(3)}}); err != nil {
+		t.Fatal(err)
+	}
+	told(3, second.GetName())
+	if _, err := f.RejectReferral(f.receive, &referralv1.RejectReferralRequest{Name: r.GetName(), Reason: referralv1.Referral_NO_CAPACITY}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: r.GetName(), RequestedGroup: f.group, Consent: f.referral().GetConsent()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told(4, again.GetName())
 }
 
 // A deadline ends it all, and whoever acts in time is left alone.

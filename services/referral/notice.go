@@ -36,11 +36,13 @@ const (
 	noticeNobody  = "nobody_acts"     // to the referrer
 	noticeMoved   = "passed_on"       // to the referrer
 	noticeTaken   = "taken_away"      // to the owner before
-	noticeNew     = "referral_waits"  // to the new owner
+	noticeNew     = "referral_waits"  // to the owner, the first one and every new one
 	noticeEnded   = "not_taken"       // to the referrer: declined or failed
 	noticeMessage = "message_waits"   // to the other side
 	noticeConcern = "concern_waits"   // to the referrer
 	noticeConsent = "consent_changed" // to the owner
+	noticeLapsed  = "consent_expired" // to the owner
+	noticeRenew   = "consent_needed"  // to the referrer
 )
 
 // noticeArgs asks for an e-mail to an organization.
@@ -81,6 +83,14 @@ func (s *server) tellWhoActs(ctx context.Context, tx pgx.Tx, c *change, text str
 		return s.notify(ctx, tx, r, text, *r.OwnerOrgID)
 	}
 	return nil
+}
+
+// tellAsked tells the organization that a referral is sent to; nobody of a draft, nor where any may claim it.
+func (s *server) tellAsked(ctx context.Context, tx pgx.Tx, r *row) error {
+	if r.State != sent || r.OwnerOrgID == nil {
+		return nil
+	}
+	return s.notify(ctx, tx, r, noticeNew, *r.OwnerOrgID)
 }
 
 // write queues the e-mail that is asked for, in the organization's language and time.

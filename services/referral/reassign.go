@@ -42,6 +42,9 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 		if err != nil || c == nil || c.row.Revision != seen.Revision {
 			return err
 		}
+		if lapsed, err := c.row.lapsed(c.now); err != nil || lapsed {
+			return err // the next look asks the referrer
+		}
 		if to.org == nil && c.row.OwnerOrgID == nil {
 			if err := s.tellReferrer(ctx, tx, c); err != nil {
 				return err
@@ -157,6 +160,9 @@ func (s *server) AssignReferral(ctx context.Context, req *referralv1.AssignRefer
 	if _, err := check(req.GetName(), seen.State, does, seen.parties(tenant)); err != nil {
 		return nil, err
 	}
+	if err := s.mayAccept(seen); err != nil {
+		return nil, err
+	}
 	to, err := s.offered(ctx, req)
 	if err != nil {
 		return nil, err
@@ -201,6 +207,9 @@ func (s *server) reassigned(ctx context.Context, req *referralv1.AssignReferralR
 		}
 		if r.Revision != seen.Revision {
 			return fault.Aborted("CHANGED_MEANWHILE", "%s has just been changed: read it again and repeat the call", req.GetName())
+		}
+		if err := s.mayAccept(r); err != nil {
+			return err
 		}
 		under, err := findPlacement(ctx, tx, r.ID)
 		if err != nil {

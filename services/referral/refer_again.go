@@ -29,8 +29,12 @@ func (a again) id() *uuid.UUID {
 	return &a.previous.ID
 }
 
-// write locks the one before, writes of it that the person was referred again, and with that the new referral that c makes.
+// write locks the one before, if there is one, writes of it that the person was referred again, and with that the new referral that made
+// makes.
 func (a again) write(ctx context.Context, s *server, tx pgx.Tx, made *change) error {
+	if a.previous == nil {
+		return sendBatch(ctx, tx, made.batch)
+	}
 	r, err := lock(ctx, tx, auth.TenantFrom(ctx), a.previous.ID)
 	if err != nil {
 		return err

@@ -34,6 +34,8 @@ func (s *server) RenewReferralConsent(ctx context.Context, req *referralv1.Renew
 			r.Awaiting, r.DueTime = dueAfter(r.State, c.now, referralv1.Referral_Urgency(r.Urgency), r.Deadline, r.FirstSessionTime)
 			r.OverdueTime = nil
 			r.plan(c.now)
+		} else if r.State == sent {
+			r.planAgain(c.now) // the clock may have waited for the consent's end
 		}
 		if err := c.consentTo(next, noteConsentRenewed, referrer); err != nil {
 			return err

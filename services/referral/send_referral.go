@@ -42,6 +42,12 @@ func (s *server) SendReferral(ctx context.Context, req *referralv1.SendReferralR
 		}
 		c.row.OwnerOrgID = to.org
 		return nil
+	}, after: func(ctx context.Context, tx pgx.Tx, c *change) error {
+		// The draft may have been written before a later risk of self-harm was raised.
+		if err := c.raiseAgain(ctx, tx, c.row.danger()); err != nil {
+			return err
+		}
+		return s.tellAsked(ctx, tx, c.row)
 	}})
 }
 

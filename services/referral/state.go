@@ -75,6 +75,7 @@ const (
 	noteUnanswered        = referralv1.ReferralEvent_TELL_REFERRER
 	noteConsentRenewed    = referralv1.ReferralEvent_RENEW_CONSENT
 	noteConsentWithdrawn  = referralv1.ReferralEvent_WITHDRAW_CONSENT
+	noteConsentExpired    = referralv1.ReferralEvent_EXPIRE_CONSENT
 	noteReferredAgain     = referralv1.ReferralEvent_REFER_AGAIN
 	noteContactChanged    = referralv1.ReferralEvent_CHANGE_CONTACT
 	noteReportsStopped    = referralv1.ReferralEvent_STOP_REPORTS
@@ -375,6 +376,7 @@ var eventTypes = map[action]string{
 	noteUnanswered:       "unanswered",
 	noteConsentRenewed:   "consent_renewed",
 	noteConsentWithdrawn: "consent_withdrawn",
+	noteConsentExpired:   "consent_expired",
 	noteReferredAgain:    "referred_again",
 	noteContactChanged:   "contact_changed",
 	noteReportsStopped:   "reports_stopped",

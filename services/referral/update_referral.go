@@ -83,7 +83,7 @@ func (s *server) tryUpdate(ctx context.Context, id uuid.UUID, req *referralv1.Up
 		if r, err = s.lockAfterPerson(ctx, tx, r, w); err != nil {
 			return err
 		}
-		before := r.Consent
+		before, inDanger := r.Consent, r.danger()
 		if err := s.fill(r, m); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (s *server) tryUpdate(ctx context.Context, id uuid.UUID, req *referralv1.Up
 				return err
 			}
 		}
-		if err := c.raise(); err != nil {
+		if err := c.raiseAgain(ctx, tx, inDanger); err != nil {
 			return err
 		}
 		if answer, err = s.toProto(r, viewFor(tenant, r)); err != nil {
@@ -117,7 +117,10 @@ func (s *server) tryUpdate(ctx context.Context, id uuid.UUID, req *referralv1.Up
 		if err := idem.Save(ctx, c.batch, answer); err != nil {
 			return err
 		}
-		return sendBatch(ctx, tx, c.batch)
+		if err := sendBatch(ctx, tx, c.batch); err != nil {
+			return err
+		}
+		return s.tellAsked(ctx, tx, r)
 	})
 	return answer, err
 }

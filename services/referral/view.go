@@ -141,7 +141,7 @@ func (s *server) toShortProto(r *row, v view) (*referralv1.Referral, error) {
 	if r.State == completed {
 		m.Outcome = r.outcome()
 	}
-	m.ReassignTime, m.ReportsStopped, m.AuthorTime = timestamp(r.passTime()), r.ReportsStopped, timestamp(r.AuthorTime)
+	m.ReassignTime, m.ReportsStopped, m.AuthorTime = timestamp(r.passTime(consent)), r.ReportsStopped, timestamp(r.AuthorTime)
 	m.ConsentVersion, m.ConsentTime = max(r.ConsentVersion, 1), timestamppb.New(r.consentSince())
 	m.Patient, m.ChangeTime = optionalName("patients", r.PatientID), timestamp(r.ChangeTime)
 	if v == whole {

@@ -34,9 +34,7 @@ func (s *server) WithdrawReferralConsent(ctx context.Context, req *referralv1.Wi
 			}
 		}
 		if next.GetWithdrawTime() != nil && r.State == sent { // its owner cannot take it now: the referrer has to say what becomes of it
-			due := c.now.Add(answerToWithdrawal)
-			r.Awaiting, r.DueTime, r.OverdueTime = referrer, &due, nil
-			r.plan(c.now)
+			r.askReferrer(c.now)
 		}
 		if err := c.consentTo(next, noteConsentWithdrawn, referrer); err != nil {
 			return err

@@ -200,8 +200,10 @@ func (ReferralConcern_Outcome) EnumDescriptor() ([]byte, []int) {
 
 // That a referral says of a person that she is in danger: very high distress, or a risk of self-harm. It is there from the moment that
 // the referral is written, whether or not any group has taken her. The organization that refers acts; it is closed only with an
-// outcome. Only that organization sees it. Where a group accepts her while it is not closed, and her consent covers CLINICAL, a safety
-// concern about her membership is raised with the group too; this one stays open until it is closed here.
+// outcome. A draft that comes to tell of a risk of self-harm makes a concern of distress one of that risk; that, and what a draft tells
+// anew after the concern was closed, opens it again. Only that organization sees it. Where a group accepts her while it is not closed,
+// and her consent covers CLINICAL, a safety concern about her membership is raised with the group too; this one stays open until it is
+// closed here.
 type ReferralConcern struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resource name, "referralConcerns/{uuid}"; the id is the referral's.
@@ -210,9 +212,10 @@ type ReferralConcern struct {
 	Kind ReferralConcern_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=cairn.referral.v1.ReferralConcern_Kind" json:"kind,omitempty"`
 	// How far it has come.
 	State ReferralConcern_State `protobuf:"varint,3,opt,name=state,proto3,enum=cairn.referral.v1.ReferralConcern_State" json:"state,omitempty"`
-	// By when somebody has to take it up, or, once somebody has, to close it: an hour for a risk of self-harm, else a day.
+	// By when somebody has to take it up: within an hour for a risk of self-harm, else within a day. Once somebody has, by when it has to
+	// be closed: within a day. Absent once it is closed.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
-	// How often it was found overdue; each time the organization is told again.
+	// How often it was found overdue; each time the organization is told again, and has as long once more.
 	Reminders int32 `protobuf:"varint,5,opt,name=reminders,proto3" json:"reminders,omitempty"`
 	// Who took it up: "apiClients/{id}" or a user's subject.
 	AcknowledgedBy string `protobuf:"bytes,6,opt,name=acknowledged_by,json=acknowledgedBy,proto3" json:"acknowledged_by,omitempty"`
@@ -226,7 +229,7 @@ type ReferralConcern struct {
 	ClosedBy string `protobuf:"bytes,10,opt,name=closed_by,json=closedBy,proto3" json:"closed_by,omitempty"`
 	// When it was closed.
 	CloseTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=close_time,json=closeTime,proto3" json:"close_time,omitempty"`
-	// When it was raised.
+	// When it was raised first.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with every change; send it back to change only what you have read.
 	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`

@@ -38,7 +38,7 @@ type ConcernsServiceClient interface {
 	ListReferralConcerns(ctx context.Context, in *ListReferralConcernsRequest, opts ...grpc.CallOption) (*ListReferralConcernsResponse, error)
 	// Takes a concern up: the caller deals with it, and has to close it by its new due time.
 	AcknowledgeReferralConcern(ctx context.Context, in *AcknowledgeReferralConcernRequest, opts ...grpc.CallOption) (*ReferralConcern, error)
-	// Closes a concern with its outcome. Final.
+	// Closes a concern with its outcome. Only a draft that tells of new danger opens it again.
 	CloseReferralConcern(ctx context.Context, in *CloseReferralConcernRequest, opts ...grpc.CallOption) (*ReferralConcern, error)
 }
 
@@ -103,7 +103,7 @@ type ConcernsServiceServer interface {
 	ListReferralConcerns(context.Context, *ListReferralConcernsRequest) (*ListReferralConcernsResponse, error)
 	// Takes a concern up: the caller deals with it, and has to close it by its new due time.
 	AcknowledgeReferralConcern(context.Context, *AcknowledgeReferralConcernRequest) (*ReferralConcern, error)
-	// Closes a concern with its outcome. Final.
+	// Closes a concern with its outcome. Only a draft that tells of new danger opens it again.
 	CloseReferralConcern(context.Context, *CloseReferralConcernRequest) (*ReferralConcern, error)
 	mustEmbedUnimplementedConcernsServiceServer()
 }

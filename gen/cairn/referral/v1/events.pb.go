@@ -26,8 +26,9 @@ const (
 //
 // Types are care.cairn.referral.referral.{created, sent, claimed, accepted, waitlisted, rejected, scheduled,
 // no_show_recorded, session_cancelled, engaged, cancel_requested, cancelled, completed, failed, overdue, reminded, reassigned,
-// unassigned, unanswered, consent_renewed, consent_withdrawn, referred_again, contact_changed, reports_stopped}.v1; the subject is the
-// referral's name. care.cairn.referral.message.created.v1 has the same data; its subject is the message's name.
+// unassigned, unanswered, consent_renewed, consent_withdrawn, consent_expired, referred_again, contact_changed, reports_stopped,
+// reports_resumed}.v1; the subject is the referral's name. care.cairn.referral.message.created.v1 has the same data; its subject is the
+// message's name.
 type ReferralChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
@@ -191,7 +192,8 @@ func (x *ReferralChanged) GetDoNotContact() bool {
 }
 
 // Data of the events care.cairn.referral.concern.{raised, acknowledged, overdue, closed}.v1, for the organization that refers alone;
-// the subject is the concern's name. Nothing of the person, nor what the concern is.
+// the subject is the concern's name. Nothing of the person, nor what the concern is. A concern that grows worse, or is opened again, is
+// told as raised once more.
 type ReferralConcernChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The concern, `referralConcerns/{uuid}`.

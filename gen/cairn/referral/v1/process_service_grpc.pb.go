@@ -31,12 +31,13 @@ const (
 // What the referrer does when a referral does not go the straight way: gives it to somebody else, refers again, has the person left
 // alone.
 //
-// What happens by itself needs no call: whoever has to act is reminded by e-mail before the due time and at it. A referral that is
-// not answered then goes to the next recommended organization, one that has not had it; where there is none, to whoever claims
-// it. At last the referrer is told. Each is a step of the timeline and an event.
+// What happens by itself needs no call: who is asked is told by e-mail, and whoever has to act is reminded before the due time and at
+// it. A referral that is not answered then goes to the next recommended organization, one that has not had it; where there is none, to
+// whoever claims it. At last the referrer is told. Where the consent ends before anybody has answered, the referrer is told at once and
+// has three days to act; the referral goes to nobody else until there is a new consent. Each is a step of the timeline and an event.
 type ReferralProcessServiceClient interface {
 	// Gives a referral that nobody has answered to another organization, or to whoever claims it: it stays SENT. By the referrer. The
-	// owner before does not see it any more.
+	// owner before does not see it any more. FAILED_PRECONDITION, CONSENT_ENDED, while her consent has ended: nobody could accept it.
 	AssignReferral(ctx context.Context, in *AssignReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Makes a new referral of one that was declined, cancelled or failed, linked both ways: the same person and needs, to another
 	// organization or to whoever claims it. By the referrer. Its consent is carried over only if it still stands; else a new one is
@@ -92,12 +93,13 @@ func (c *referralProcessServiceClient) SetReferralContact(ctx context.Context, i
 // What the referrer does when a referral does not go the straight way: gives it to somebody else, refers again, has the person left
 // alone.
 //
-// What happens by itself needs no call: whoever has to act is reminded by e-mail before the due time and at it. A referral that is
-// not answered then goes to the next recommended organization, one that has not had it; where there is none, to whoever claims
-// it. At last the referrer is told. Each is a step of the timeline and an event.
+// What happens by itself needs no call: who is asked is told by e-mail, and whoever has to act is reminded before the due time and at
+// it. A referral that is not answered then goes to the next recommended organization, one that has not had it; where there is none, to
+// whoever claims it. At last the referrer is told. Where the consent ends before anybody has answered, the referrer is told at once and
+// has three days to act; the referral goes to nobody else until there is a new consent. Each is a step of the timeline and an event.
 type ReferralProcessServiceServer interface {
 	// Gives a referral that nobody has answered to another organization, or to whoever claims it: it stays SENT. By the referrer. The
-	// owner before does not see it any more.
+	// owner before does not see it any more. FAILED_PRECONDITION, CONSENT_ENDED, while her consent has ended: nobody could accept it.
 	AssignReferral(context.Context, *AssignReferralRequest) (*Referral, error)
 	// Makes a new referral of one that was declined, cancelled or failed, linked both ways: the same person and needs, to another
 	// organization or to whoever claims it. By the referrer. Its consent is carried over only if it still stands; else a new one is
