@@ -23,17 +23,18 @@ type accessRow struct {
 	Access       string
 	RequestID    string
 	Purpose      string
+	ReferralID   *uuid.UUID
 	PatientID    *uuid.UUID
 }
 
 const accessColumns = `a.id, a.at, a.caller_kind, a.caller, a.organization, a.on_behalf_of, a.method, a.resource, a.access, a.request_id, a.purpose,
+	referral_of(a.resource) AS referral_id,
 	CASE WHEN a.resource ~ '^patients/[0-9a-f]{8}-' THEN substr(a.resource, 10, 36)::uuid
-	     WHEN a.resource ~ '^referrals/[0-9a-f]{8}-' THEN (SELECT r.patient_id FROM referrals r WHERE r.id = substr(a.resource, 11, 36)::uuid) END AS patient_id`
+	     ELSE (SELECT r.patient_id FROM referrals r WHERE r.id = referral_of(a.resource)) END AS patient_id`
 
 // accessOfOwn is that what was accessed is a referral that the tenant has made, something of one, or a patient of its.
-const accessOfOwn = `(a.resource ~ '^(referrals|patients)/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/|$)' AND (@all
-	OR EXISTS (SELECT FROM referrals r WHERE r.org_id = @org AND r.id = CASE WHEN a.resource ~ '^referrals/[0-9a-f]{8}-' THEN substr(a.resource, 11, 36)::uuid END)
-	OR EXISTS (SELECT FROM patients p WHERE p.org_id = @org AND p.id = CASE WHEN a.resource ~ '^patients/[0-9a-f]{8}-' THEN substr(a.resource, 10, 36)::uuid END)))`
+const accessOfOwn = `(a.resource ~ '^(referrals|referralConcerns|bookings|patients)/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/|$)'
+	AND (@all OR referrer_of(a.resource) = @org))`
 
 var callerKinds = map[string]referralv1.Access_CallerKind{
 	"client": referralv1.Access_CLIENT, "user": referralv1.Access_PERSON, "service": referralv1.Access_SERVICE,
@@ -45,5 +46,6 @@ func (r *accessRow) toProto() *referralv1.Access {
 		Kind: referralv1.Access_Kind(referralv1.Access_Kind_value[r.Access]), Method: r.Method,
 		CallerKind: callerKinds[r.CallerKind], Caller: r.Caller, Organization: r.Organization, OnBehalfOf: r.OnBehalfOf,
 		Purpose: r.Purpose, RequestId: r.RequestID, Patient: optionalName("patients", r.PatientID),
+		Referral: optionalName("referrals", r.ReferralID),
 	}
 }

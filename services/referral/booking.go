@@ -68,10 +68,10 @@ func (b *bookingRow) toProto() *referralv1.Booking {
 }
 
 // stands returns where a booking stands by what scheduling has told of it. Of who does not want that to be told more, it stands where
-// it did, but for what everybody sees and what is asked for here.
+// it did, but for what everybody sees and what was asked for here and done.
 func (b *bookingRow) stands() referralv1.Booking_State {
 	switch {
-	case b.ReportsStopped && (b.SessionCancelled || b.CancelAsked != 0):
+	case b.ReportsStopped && (b.SessionCancelled || b.CancelAsked != 0 && b.Answer == schedulingv1.Rsvp_DECLINED):
 		return referralv1.Booking_CANCELLED
 	case b.ReportsStopped:
 		return b.State

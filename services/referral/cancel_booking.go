@@ -3,6 +3,7 @@ package referral
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,9 +68,20 @@ func (s *server) CancelBooking(ctx context.Context, req *referralv1.CancelBookin
 		}
 		return nil, fault.Aborted("BOOKING_CHANGED", "the session or her membership has just changed, and the booking with it: read it again")
 	case err != nil:
-		return nil, fmt.Errorf("set rsvp: %w", err)
+		return nil, fmt.Errorf("set rsvp: %w", errors.Join(err, s.keepBooking(ctx, id)))
 	}
 	return s.bookingAnswered(ctx, b.ReferralID, answer)
+}
+
+// keepBooking writes down that a booking is not cancelled, as scheduling did not say that it has its answer: what comes later is her
+// own. If scheduling has told of the answer meanwhile, it is cancelled all the same.
+func (s *server) keepBooking(ctx context.Context, id uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE bookings SET cancel_asked = 0 WHERE id = @id AND answer <> @no`, pgx.NamedArgs{"id": id, "no": int32(schedulingv1.Rsvp_DECLINED)})
+		return err
+	})
 }
 
 // askCancel writes down why a booking is being cancelled.

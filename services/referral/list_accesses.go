@@ -121,12 +121,16 @@ func accessParent(t auth.Tenant, parent string, args pgx.NamedArgs) (there, foun
 		return "", "", err
 	}
 	args["id"] = id
-	args["names"] = []string{parent}
-	args["below"] = parent + "/"
+	// A referral goes by its own name and those of its concern and of what was booked with it.
+	const parts = `ARRAY(SELECT 'referrals/' || r.id FROM referrals r WHERE %[1]s)
+		|| ARRAY(SELECT 'referralConcerns/' || r.id FROM referrals r WHERE %[1]s)
+		|| ARRAY(SELECT 'bookings/' || b.id FROM bookings b JOIN referrals r ON r.id = b.referral_id WHERE %[1]s)`
 	if collection == "referrals" {
+		args["below"] = parent + "/"
 		return `SELECT r.id FROM referrals r WHERE r.id = @id AND (@all OR r.org_id = @org)`,
-			log + `(a.resource = ANY(@names) OR a.resource ^@ @below)`, nil
+			log + `(a.resource = ANY(` + fmt.Sprintf(parts, `r.id = @id`) + `) OR a.resource ^@ @below)`, nil
 	}
+	args["patient"] = parent
 	return `SELECT p.id FROM patients p WHERE p.id = @id AND (@all OR p.org_id = @org)`,
-		log + `a.resource = ANY(@names || ARRAY(SELECT 'referrals/' || r.id FROM referrals r WHERE r.patient_id = @id))`, nil
+		log + `a.resource = ANY(ARRAY[@patient] || ` + fmt.Sprintf(parts, `r.patient_id = @id`) + `)`, nil
 }

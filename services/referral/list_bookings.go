@@ -11,7 +11,6 @@ import (
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/page"
 )
@@ -61,11 +60,12 @@ func (s *server) ListBookings(ctx context.Context, req *referralv1.ListBookingsR
 		args["after"], args["after_id"] = after.Start, after.ID
 	}
 	var found []*bookingRow
-	b := s.db.Batch(ctx)
-	b.Queue(`SELECT `+bookingColumns+fromBookings+`WHERE b.answer_revision > 0 AND `+visible+` AND `+where+` ORDER BY b.start_time, b.id LIMIT @n`, args).
-		Query(collect(&found))
-	audit.Queue(ctx, b, "bookings/-")
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		if found, err = queryBookings(ctx, tx, `b.answer_revision > 0 AND `+visible+` AND `+where+` ORDER BY b.start_time, b.id LIMIT @n`, args); err != nil {
+			return err
+		}
+		return show(ctx, tx, new(pgx.Batch), "bookings/-", upTo(size, found))
+	}); err != nil {
 		return nil, fmt.Errorf("list bookings: %w", err)
 	}
 	found, next, err := page.Cut(found, size, func(b *bookingRow) bookingCursor { return bookingCursor{b.StartTime, b.ID} }, query...)

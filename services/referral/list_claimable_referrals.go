@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
-	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/page"
 )
 
@@ -26,12 +25,16 @@ func (s *server) ListClaimableReferrals(ctx context.Context, req *referralv1.Lis
 	}
 	size := page.Size(req.GetPageSize())
 	var rows []*row
-	b := s.db.Batch(ctx)
-	b.Queue(admitClaimant)
-	b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.owner_org_id IS NULL AND r.state = 2 AND r.id > @after AND `+consentStands+` ORDER BY r.id LIMIT @n`,
-		pgx.NamedArgs{"after": after, "n": size + 1, "now": s.clock.Now()}).Query(collect(&rows))
-	audit.Queue(ctx, b, "referrals/-")
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		b := new(pgx.Batch)
+		b.Queue(admitClaimant)
+		b.Queue(`SELECT `+columns+` FROM referrals r WHERE r.owner_org_id IS NULL AND r.state = 2 AND r.id > @after AND `+consentStands+` ORDER BY r.id LIMIT @n`,
+			pgx.NamedArgs{"after": after, "n": size + 1, "now": s.clock.Now()}).Query(collect(&rows))
+		if err := sendBatch(ctx, tx, b); err != nil {
+			return err
+		}
+		return show(ctx, tx, new(pgx.Batch), "referrals/-", upTo(size, rows))
+	}); err != nil {
 		return nil, fmt.Errorf("list claimable referrals: %w", err)
 	}
 	rows, next, err := page.Cut(rows, size, func(r *row) uuid.UUID { return r.ID }, "ListClaimableReferrals")

@@ -3,13 +3,13 @@ package referral
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/page"
 )
@@ -26,7 +26,7 @@ func (s *server) ListDuplicateReferrals(ctx context.Context, req *referralv1.Lis
 	args := pgx.NamedArgs{"all": tenant.All, "org": tenant.Org, "after": after, "n": size + 1}
 	var people []uuid.UUID
 	var rows []*row
-	b := s.db.Batch(ctx)
+	b := new(pgx.Batch)
 	const doubled = `EXISTS (SELECT FROM referrals d WHERE ` + duplicates + `)`
 	const whose = `SELECT DISTINCT r.patient_id FROM referrals r WHERE (@all OR r.org_id = @org) AND r.patient_id > @after AND r.state < 10
 		AND ` + doubled + ` ORDER BY r.patient_id LIMIT @n`
@@ -38,8 +38,13 @@ func (s *server) ListDuplicateReferrals(ctx context.Context, req *referralv1.Lis
 	b.Queue(`SELECT f.* FROM (`+whose+`) p CROSS JOIN LATERAL (
 			SELECT `+columns+` FROM referrals r WHERE r.patient_id = p.patient_id AND r.state < 10 AND `+doubled+` ORDER BY r.id LIMIT 20) f
 		ORDER BY f.patient_id, f.id`, args).Query(collect(&rows))
-	audit.Queue(ctx, b, "referrals/-")
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		if err := sendBatch(ctx, tx, b); err != nil {
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(r *row) bool { return !slices.Contains(upTo(size, people), *r.PatientID) })
+		return show(ctx, tx, new(pgx.Batch), "referrals/-", rows)
+	}); err != nil {
 		return nil, fmt.Errorf("list duplicates: %w", err)
 	}
 	people, next, err := page.Cut(people, size, func(id uuid.UUID) uuid.UUID { return id }, query...)
@@ -53,13 +58,12 @@ func (s *server) ListDuplicateReferrals(ctx context.Context, req *referralv1.Lis
 		resp.Duplicates = append(resp.Duplicates, of[id])
 	}
 	for _, r := range rows {
-		if d := of[*r.PatientID]; d != nil {
-			m, err := s.toShortProto(r, viewFor(tenant, r))
-			if err != nil {
-				return nil, err
-			}
-			d.Referrals = append(d.Referrals, m)
+		m, err := s.toShortProto(r, viewFor(tenant, r))
+		if err != nil {
+			return nil, err
 		}
+		d := of[*r.PatientID]
+		d.Referrals = append(d.Referrals, m)
 	}
 	return resp, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/page"
 )
@@ -55,11 +54,12 @@ func (s *server) ListReferrals(ctx context.Context, req *referralv1.ListReferral
 		return nil, err
 	}
 	var rows []*row
-	b := s.db.Batch(ctx)
-	b.Queue(listSQL(tenant, condition), args).Query(collect(&rows))
-	audit.Queue(ctx, b, "referrals/-")
-	s.disclose(ctx, b, `SELECT * FROM (`+listSQL(tenant, condition)+`) r LIMIT @n - 1`, args)
-	if err := s.db.Send(ctx, b); err != nil {
+	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+		if rows, err = collectRows(ctx, tx, listSQL(tenant, condition), args); err != nil {
+			return err
+		}
+		return s.showReferrals(ctx, tx, upTo(size, rows))
+	}); err != nil {
 		return nil, fmt.Errorf("list referrals: %w", err)
 	}
 	rows, next, err := page.Cut(rows, size, func(r *row) uuid.UUID { return r.ID }, query...)

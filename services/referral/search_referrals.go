@@ -3,7 +3,6 @@ package referral
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
-	"cairn.care/services/chassis/audit"
 	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/page"
@@ -72,13 +70,7 @@ func (s *server) SearchReferrals(ctx context.Context, req *referralv1.SearchRefe
 		if rows, err = collectRows(ctx, tx, order.sql(tenant, where, more), order.args(args, after, size)); err != nil {
 			return err
 		}
-		seen := make([]string, min(len(rows), size))
-		for i := range seen {
-			seen[i] = rows[i].name()
-		}
-		b := new(pgx.Batch)
-		s.discloseRows(ctx, b, rows[:len(seen)]...)
-		return errors.Join(audit.Insert(ctx, tx, "referrals/-"), audit.InsertEach(ctx, tx, seen), sendBatch(ctx, tx, b))
+		return s.showReferrals(ctx, tx, upTo(size, rows))
 	})
 	if err != nil {
 		return nil, err

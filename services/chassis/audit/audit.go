@@ -48,6 +48,18 @@ func Queue(ctx context.Context, b *pgx.Batch, resource string) {
 	op.recorded.Add(1)
 }
 
+// QueueEach is [Queue] for several resources.
+func QueueEach(ctx context.Context, b *pgx.Batch, resources []string) {
+	if len(resources) == 0 {
+		return
+	}
+	op := operationFrom(ctx)
+	args := row(ctx, op, "")
+	args["resources"] = resources
+	b.Queue(insertLogEach, args)
+	op.recorded.Add(int32(len(resources)))
+}
+
 // QueueIf is [Queue] for a resource that may turn out not to be the caller's to see: it records only if the query visible
 // finds a row. An answer that is given although it found none counts as unrecorded. The query's arguments must have other
 // names than the log's columns.

@@ -217,12 +217,15 @@ func auditEntities(a *referralv1.Access) []r4.AuditEventEntity {
 		}
 	}
 	var entities []r4.AuditEventEntity
-	if parts := strings.Split(a.GetResource(), "/"); parts[0] == "referrals" && len(parts) > 1 {
-		e := entity("ServiceRequest", parts[1], "4", "Domain Resource")
-		if len(parts) > 2 {
+	if a.GetReferral() != "" {
+		e := entity("ServiceRequest", idIn(a.GetReferral()), "4", "Domain Resource")
+		if a.GetResource() != a.GetReferral() {
 			e.Description = a.GetResource()
 		}
 		entities = append(entities, e)
+	}
+	if id, ok := strings.CutPrefix(a.GetResource(), "bookings/"); ok {
+		entities = append(entities, entity("Appointment", id, "4", "Domain Resource"))
 	}
 	if a.GetPatient() != "" {
 		entities = append(entities, entity("Patient", idIn(a.GetPatient()), "1", "Patient"))

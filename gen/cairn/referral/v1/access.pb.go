@@ -141,7 +141,7 @@ type Access struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// When.
 	AccessTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=access_time,json=accessTime,proto3" json:"access_time,omitempty"`
-	// What was seen or changed: the name of a referral or of something of it, or of a patient.
+	// What was seen or changed: the name of a referral or of something of it (a concern or a booking too), or of a patient.
 	Resource string `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
 	// Whether it was seen or changed.
 	Kind Access_Kind `protobuf:"varint,4,opt,name=kind,proto3,enum=cairn.referral.v1.Access_Kind" json:"kind,omitempty"`
@@ -161,7 +161,9 @@ type Access struct {
 	// The caller's request_id; empty if it sent none.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The patient whom it is about, "patients/{uuid}"; empty where the referral names none.
-	Patient       string `protobuf:"bytes,12,opt,name=patient,proto3" json:"patient,omitempty"`
+	Patient string `protobuf:"bytes,12,opt,name=patient,proto3" json:"patient,omitempty"`
+	// The referral that it is, or is something of, "referrals/{uuid}"; empty where it is of none.
+	Referral      string `protobuf:"bytes,13,opt,name=referral,proto3" json:"referral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -280,11 +282,18 @@ func (x *Access) GetPatient() string {
 	return ""
 }
 
+func (x *Access) GetReferral() string {
+	if x != nil {
+		return x.Referral
+	}
+	return ""
+}
+
 var File_cairn_referral_v1_access_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/access.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x05\n" +
+	"\x1ecairn/referral/v1/access.proto\x12\x11cairn.referral.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x05\n" +
 	"\x06Access\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12@\n" +
 	"\vaccess_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -302,7 +311,8 @@ const file_cairn_referral_v1_access_proto_rawDesc = "" +
 	" \x01(\tB\x03\xe0A\x03R\apurpose\x12\"\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tB\x03\xe0A\x03R\trequestId\x12\x1d\n" +
-	"\apatient\x18\f \x01(\tB\x03\xe0A\x03R\apatient\"N\n" +
+	"\apatient\x18\f \x01(\tB\x03\xe0A\x03R\apatient\x12\x1f\n" +
+	"\breferral\x18\r \x01(\tB\x03\xe0A\x03R\breferral\"N\n" +
 	"\n" +
 	"CallerKind\x12\x1b\n" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\n" +
