@@ -49,7 +49,7 @@ func publishedKinds() []string { return []string{"Location", "HealthcareService"
 func bulkPublish() operation {
 	p := &publication{files: map[string]publishedFile{}}
 	return operation{
-		path: "$bulk-publish", definition: "http://hl7.org/fhir/uv/smart-scheduling-links", public: true,
+		path: "$bulk-publish", definition: "http://hl7.org/fhir/uv/smart-scheduling-links",
 		doc: "SMART Scheduling Links: the manifest of newline-delimited files of Location, HealthcareService, Schedule and Slot of all public groups, with their sessions of the coming " +
 			"90 days. Manifest and files have ETags and answer 304; `_since` is not regarded, as the specification allows.",
 		handle: func(ctx context.Context, c *call, w http.ResponseWriter, r *http.Request, rest string) error {

@@ -76,10 +76,14 @@ func searchProvenances(ctx context.Context, c *call, s *search) (*page, error) {
 	return cutPage(p, s)
 }
 
-// steps lists the steps of a referral, oldest first.
+// steps lists the steps of a referral, oldest first, once for a request: each page of them is cut out of all.
 func (c *call) steps(ctx context.Context, id string) ([]*item, error) {
 	if !isUUID(id) {
 		return nil, missing("Provenance", id)
+	}
+	key := "steps of referrals/" + id
+	if items, ok := remembered[[]*item](c, key); ok {
+		return items, nil
 	}
 	var items []*item
 	req := &referralv1.ListReferralEventsRequest{Parent: "referrals/" + id, PageSize: 200}
@@ -95,6 +99,7 @@ func (c *call) steps(ctx context.Context, id string) ([]*item, error) {
 			items = append(items, provenanceItem(id, e))
 		}
 		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			c.remember(key, items)
 			return items, nil
 		}
 	}

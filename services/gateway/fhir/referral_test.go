@@ -48,7 +48,7 @@ func TestReferrals(t *testing.T) {
 	for name, run := range map[string]func(*testing.T, *care){
 		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
 		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling, "claims": testClaim, "when it was written": testAuthored,
-		"a Task again": testTaskAgain, "when a consent changed": testConsentTime,
+		"a Task again": testTaskAgain, "revoked alone": testRevokedAlone, "steps once": testStepsOnce, "when a consent changed": testConsentTime,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

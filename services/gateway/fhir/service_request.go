@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -23,7 +24,7 @@ func serviceRequest() *resource {
 		doc: "A referral, as it is asked for. A POST with status active sends it, and its Task appears with the same id; with status draft it waits. " +
 			"The Patient is here already, contained, or an entry of the same transaction; so is the Consent (contained or an entry, referred to by supportingInfo). " +
 			"Performer is an Organization or a HealthcareService; without one, any nonprofit may take the referral on. " +
-			"A PUT with status active sends a draft, one with status revoked withdraws or asks to stop; what was sent does not change otherwise.",
+			"A PUT with status active sends a draft, one with status revoked withdraws or asks to stop, and changes nothing else; what was sent does not change otherwise.",
 		profiles: []string{sdohccDefinitions + "SDOHCC-ServiceRequest"},
 		read:     readRequestResource, readAll: readRequests, vread: vreadRequest, history: requestHistory, search: searchRequests,
 		create: createRequest, update: updateRequest,
@@ -73,6 +74,8 @@ func requestFields() map[string]string {
 		"referral.needs.age_years":    "ServiceRequest.extension('" + needsExtension + "')",
 		"referral.needs.payer":        "ServiceRequest.insurance",
 		"referral.needs.formats":      "ServiceRequest.locationCode",
+		"referral.urgency":            "ServiceRequest.priority",
+		"referral.self_harm_risk":     "ServiceRequest.extension('" + selfHarmExtension + "')",
 		"referral.distress":           "ServiceRequest.extension('" + distressExtension + "')",
 		"referral.deadline":           "ServiceRequest.extension('" + answerByExtension + "')",
 		"referral.consent":            "ServiceRequest.supportingInfo",
@@ -256,15 +259,21 @@ func updateRequest(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	if err := in.sameFiller(now); err != nil {
 		return nil, err
 	}
-	same, err := c.sameRequest(ctx, in.referral, now)
+	changes, err := c.requestChanges(ctx, in.referral, now)
 	if err != nil {
 		return nil, err
 	}
-	etag, draft := c.etag(), now.GetState() == referralv1.Referral_DRAFT
+	etag, draft, same := c.etag(), now.GetState() == referralv1.Referral_DRAFT, len(changes) == 0
 	switch {
+	case !same && in.status == "revoked":
+		var issues []r4.Issue
+		for _, element := range changes {
+			issues = append(issues, r4.Issue{Code: "business-rule", Expression: element, Diagnostics: "differs from what is here, and status revoked changes nothing else: send it as it is read"})
+		}
+		err = unprocessables(issues)
 	case !same && draft && (in.status == "draft" || in.status == "active"):
 		now, err = c.updateDraft(ctx, now, in.referral, etag, in.status == "active")
-	case !same && !draft && in.status != "revoked":
+	case !same && !draft:
 		err = unprocessable("business-rule", "ServiceRequest", "a referral does not change once it is sent: withdraw it (status revoked) and send another")
 	case in.status == "revoked" && now.GetServiceRequestStatus() != "revoked":
 		now, err = c.referrals.CancelReferral(ctx, &referralv1.CancelReferralRequest{Name: now.GetName(), Etag: etag, Note: in.reason, RequestId: c.requestID})
@@ -311,9 +320,15 @@ func (in *intake) sameFiller(now *referralv1.Referral) error {
 
 // sameRequest tells whether what was sent says the same of a referral as what is shown of it.
 func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) (bool, error) {
+	changes, err := c.requestChanges(ctx, sent, now)
+	return len(changes) == 0, err
+}
+
+// requestChanges returns the elements in which what was sent of a referral says something else than what is shown of it.
+func (c *call) requestChanges(ctx context.Context, sent, now *referralv1.Referral) ([]string, error) {
 	shown, err := reread(ctx, c, requestBody(nil, c.profile, now))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if sent = proto.CloneOf(sent); sent.GetUrgency() == 0 {
 		shown.Urgency = 0
@@ -327,5 +342,16 @@ func (c *call) sameRequest(ctx context.Context, sent, now *referralv1.Referral) 
 	if sent.GetConsent() == nil { // referred to, not sent again
 		shown.Consent = nil
 	}
-	return proto.Equal(sent, shown), nil
+	var changes []string
+	a, b, elements := sent.ProtoReflect(), shown.ProtoReflect(), requestFields()
+	for fields, i := a.Descriptor().Fields(), 0; i < fields.Len(); i++ {
+		f := fields.Get(i)
+		if a.Has(f) == b.Has(f) && a.Get(f).Equal(b.Get(f)) {
+			continue
+		}
+		if element := cmp.Or(elements["referral."+string(f.Name())], "ServiceRequest"); !slices.Contains(changes, element) {
+			changes = append(changes, element)
+		}
+	}
+	return changes, nil
 }
