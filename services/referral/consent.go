@@ -99,12 +99,17 @@ func (c *change) consentTo(next *referralv1.Referral_Consent, a action, by party
 	if err := c.announce(a, entry{by: by}); err != nil {
 		return err
 	}
+	c.placeAnew()
+	return nil
+}
+
+// placeAnew has a placing that is under way begun anew, with what membership may be told now.
+func (c *change) placeAnew() {
+	id := c.row.ID
 	c.steps = append(c.steps, func(_ context.Context, b *pgx.Batch) error {
-		// A placing that is under way is begun anew with what may be told now.
-		b.Queue(`UPDATE placements SET request_id = $2, create_time = $3 WHERE referral_id = $1 AND kind = 'PLACE'`, r.ID, aip.NewID(), c.now)
+		b.Queue(`UPDATE placements SET request_id = $2, create_time = $3 WHERE referral_id = $1 AND kind = 'PLACE'`, id, aip.NewID(), c.now)
 		return nil
 	})
-	return nil
 }
 
 // writeConsent queues what [updateReferral] leaves.

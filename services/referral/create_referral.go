@@ -113,12 +113,12 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	if err != nil {
 		return nil, err
 	}
-	// The one before is changed as well, or the organization that is asked is told by e-mail: a batch alone does neither.
-	more := after.previous != nil || s.mail.On() && r.State == sent && r.OwnerOrgID != nil
+	// Others of hers are changed before it, or the organization that is asked is told by e-mail: a batch alone does neither.
+	more := after.previous != nil || w != nil && w.hushed || s.mail.On() && r.State == sent && r.OwnerOrgID != nil
 	if !more {
 		c.batch = s.db.Batch(ctx)
+		s.writePerson(c.batch, w)
 	}
-	s.writePerson(c.batch, w)
 	if err := c.flush(ctx, insertReferral); err != nil {
 		return nil, err
 	}
@@ -127,6 +127,9 @@ func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRe
 	}
 	if more {
 		return answer, s.db.Tx(ctx, func(tx pgx.Tx) error {
+			if err := s.tellPerson(ctx, tx, w, uuid.Nil, c.actor); err != nil {
+				return err
+			}
 			if err := after.write(ctx, s, tx, c); err != nil {
 				return err
 			}

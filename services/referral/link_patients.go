@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
 )
@@ -67,12 +68,21 @@ func (s *server) linkPatient(ctx context.Context, id uuid.UUID) error {
 		if err != nil || w == nil {
 			return err
 		}
-		if r, err = s.lockAfterPerson(ctx, tx, r, w); err != nil || r.PatientID != nil {
+		if r, err = s.lockAfterPerson(ctx, tx, r, w, told(service)); err != nil || r.PatientID != nil {
 			return cmp.Or(err, errMoved)
 		}
 		if _, err := tx.Exec(ctx, `UPDATE referrals SET patient_id = $2 WHERE id = $1`, id, w.patient.ID); err != nil {
 			return fmt.Errorf("link referral: %w", err)
 		}
-		return nil
+		r.PatientID = &w.patient.ID
+		said, err := s.subject(r)
+		if err != nil || said.GetDoNotContact() || !m.GetSubject().GetDoNotContact() {
+			return err
+		}
+		c := s.newChange(r, told(service)) // her record says that she must not be contacted
+		if err := c.contact(referrer, func(p *referralv1.Referral_Subject) { p.DoNotContact = true }); err != nil {
+			return err
+		}
+		return c.saveSubject(ctx, tx)
 	})
 }

@@ -40,7 +40,11 @@ func (c *change) contact(by party, edit func(*referralv1.Referral_Subject)) erro
 		return err
 	}
 	r.body.subject = p
-	return c.announce(noteContactChanged, entry{by: by, tells: func(m *referralv1.ReferralChanged) { m.DoNotContact = p.GetDoNotContact() }})
+	if err := c.announce(noteContactChanged, entry{by: by, tells: func(m *referralv1.ReferralChanged) { m.DoNotContact = p.GetDoNotContact() }}); err != nil {
+		return err
+	}
+	c.placeAnew()
+	return nil
 }
 
 // writeSubject queues what [updateReferral] leaves.

@@ -79,6 +79,7 @@ const (
 	noteReferredAgain     = referralv1.ReferralEvent_REFER_AGAIN
 	noteContactChanged    = referralv1.ReferralEvent_CHANGE_CONTACT
 	noteReportsStopped    = referralv1.ReferralEvent_STOP_REPORTS
+	noteReportsResumed    = referralv1.ReferralEvent_RESUME_REPORTS
 )
 
 // transition is one row of the machine.
@@ -380,6 +381,7 @@ var eventTypes = map[action]string{
 	noteReferredAgain:    "referred_again",
 	noteContactChanged:   "contact_changed",
 	noteReportsStopped:   "reports_stopped",
+	noteReportsResumed:   "reports_resumed",
 }
 
 func eventType(t transition) string {

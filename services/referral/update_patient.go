@@ -1,9 +1,11 @@
 package referral
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -57,13 +59,14 @@ func (s *server) UpdatePatient(ctx context.Context, req *referralv1.UpdatePatien
 			answer = m
 			return s.unchanged(ctx, tx, name, answer)
 		}
+		was := p.subject
 		p.Revision, p.UpdateTime = p.Revision+1, now
 		if err := s.setPerson(p, m.GetSubject()); err != nil {
 			return err
 		}
 		b := new(pgx.Batch)
 		s.updatePatient(b, p)
-		changed, err := s.retell(ctx, tx, p)
+		changed, err := s.retell(ctx, tx, p, was)
 		if err != nil {
 			return err
 		}
@@ -93,10 +96,10 @@ func (s *server) unchanged(ctx context.Context, tx pgx.Tx, resource string, answ
 	return idem.SaveTx(ctx, tx, answer)
 }
 
-// retell has the person's referrals that have not ended say of her what her record says, and returns their names.
-func (s *server) retell(ctx context.Context, tx pgx.Tx, p *patientRow) ([]string, error) {
-	open, err := collectRows(ctx, tx, `SELECT `+columns+` FROM referrals r WHERE r.patient_id = @id AND r.state < 10 AND r.erased_revision = 0
-		ORDER BY r.id FOR NO KEY UPDATE OF r`, pgx.NamedArgs{"id": p.ID})
+// retell has the person's referrals that have not ended say of her what her record says, and returns the names of those that did not.
+// was is what her record said before.
+func (s *server) retell(ctx context.Context, tx pgx.Tx, p *patientRow, was *referralv1.Referral_Subject) ([]string, error) {
+	open, err := lockOpen(ctx, tx, p.ID, uuid.Nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,35 +109,83 @@ func (s *server) retell(ctx context.Context, tx pgx.Tx, p *patientRow) ([]string
 		if err != nil {
 			return nil, err
 		}
-		if proto.Equal(said, p.subject) {
+		says := retold(said, was, p.subject)
+		if proto.Equal(said, says) {
 			continue
 		}
+		if err := s.retellReferral(ctx, tx, r, said, says); err != nil {
+			return nil, err
+		}
+		changed = append(changed, r.name())
+	}
+	return changed, nil
+}
+
+// lockOpen locks and returns a person's referrals that have not ended, and one that may not be hers yet, in the order in which all lock
+// them. The caller holds her record.
+func lockOpen(ctx context.Context, tx pgx.Tx, patient, also uuid.UUID) ([]*row, error) {
+	return collectRows(ctx, tx, `SELECT `+columns+` FROM referrals r
+		WHERE r.id = @also OR r.patient_id = @id AND r.state < 10 AND r.erased_revision = 0
+		ORDER BY r.id FOR NO KEY UPDATE OF r`, pgx.NamedArgs{"id": patient, "also": also})
+}
+
+// retold is what a referral says of its person when her record is changed: what that says. How she wants to be reached, and that she
+// must not be contacted, may have been said of the referral alone, by her hospital or by herself in her group: only a change of just that
+// in her record takes it back.
+func retold(said, was, is *referralv1.Referral_Subject) *referralv1.Referral_Subject {
+	says := proto.CloneOf(is)
+	if was.GetDoNotContact() == is.GetDoNotContact() {
+		says.DoNotContact = says.GetDoNotContact() || said.GetDoNotContact()
+	}
+	if was.GetContactPreference() == is.GetContactPreference() {
+		says.ContactPreference = cmp.Or(said.GetContactPreference(), says.GetContactPreference())
+	}
+	return says
+}
+
+// retellReferral writes into a referral what it now says of its person, and tells of it: apart from the rest, how she can be reached.
+func (s *server) retellReferral(ctx context.Context, tx pgx.Tx, r *row, said, says *referralv1.Referral_Subject) error {
+	c := s.newChange(r, actorFrom(ctx))
+	reach := func(p *referralv1.Referral_Subject) {
+		p.DoNotContact, p.ContactPreference = says.GetDoNotContact(), says.GetContactPreference()
+	}
+	reached := proto.CloneOf(said)
+	reach(reached)
+	if !proto.Equal(reached, says) {
 		// What membership is told of her must be the same each time that a placing is tried.
 		if under, err := findPlacement(ctx, tx, r.ID); err != nil || under != nil {
 			if err == nil {
 				err = fault.Aborted("PLACEMENT_UNDER_WAY", "she is just being placed by %s: repeat the call", r.name())
 			}
-			return nil, err
+			return err
 		}
-		c := s.newChange(r, actorFrom(ctx))
-		if err := s.setSubject(r, p.subject); err != nil {
-			return nil, err
+		if err := s.setSubject(r, says); err != nil {
+			return err
 		}
 		if err := c.announce(noteSubjectUpdated, entry{by: referrer}); err != nil {
-			return nil, err
+			return err
 		}
-		if err := c.flush(ctx, func(b *pgx.Batch, r *row) {
-			b.Queue(`UPDATE referrals SET subject = $2, subject_keys = $3 WHERE id = $1`, r.ID, r.Subject, r.SubjectKeys)
-			updateReferral(b, r)
-		}); err != nil {
-			return nil, err
-		}
-		if err := sendBatch(ctx, tx, c.batch); err != nil {
-			return nil, fmt.Errorf("write referral: %w", err)
-		}
-		changed = append(changed, r.name())
 	}
-	return changed, nil
+	if !proto.Equal(reached, said) {
+		if err := c.contact(referrer, reach); err != nil {
+			return err
+		}
+	}
+	return c.saveSubject(ctx, tx)
+}
+
+// saveSubject writes a change of what the referral says of its person.
+func (c *change) saveSubject(ctx context.Context, tx pgx.Tx) error {
+	if err := c.flush(ctx, func(b *pgx.Batch, r *row) {
+		b.Queue(`UPDATE referrals SET subject = $2, subject_keys = $3 WHERE id = $1`, r.ID, r.Subject, r.SubjectKeys)
+		updateReferral(b, r)
+	}); err != nil {
+		return err
+	}
+	if err := sendBatch(ctx, tx, c.batch); err != nil {
+		return fmt.Errorf("write referral: %w", err)
+	}
+	return nil
 }
 
 // patientEvent is the event that something was done with a patient.

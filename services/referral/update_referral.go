@@ -80,7 +80,7 @@ func (s *server) tryUpdate(ctx context.Context, id uuid.UUID, req *referralv1.Up
 		if err != nil {
 			return err
 		}
-		if r, err = s.lockAfterPerson(ctx, tx, r, w); err != nil {
+		if r, err = s.lockAfterPerson(ctx, tx, r, w, actorFrom(ctx)); err != nil {
 			return err
 		}
 		before, inDanger := r.Consent, r.danger()

@@ -22,6 +22,7 @@ type whom struct {
 	patient    *patientRow
 	made       bool // she is new: her record is to be inserted
 	learned    bool // the referral says more of her than her record
+	hushed     bool // with that, that she must not be contacted
 	duplicates []uuid.UUID
 }
 
@@ -99,8 +100,7 @@ func (s *server) whoIs(ctx context.Context, tx pgx.Tx, prefix string, r *row, m 
 	case referralv1.CreateReferralRequest_KEEP:
 		return w, s.keep(w.patient, m)
 	}
-	w.learned, err = s.learn(w.patient, m)
-	return w, err
+	return w, s.learn(w, m)
 }
 
 // keep refers a known person with what her record says. That she must not be contacted counts for the referral where it alone says so.
@@ -117,12 +117,12 @@ func (s *server) keep(p *patientRow, m *referralv1.Referral) error {
 	return nil
 }
 
-// learn takes what a referral says of a known person into her record, and tells whether it says anything new. That she must not be
-// contacted stays so: only a change of her record takes it back.
-func (s *server) learn(p *patientRow, m *referralv1.Referral) (bool, error) {
-	known, err := s.person(p)
+// learn takes what a referral says of a known person into her record. That she must not be contacted stays so: only a change of her
+// record takes it back.
+func (s *server) learn(w *whom, m *referralv1.Referral) error {
+	known, err := s.person(w.patient)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if known.GetDoNotContact() && !m.GetSubject().GetDoNotContact() {
 		m.Subject = proto.CloneOf(m.GetSubject())
@@ -130,10 +130,11 @@ func (s *server) learn(p *patientRow, m *referralv1.Referral) (bool, error) {
 	}
 	all := together(known, m.GetSubject())
 	if proto.Equal(all, known) {
-		return false, nil
+		return nil
 	}
-	p.UpdateTime = s.clock.Now()
-	return true, s.setPerson(p, all)
+	w.learned, w.hushed = true, all.GetDoNotContact() && !known.GetDoNotContact()
+	w.patient.UpdateTime = s.clock.Now()
+	return s.setPerson(w.patient, all)
 }
 
 // whoNow finds out whom a draft is of after a change, nil if that has not changed. was is what it said before.
@@ -151,8 +152,8 @@ func (s *server) whoNow(ctx context.Context, tx pgx.Tx, r *row, was, m *referral
 		if err != nil || p == nil {
 			return nil, err
 		}
-		learned, err := s.learn(p, m)
-		return &whom{patient: p, learned: learned, duplicates: r.DuplicateIDs}, err
+		w := &whom{patient: p, duplicates: r.DuplicateIDs}
+		return w, s.learn(w, m)
 	default:
 		m.Patient = ""
 	}
@@ -206,16 +207,48 @@ func (s *server) writePerson(b *pgx.Batch, w *whom) {
 	}
 }
 
+// tellPerson writes what is to be written of the person, and then, if a referral is the first to say that she must not be contacted, has
+// all that have not ended say so. also is one that is locked as well.
+func (s *server) tellPerson(ctx context.Context, tx pgx.Tx, w *whom, also uuid.UUID, by actor) error {
+	b := new(pgx.Batch)
+	s.writePerson(b, w)
+	if err := sendBatch(ctx, tx, b); err != nil {
+		return fmt.Errorf("write patient: %w", err)
+	}
+	if w == nil || !w.hushed {
+		return nil
+	}
+	open, err := lockOpen(ctx, tx, w.patient.ID, also)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		said, err := s.subject(r)
+		switch {
+		case err != nil:
+			return err
+		case r.ID == also || said.GetDoNotContact():
+			continue
+		}
+		c := s.newChange(r, by)
+		if err := c.contact(referrer, func(p *referralv1.Referral_Subject) { p.DoNotContact = true }); err != nil {
+			return err
+		}
+		if err := c.saveSubject(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // errMoved says that a referral has been changed since it was read.
 var errMoved = errors.New("the referral has been changed meanwhile")
 
 // lockAfterPerson writes what is to be written of the person, and then locks the referral that was read before: whoever changes both
 // holds her record first. It fails with errMoved if others have changed the referral since.
-func (s *server) lockAfterPerson(ctx context.Context, tx pgx.Tx, seen *row, w *whom) (*row, error) {
-	b := new(pgx.Batch)
-	s.writePerson(b, w)
-	if err := sendBatch(ctx, tx, b); err != nil {
-		return nil, fmt.Errorf("write patient: %w", err)
+func (s *server) lockAfterPerson(ctx context.Context, tx pgx.Tx, seen *row, w *whom, by actor) (*row, error) {
+	if err := s.tellPerson(ctx, tx, w, seen.ID, by); err != nil {
+		return nil, err
 	}
 	r, err := lock(ctx, tx, auth.TenantFrom(ctx), seen.ID)
 	if err == nil && (r == nil || r.Revision != seen.Revision) {

@@ -114,13 +114,16 @@ func (s *server) heed(ctx context.Context, tx pgx.Tx, c *change, w wishes) error
 		return nil
 	}
 	r.ReportsStopped = w.reportsStopped
-	if !w.reportsStopped {
-		if err := s.settleBookings(ctx, tx, r.ID); err != nil {
-			return err
-		}
-		return s.follow(ctx, tx, c)
+	if w.reportsStopped {
+		return c.announce(noteReportsStopped, entry{by: system})
 	}
-	return c.announce(noteReportsStopped, entry{by: system})
+	if err := c.announce(noteReportsResumed, entry{by: system}); err != nil {
+		return err
+	}
+	if err := s.settleBookings(ctx, tx, r.ID); err != nil {
+		return err
+	}
+	return s.follow(ctx, tx, c)
 }
 
 // reports are the steps by which a receiver tells what became of somebody.

@@ -2,6 +2,7 @@ package referral
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -125,5 +126,46 @@ func TestReportsToTheReferrerAreStopped(t *testing.T) {
 	}
 	if story := f.actions(r.GetName()); story != "SEND ACCEPT SCHEDULE STOP_REPORTS COMPLETE" {
 		t.Errorf("timeline: %s", story)
+	}
+}
+
+// Who lets reports go on again is told of as who stops them: with a change of the referral, a version of it, a step and an event.
+func TestReportsToTheReferrerGoOn(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.seated()
+	member := f.theMember(r).GetName()
+	report := membershipv1.Member_REPORT_TO_REFERRER
+	stopped := func(want bool) *referralv1.Referral {
+		f.eventually(func() error {
+			if got := f.get(f.refer, r.GetName()).GetReportsStopped(); got != want {
+				return fmt.Errorf("reports are stopped: %t", got)
+			}
+			return nil
+		})
+		return f.get(f.refer, r.GetName())
+	}
+	if _, err := f.membership.WithdrawConsent(f.receive, &membershipv1.WithdrawConsentRequest{Name: member, Kind: report}); err != nil {
+		t.Fatal(err)
+	}
+	before := stopped(true)
+	f.Clock.Advance(time.Minute)
+	if _, err := f.membership.GrantConsent(f.receive, &membershipv1.GrantConsentRequest{Name: member, Kind: report, Version: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	after := stopped(false)
+	if after.GetEtag() == before.GetEtag() || !after.GetUpdateTime().AsTime().After(before.GetUpdateTime().AsTime()) {
+		t.Errorf("nothing tells that it changed: %v, before %v", after, before)
+	}
+	if story := f.actions(r.GetName()); story != "SEND ACCEPT STOP_REPORTS RESUME_REPORTS" {
+		t.Errorf("timeline: %s", story)
+	}
+	if told := f.published(r.GetName()); !slices.Contains(told, "reports_resumed") {
+		t.Errorf("told %v", told)
+	}
+	got, err := f.records().ListReferralVersions(f.refer, &referralv1.ListReferralVersionsRequest{Parent: r.GetName()})
+	v := got.GetReferralVersions() // newest first
+	if err != nil || len(v) < 2 || v[0].GetReferral().GetReportsStopped() || !v[1].GetReferral().GetReportsStopped() {
+		t.Errorf("the versions are %v, %v", v, err)
 	}
 }

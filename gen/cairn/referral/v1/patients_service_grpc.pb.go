@@ -47,7 +47,8 @@ type PatientsServiceClient interface {
 	// personal and does not belong into an address.
 	SearchPatients(ctx context.Context, in *SearchPatientsRequest, opts ...grpc.CallOption) (*SearchPatientsResponse, error)
 	// Changes the record of a person. Her referrals that have not ended say the same of her from then on; their timelines say that
-	// they were changed.
+	// they were changed. That she must not be contacted, and how she wants to be reached, stays as a referral says it, unless just that
+	// is changed here; a group that has been told that she must not be contacted is not told otherwise.
 	UpdatePatient(ctx context.Context, in *UpdatePatientRequest, opts ...grpc.CallOption) (*Patient, error)
 	// Erases a person: her record, and of all of her referrals, drafts and rejected ones too, everything that was written of her;
 	// those that have not ended end. That they were, and what became of them, stays. It cannot be taken back.
@@ -162,7 +163,8 @@ type PatientsServiceServer interface {
 	// personal and does not belong into an address.
 	SearchPatients(context.Context, *SearchPatientsRequest) (*SearchPatientsResponse, error)
 	// Changes the record of a person. Her referrals that have not ended say the same of her from then on; their timelines say that
-	// they were changed.
+	// they were changed. That she must not be contacted, and how she wants to be reached, stays as a referral says it, unless just that
+	// is changed here; a group that has been told that she must not be contacted is not told otherwise.
 	UpdatePatient(context.Context, *UpdatePatientRequest) (*Patient, error)
 	// Erases a person: her record, and of all of her referrals, drafts and rejected ones too, everything that was written of her;
 	// those that have not ended end. That they were, and what became of them, stays. It cannot be taken back.
