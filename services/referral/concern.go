@@ -99,8 +99,8 @@ func (r *row) danger() danger {
 	return danger{distress: acute(r.Distress, false), selfHarm: r.SelfHarmRisk}
 }
 
-// raiseAgain is raise for a referral that said before what it said then: a concern of distress becomes one of self-harm with the risk of
-// it, and either that or danger that is new opens again what somebody had taken up or closed.
+// raiseAgain is raise for a referral that is changed; before is what it said until then. With a risk of self-harm a concern of distress
+// becomes one of that and is open again, however far it had come; danger that is new opens again what was closed.
 func (c *change) raiseAgain(ctx context.Context, tx pgx.Tx, before danger) error {
 	r, now := c.row, c.row.danger()
 	if !r.HasConcern {
@@ -114,8 +114,8 @@ func (c *change) raiseAgain(ctx context.Context, tx pgx.Tx, before danger) error
 		return err
 	}
 	worse := now.selfHarm && row.Kind != int32(referralv1.ReferralConcern_SELF_HARM_RISK)
-	anew := now.selfHarm && !before.selfHarm || now.distress && !before.distress
-	if !worse && !(anew && row.State == referralv1.ReferralConcern_CLOSED) {
+	anew := row.State == referralv1.ReferralConcern_CLOSED && (now.selfHarm && !before.selfHarm || now.distress && !before.distress)
+	if !worse && !anew {
 		return nil
 	}
 	row.Kind, row.State = int32(referralv1.ReferralConcern_DISTRESS), referralv1.ReferralConcern_OPEN
