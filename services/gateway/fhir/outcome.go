@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -210,9 +211,9 @@ func outcomeOf(reason string, issues []r4.Issue) *r4.OperationOutcome {
 }
 
 func outcomeIssue(severity, reason string, i r4.Issue) r4.OperationOutcomeIssue {
-	issue := r4.OperationOutcomeIssue{Severity: severity, Code: i.Code, Diagnostics: i.Diagnostics}
+	issue := r4.OperationOutcomeIssue{Severity: severity, Code: i.Code, Diagnostics: printable(i.Diagnostics)}
 	if i.Expression != "" {
-		issue.Expression = []string{i.Expression}
+		issue.Expression = []string{printable(i.Expression)}
 	}
 	if strings.HasPrefix(i.Expression, httpParameter) {
 		issue.Location = issue.Expression
@@ -248,6 +249,16 @@ func (f *Face) fail(w http.ResponseWriter, r *http.Request, err error, about *re
 	h.Del("Last-Modified")
 	h.Set("Cache-Control", "no-store")
 	f.write(w, r, a.http, a.outcome)
+}
+
+// printable puts a replacement character where a text has what FHIR's type string may not have: it may name what a caller wrote.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // clip shortens what a caller wrote, for a message.
