@@ -26,7 +26,9 @@ const (
 	bserBusinessStatus = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 
 	sdohccDefinitions = "http://hl7.org/fhir/us/sdoh-clinicalcare/StructureDefinition/"
-	bserDefinitions   = "http://hl7.org/fhir/us/bser/StructureDefinition/"
+
+	// The guide's computable name is ReferralTask, its id another; BSeR-ReferralTask beside it wants BSeR's own Patient and document bundles.
+	bserReferralTask = "http://hl7.org/fhir/us/bser/StructureDefinition/referral-task"
 )
 
 // Where Cairn's own extensions and codes are defined: docs/ehr-workflows.md lists them.

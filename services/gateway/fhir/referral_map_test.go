@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,9 @@ func TestTaskOfEveryState(t *testing.T) {
 				t.Fatal("is no Task")
 			}
 			validated(t, b)
+			if want := map[string]string{profileSDOHCC: sdohccDefinitions + "SDOHCC-TaskForReferralManagement", profileBSER: "http://hl7.org/fhir/us/bser/StructureDefinition/referral-task"}[guide]; !slices.Equal(b.Meta.Profile, []string{want}) {
+				t.Errorf("profile %v", b.Meta.Profile)
+			}
 			if b.StatusReason == nil || b.StatusReason.Text == "" {
 				t.Errorf("%s: no words for the reason", r.State)
 			}

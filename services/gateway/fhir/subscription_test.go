@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	"cairn.care/services/internal/fhirtest"
 	"cairn.care/services/partners"
 )
 
@@ -29,8 +31,8 @@ func wantedSubscription(changes ...string) string {
 	}`)
 }
 
-// unchecked gets what the validator does not know: Parameters.
-func (s *site) unchecked(path, bearer string) obj {
+// outside gets what Cairn writes and never reads, Parameters: the outside validator alone checks it.
+func (s *site) outside(path, bearer string) obj {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
@@ -41,10 +43,12 @@ func (s *site) unchecked(path, bearer string) obj {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	raw, err := io.ReadAll(resp.Body)
 	body := obj{}
-	if err := errors.Join(json.NewDecoder(resp.Body).Decode(&body), resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+	if err := errors.Join(err, json.Unmarshal(raw, &body), resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
 		s.t.Fatalf("GET %s: %d %v", path, resp.StatusCode, err)
 	}
+	fhirtest.ValidateOutside(s.t, raw)
 	return body
 }
 
@@ -63,7 +67,7 @@ func TestSubscriptions(t *testing.T) {
 	}
 	s.get("/Subscription/"+id, ours).want(t, http.StatusOK)
 	s.get("/Subscription/"+id, theirs).want(t, http.StatusNotFound)
-	expect(t, "$status", s.unchecked("/Subscription/"+id+"/$status", ours), obj{
+	expect(t, "$status", s.outside("/Subscription/"+id+"/$status", ours), obj{
 		"type": "searchset", "entry.0.resource.resourceType": "Parameters", "entry.0.resource.parameter.0.valueReference.reference": s.url + "/Subscription/" + id,
 		"entry.0.resource.parameter.1.valueCanonical": "https://cairn.care/fhir/SubscriptionTopic/task", "entry.0.resource.parameter.2.valueCode": "requested", "entry.0.resource.parameter.3.valueCode": "query-status",
 	})

@@ -22,10 +22,10 @@ func task() *resource {
 	return &resource{
 		kind: "Task", reads: []string{"referrals.read"}, writes: []string{"referrals.write"},
 		doc: "The work on a referral. It has the id of its ServiceRequest and is there as soon as that is. Its status is moved by a PUT, by the party that the guide of the client allows " +
-			"(SDOHCC: the requester asks and withdraws, the owner does the rest; BSeR: its state machine, with businessStatus), and by what happens in groups and sessions. " +
+			"(SDOHCC: the requester asks and withdraws, the owner answers, reports and may give up; BSeR: its state machine, with businessStatus), and by what happens in groups and sessions. " +
 			"A POST sends the draft that it has as focus. An owner that asks who is new searches with owner, status and _lastUpdated; no change is ever missed by that. " +
 			"What no organization owns yet a nonprofit finds with owner:missing=true, without anything personal, and claims by a PUT with itself as owner.",
-		profiles: []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement", bserDefinitions + "ReferralTask"},
+		profiles: []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement", bserReferralTask},
 		read:     readTaskResource, readAll: readTasks, vread: vreadTask, history: taskHistory, search: searchTasks,
 		create: createTask, update: updateTask,
 		params: append(referralParams(),

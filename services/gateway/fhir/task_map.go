@@ -31,7 +31,7 @@ func taskProfiles(guide string, r *referralv1.Referral) []string {
 	case guide == profileSDOHCC:
 		return []string{sdohccDefinitions + "SDOHCC-TaskForReferralManagement"}
 	case r.GetOwnerOrganization() != "":
-		return []string{bserDefinitions + "ReferralTask"}
+		return []string{bserReferralTask}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package fhirtest has FHIR bodies that tests see checked by two validators: Cairn's own (package r4, required
 // bindings too) and, where Node and tools/node_modules are, one that is not ours (npm @medplum/core), which also holds
-// a resource against the profiles that it names, where their definitions are in ../shared/data.
+// a resource against the profiles that it names, where their definitions are in ../shared/data. Which these are, and what is
+// checked of the others, stands in profiles.go.
 package fhirtest
 
 import (
@@ -55,6 +56,7 @@ func Check(body []byte) ([]string, error) {
 			issues = append(issues, fmt.Sprintf("%s: %s: %s", i.Expression, i.Code, i.Diagnostics))
 		}
 	}
+	issues = append(issues, profiled(body)...)
 	v, err := start()
 	if err != nil {
 		return issues, err

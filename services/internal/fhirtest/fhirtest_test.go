@@ -1,8 +1,12 @@
 package fhirtest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +24,9 @@ func TestCheck(t *testing.T) {
 		"unknown property":     {`{"resourceType":"Task","status":"requested","intent":"order","colour":"red"}`, "Task.colour"},
 		"missing element":      {`{"resourceType":"Task","status":"requested"}`, "Task.intent"},
 		"code outside":         {`{"resourceType":"Task","status":"late","intent":"order"}`, "Task.status"},
+		"a strange profile":    {`{"resourceType":"Task","status":"requested","intent":"order","meta":{"profile":["http://hl7.org/fhir/us/bser/StructureDefinition/ReferralTask"]}}`, "ReferralTask"},
+		"half a profile":       {`{"resourceType":"Task","status":"requested","intent":"order","meta":{"profile":["http://hl7.org/fhir/us/bser/StructureDefinition/referral-task"]}}`, "Task.owner"},
+		"an entry's profile":   {`{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":"Task","status":"requested","intent":"order","meta":{"profile":["urn:x"]}}}]}`, "urn:x"},
 		"an entry of a bundle": {`{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":"Task","status":"requested"}}]}`, "intent"},
 	} {
 		issues, err := Check([]byte(c.body))
@@ -59,4 +66,41 @@ func TestOutsideValidator(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// What is said to be held against its definition is: each file that is there defines a profile of the list, whole, and each of the
+// list has its file.
+func TestDefinedProfiles(t *testing.T) {
+	t.Parallel()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "../shared/data/fhir/*/StructureDefinition-*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Skip("the definitions are not here (../shared/data/fhir)")
+	}
+	var there []string
+	for _, f := range files {
+		raw, err := os.ReadFile(f) //nolint:gosec // found above
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			URL      string
+			Snapshot struct{ Element []any }
+		}
+		if err := json.Unmarshal(raw, &d); err != nil {
+			t.Fatal(err)
+		}
+		if there = append(there, d.URL); len(d.Snapshot.Element) == 0 {
+			t.Errorf("%s has no snapshot to be held against", d.URL)
+		}
+	}
+	if slices.Sort(there); !slices.Equal(there, defined) {
+		t.Errorf("defined are %v, and said to be %v", there, defined)
+	}
 }

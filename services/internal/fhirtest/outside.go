@@ -9,9 +9,11 @@ import (
 func ValidateOutside(t testing.TB, body []byte) {
 	t.Helper()
 	v, err := start()
-	var issues []string
+	issues := profiled(body)
 	if err == nil {
-		issues, err = v.ask(body)
+		var more []string
+		more, err = v.ask(body)
+		issues = append(issues, more...)
 	}
 	if errors.Is(err, errNotThere) {
 		t.Log(err)
