@@ -2,6 +2,7 @@ package referral
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 )
 
@@ -148,7 +150,7 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 		{receiver, "accepted", func(r *referralv1.StepTaskRequest) { r.FillerNumber = "F-10" }, "InvalidArgument filler_number"},
 		{receiver, "accepted", saying("by the way"), "InvalidArgument note"},
 		{receiver, "on-hold", nil, "FailedPrecondition ILLEGAL_TRANSITION"},
-		{receiver, "failed", nil, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{receiver, "failed", nil, "InvalidArgument reject_reason"}, // why?
 		{receiver, "requested", nil, "PermissionDenied WRONG_PARTY"},
 		{referrer, "requested", nil, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{receiver, "in-progress", nil, "SCHEDULED"}, // the group's next session
@@ -180,6 +182,18 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 	rejected, err := s.step(receiver, f.send(other("c")).GetName(), "rejected", "", func(r *referralv1.StepTaskRequest) { r.RejectReason = referralv1.Referral_NO_CAPACITY })
 	if err != nil || rejected.GetRejectReason() != referralv1.Referral_NO_CAPACITY || rejected.GetTaskStatus() != "rejected" {
 		t.Errorf("rejected: got %v, %v", rejected, err)
+	}
+	// Who gives up after acceptance says why; the seat is free again.
+	taken := f.accept(f.send(other("e")))
+	for range 2 {
+		given, err := s.step(receiver, taken.GetName(), "failed", "", func(r *referralv1.StepTaskRequest) { r.RejectReason = referralv1.Referral_COULD_NOT_REACH })
+		if err != nil || given.GetState() != referralv1.Referral_REJECTED || given.GetRejectReason() != referralv1.Referral_COULD_NOT_REACH {
+			t.Errorf("given up: got %v, %v", given, err)
+		}
+	}
+	seats := slices.DeleteFunc(f.memberships(), func(m *membershipv1.Membership) bool { return m.GetReferral() != taken.GetName() })
+	if len(seats) != 1 || seats[0].GetState() != membershipv1.Membership_ENDED {
+		t.Errorf("given up, she still has %v", seats)
 	}
 	if _, err := f.records().StepTask(f.strange, &referralv1.StepTaskRequest{Name: name, Status: "accepted"}); errText(err) != "NotFound NOT_FOUND" {
 		t.Errorf("a stranger: %v", err)

@@ -68,6 +68,9 @@ func (g guide) matches(s state, w wish) bool {
 
 // invalid returns what is wrong with a wish, whoever has it.
 func (g guide) invalid(w wish) []*fault.Violation {
+	if w.status == "entered-in-error" && g.name == sdohccGuide.name {
+		return []*fault.Violation{fault.Field("status", "entered-in-error is not kept here: who refers sets a referral that should not be to cancelled, and says why")}
+	}
 	if !slices.Contains(g.statuses, w.status) {
 		return []*fault.Violation{fault.Field("status", "%q is no Task.status of a referral in %s: use %s", w.status, g.name, strings.Join(g.statuses, ", "))}
 	}
@@ -95,7 +98,9 @@ func (g guide) move(name string, from state, w wish, parties []party) (action, e
 			return a, nil
 		}
 	}
-	if g.matches(from, w) || from == cancelRequested && w.status == "cancelled" && w.business == "" && slices.Contains(parties, referrer) {
+	asked := from == cancelRequested && w.status == "cancelled" && w.business == "" && slices.Contains(parties, referrer)
+	givenUp := from == rejected && g.givesUp(w) && slices.Contains(parties, receiver)
+	if g.matches(from, w) || asked || givenUp {
 		return 0, nil
 	}
 	if g.name == bserGuide.name && w.status == "in-progress" && w.business == "" && slices.Contains(parties, referrer) {
@@ -126,13 +131,31 @@ func (g guide) move(name string, from state, w wish, parties []party) (action, e
 func hint(from state, w wish) string {
 	switch {
 	case w.status == "on-hold":
-		return " by hand: it is on hold while she waits for a seat, which accepting it for a full group brings about"
-	case w.status == "failed":
-		return " by hand: a receiver who cannot help rejects it, and says why"
+		return " by hand: it is on hold while she waits for a seat in a group that is full, which accepting it brings about; " +
+			"who pauses for another reason says so in a message, or sets a later session, as the time to act goes on"
+	case w.status == "failed" && from == sent:
+		return " before it is accepted: a receiver who does not begin rejects it, and says why"
 	case from == waitlisted && w.status == "in-progress":
 		return " before she has a seat"
 	}
 	return ""
+}
+
+// givesUp tells whether a receiver's wish is to end what it cannot do. It is shown as rejected: cancelled stands for what who refers
+// has stopped, failed for what nobody has answered.
+func (g guide) givesUp(w wish) bool {
+	return g.name == sdohccGuide.name && (w.status == "cancelled" || w.status == "failed")
+}
+
+// leads tells whether a party that wishes for a status which a step does not lead to means that step all the same.
+func (g guide) leads(from state, a action, w wish, by party) bool {
+	switch {
+	case route(from, a, by) == nil:
+		return false
+	case a == requestCancel:
+		return g.name == sdohccGuide.name && w.status == "cancelled"
+	}
+	return a == reject && g.givesUp(w) && (from != sent || w.status != "failed") // nothing has failed that nobody has begun
 }
 
 // moveBy returns the step by which a party brings a state to what it wishes.
@@ -161,7 +184,7 @@ func (g guide) moveBy(from state, w wish, by party) (action, bool) {
 		if a == recordEngagement && w.business != "5.1.4" {
 			continue // that she came is not what "in-progress" alone says
 		}
-		if told(a) || a == requestCancel && w.status == "cancelled" && g.name == sdohccGuide.name && route(from, a, by) != nil {
+		if told(a) || g.leads(from, a, w, by) {
 			return a, true
 		}
 	}

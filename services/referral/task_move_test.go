@@ -60,8 +60,9 @@ func TestWishesLeadWhereTheyAreMeantTo(t *testing.T) {
 								continue
 							}
 							to := steps[len(steps)-1].to
-							asked := a == requestCancel && status == "cancelled" // the receiver answers it
-							if !g.matches(to, w) && !asked {
+							asked := a == requestCancel && status == "cancelled"                                                      // the receiver answers it
+							givenUp := a == reject && by == receiver && (status == "cancelled" || status == "failed" && from != sent) // shown as rejected
+							if !g.matches(to, w) && (g.name != "SDOHCC" || !asked && !givenUp) {
 								t.Errorf("%s: %s by %s from %s leads to %s", g.name, w.words(), by, from, to)
 							}
 							if !slices.Contains(g.setters(status, business), by) {
@@ -75,6 +76,20 @@ func TestWishesLeadWhereTheyAreMeantTo(t *testing.T) {
 	}
 	if moved < 100 {
 		t.Errorf("only %d wishes moved anything", moved)
+	}
+}
+
+// A receiver that gives up under SDOHCC, by either of the guide's words, rejects what it has taken on; before, it only cancels.
+func TestReceiverGivesUp(t *testing.T) {
+	t.Parallel()
+	for _, from := range states() {
+		taken := slices.Contains([]state{accepted, waitlisted, scheduled, noShow, sessionCancelled, engaged}, from)
+		for status, want := range map[string]bool{"cancelled": taken || from == sent, "failed": taken} {
+			a, err := sdohccGuide.move("referrals/x", from, wish{status: status}, []party{receiver})
+			if want != (a == reject && err == nil) {
+				t.Errorf("%s from %s: got %s, %v", status, from, a, err)
+			}
+		}
 	}
 }
 
@@ -94,7 +109,16 @@ func TestWishesAreRefusedInWords(t *testing.T) {
 		{sdohccGuide, accepted, wish{status: "requested"}, []party{receiver}, "PermissionDenied WRONG_PARTY"},
 		{sdohccGuide, accepted, wish{status: "draft"}, []party{referrer, receiver}, "PermissionDenied WRONG_PARTY"},
 		{sdohccGuide, accepted, wish{status: "on-hold"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
-		{sdohccGuide, accepted, wish{status: "failed"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{sdohccGuide, sent, wish{status: "on-hold"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{sdohccGuide, waitlisted, wish{status: "on-hold"}, []party{receiver}, "OK"}, // it is that
+		{sdohccGuide, sent, wish{status: "failed"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{sdohccGuide, accepted, wish{status: "failed"}, []party{referrer}, "PermissionDenied WRONG_PARTY"},
+		{sdohccGuide, cancelRequested, wish{status: "failed"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{sdohccGuide, rejected, wish{status: "failed"}, []party{receiver}, "OK"}, // given up, and shown as rejected
+		{sdohccGuide, rejected, wish{status: "cancelled"}, []party{receiver}, "OK"},
+		{sdohccGuide, rejected, wish{status: "cancelled"}, []party{referrer}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{sdohccGuide, completed, wish{status: "failed"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
+		{bserGuide, accepted, wish{status: "cancelled", business: "6.0"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{sdohccGuide, waitlisted, wish{status: "in-progress"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{sdohccGuide, completed, wish{status: "accepted"}, []party{receiver}, "FailedPrecondition ILLEGAL_TRANSITION"},
 		{sdohccGuide, cancelRequested, wish{status: "cancelled"}, []party{referrer}, "OK"}, // it has been asked for
@@ -120,7 +144,7 @@ func TestWishesAreRefusedInWords(t *testing.T) {
 			t.Errorf("%s takes %s", c.g.name, c.w.words())
 		}
 	}
-	if got := sdohccGuide.options(sent, []party{receiver}); !slices.Equal(got, []string{"accepted", "rejected"}) {
+	if got := sdohccGuide.options(sent, []party{receiver}); !slices.Equal(got, []string{"accepted", "rejected", "cancelled"}) {
 		t.Errorf("a receiver of a sent referral is told that it can set %v", got)
 	}
 	if got := bserGuide.options(scheduled, []party{referrer}); !slices.Equal(got, []string{"in-progress (5.2)"}) {

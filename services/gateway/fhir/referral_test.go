@@ -378,6 +378,13 @@ func testSetters(t *testing.T, c *care) {
 		{"accepted", c.receives, nil, http.StatusOK},
 		{"rejected", c.receives, obj{"statusReason": coding(ownCodes+"reject-reason", "no-capacity")}, http.StatusOK},
 		{"cancelled", c.refers, nil, http.StatusOK},
+		{"requested", c.refers, nil, http.StatusOK},                                                    // as it is
+		{"cancelled", c.receives, nil, http.StatusUnprocessableEntity},                                 // why?
+		{"failed", c.receives, obj{"statusReason": obj{"text": "no"}}, http.StatusUnprocessableEntity}, // nothing has begun
+		{"failed", c.refers, obj{"statusReason": obj{"text": "no"}}, http.StatusForbidden},
+		{"on-hold", c.receives, obj{"statusReason": obj{"text": "in May"}}, http.StatusUnprocessableEntity},
+		{"on-hold", c.refers, nil, http.StatusForbidden},
+		{"entered-in-error", c.refers, nil, http.StatusUnprocessableEntity},
 	} {
 		id := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
 		changes := obj{"status": s.status}
@@ -397,6 +404,29 @@ func testSetters(t *testing.T, c *care) {
 	got := c.step(c.receives, rejected, obj{"status": "rejected", "statusReason": obj{"coding": list{obj{"system": ownCodes + "reject-reason", "code": "out-of-area"}}, "text": "She lives too far away."}}).want(t, http.StatusOK)
 	expect(t, "rejected", got.json, obj{"statusReason.coding.0.code": "out-of-area", "statusReason.text": "She lives too far away."})
 	expect(t, "its request", c.get("/ServiceRequest/"+rejected, c.refers).json, obj{"status": "active"})
+	// Who has taken her on and gives up says so by either word of the guide; she is given back as who declined does, with the reason.
+	for _, status := range []string{"cancelled", "failed"} {
+		for _, taken := range []bool{false, true} {
+			if status == "failed" && !taken {
+				continue
+			}
+			id := fmt.Sprint(c.post(c.refers, c.request("active"))["id"])
+			if taken {
+				c.step(c.receives, id, obj{"status": "accepted"}).want(t, http.StatusOK)
+				held := c.step(c.receives, id, obj{"status": "on-hold", "statusReason": obj{"text": "in May"}}).want(t, http.StatusUnprocessableEntity)
+				if told := strings.Join(held.issues(), ""); !strings.Contains(told, "a group that is full") || !strings.Contains(told, "failed") {
+					t.Errorf("on-hold: %s", told)
+				}
+				c.step(c.refers, id, obj{"status": "requested"}).want(t, http.StatusUnprocessableEntity)
+				c.step(c.receives, id, obj{"status": status}).want(t, http.StatusUnprocessableEntity) // why?
+			}
+			got := c.step(c.receives, id, obj{"status": status, "statusReason": obj{"text": "Our only facilitator is ill."}}).want(t, http.StatusOK)
+			expect(t, status, got.json, obj{"status": "rejected", "statusReason.coding.0.code": "other", "statusReason.text": "Our only facilitator is ill."})
+			expect(t, "again", c.step(c.receives, id, obj{"status": status}).want(t, http.StatusOK).json, obj{"status": "rejected", "meta.versionId": at(got.json, "meta.versionId")})
+			expect(t, "its request", c.get("/ServiceRequest/"+id, c.refers).json, obj{"status": "active"})
+			c.step(c.refers, id, obj{"status": "cancelled"}).want(t, http.StatusUnprocessableEntity)
+		}
+	}
 	withdrawn := c.get("/ServiceRequest/"+fmt.Sprint(c.post(c.refers, c.request("active"))["id"]), c.refers).json
 	withdrawn["status"] = "revoked"
 	c.put(c.receives, withdrawn).want(t, http.StatusForbidden)
