@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -167,7 +169,7 @@ func (f *Face) target(r *http.Request, path string) (*target, error) {
 	parts := strings.Split(path, "/")
 	t := &target{r: f.kinds[parts[0]]}
 	unknown := &refusal{http.StatusNotFound, "NO_SUCH_PATH", []r4.Issue{{Code: "not-supported",
-		Diagnostics: fmt.Sprintf("there is nothing at %s; %s/metadata lists what there is", clip(r.URL.Path), Root)}}}
+		Diagnostics: fmt.Sprintf("there is nothing at %s; the resources here are %s, and %s/metadata says what each can do", clip(r.URL.Path), f.words(), Root)}}}
 	if t.r == nil {
 		return nil, unknown
 	}
@@ -188,6 +190,9 @@ func (f *Face) target(r *http.Request, path string) (*target, error) {
 	f.routed(r, pattern)
 	return t, nil
 }
+
+// words lists the types that there are.
+func (f *Face) words() string { return strings.Join(slices.Sorted(maps.Keys(f.kinds)), ", ") }
 
 func (f *Face) routed(r *http.Request, pattern string) {
 	if f.options.Routed != nil {
