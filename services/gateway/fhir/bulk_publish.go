@@ -4,22 +4,21 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"hash"
 	"hash/fnv"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/formats/fhir/r4"
 )
 
@@ -27,18 +26,9 @@ const (
 	// publishAhead is how far ahead slots are published.
 	publishAhead = 90 * 24 * time.Hour
 
-	// publishAge is how long it is taken as known what the files hold; as often as a client should ask.
-	publishAge = time.Minute
-
-	// publishShare is what part of the time at most is spent on finding that out, whatever the directory's size: one in so many.
-	publishShare = 10
-
 	// publishGroups and publishSlots are how much is held in memory at a time.
 	publishGroups = 100
 	publishSlots  = 1000
-
-	// publishTime is how long finding out may take.
-	publishTime = 10 * time.Minute
 )
 
 // publishedKinds are the files, each line of which is a resource of the type. The spec's clients pass over the types that they do not know.
@@ -47,7 +37,7 @@ func publishedKinds() []string { return []string{"Location", "HealthcareService"
 // bulkPublish is what public groups offer, as files: SMART Scheduling Links. A file is written as it is read, and never held. To know
 // whether it has changed it is read through once a minute at most, if anybody asks, and only its checksum is kept.
 func bulkPublish() operation {
-	p := &publication{files: map[string]publishedFile{}}
+	p := newPublication()
 	return operation{
 		path: "$bulk-publish", definition: "http://hl7.org/fhir/uv/smart-scheduling-links",
 		doc: "SMART Scheduling Links: the manifest of newline-delimited files of Location, HealthcareService, Schedule and Slot of all public groups, with their sessions of the coming " +
@@ -60,8 +50,11 @@ func bulkPublish() operation {
 			if rest != "" && (!ok || !slices.Contains(publishedKinds(), kind)) {
 				return &refusal{http.StatusNotFound, "NO_SUCH_FILE", []r4.Issue{{Code: "not-found", Diagnostics: "there is no such file; the manifest at " + Root + "/$bulk-publish lists what there is"}}}
 			}
+			if err := lift(w); err != nil {
+				return err
+			}
 			set, err := p.current(ctx, c)
-			if err != nil {
+			if err := errors.Join(err, allow(w, publishPiece)); err != nil {
 				return err
 			}
 			if rest == "" {
@@ -72,96 +65,9 @@ func bulkPublish() operation {
 	}
 }
 
-// publication is what the files held when they were last read through.
-type publication struct {
-	reading sync.Mutex // held while they are read through
-
-	mu    sync.Mutex
-	until time.Time // before which that is not asked again
-	from  time.Time // first start of a slot
-	files map[string]publishedFile
-}
-
-// publishedFile is one file.
-type publishedFile struct {
-	tag     string    // checksum
-	changed time.Time // when it was first found to be so
-	states  []string  // administrative areas that its resources lie in
-}
-
-// dataset is a state of the publication.
-type dataset struct {
-	from  time.Time
-	files map[string]publishedFile
-}
-
-// known returns what is known, nil if nothing is, and whether that is recent enough.
-func (p *publication) known(now time.Time) (*dataset, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.until.IsZero() {
-		return nil, false
-	}
-	return &dataset{p.from, maps.Clone(p.files)}, now.Before(p.until)
-}
-
-// current returns what the files hold. One caller finds out, also when it goes away meanwhile; the others are told what was known before, or
-// wait if nothing was.
-func (p *publication) current(ctx context.Context, c *call) (*dataset, error) {
-	set, fresh := p.known(c.face.clock.Now())
-	if fresh {
-		return set, nil
-	}
-	if set == nil {
-		p.reading.Lock()
-	} else if !p.reading.TryLock() {
-		return set, nil
-	}
-	defer p.reading.Unlock()
-	if set, fresh := p.known(c.face.clock.Now()); fresh {
-		return set, nil // somebody else has just found out
-	}
-	if err := p.read(context.WithoutCancel(ctx), c); err != nil {
-		return nil, err
-	}
-	set, _ = p.known(c.face.clock.Now())
-	return set, nil
-}
-
-// read reads the files through.
-func (p *publication) read(ctx context.Context, c *call) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTime)
-	defer cancel()
-	now, begun := c.face.clock.Now(), time.Now()
-	from := now.Truncate(time.Hour) // so that files change with what they are of, not with every minute
-	sums, states := map[string]hash.Hash64{}, map[string]bool{}
-	for _, kind := range publishedKinds() {
-		sums[kind] = fnv.New64a()
-	}
-	if err := c.published(ctx, from, publishedKinds(), func(kind, state string, line []byte) error {
-		if state != "" {
-			states[state] = true
-		}
-		_, err := sums[kind].Write(line)
-		return err
-	}); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.from, p.until = from, now.Add(max(publishAge, publishShare*time.Since(begun)))
-	for kind, sum := range sums {
-		f := publishedFile{tag: `W/"` + strconv.FormatUint(sum.Sum64(), 16) + `"`, changed: now, states: slices.Sorted(maps.Keys(states))}
-		if had, ok := p.files[kind]; ok && had.tag == f.tag {
-			f.changed = had.changed
-		}
-		p.files[kind] = f
-	}
-	return nil
-}
-
-// published writes the lines of files, group after group. Only some groups and slots are held at a time.
-func (c *call) published(ctx context.Context, from time.Time, kinds []string, write func(kind, state string, line []byte) error) error {
+// walk writes the lines of files, group after group. Only some groups and slots are held at a time, and each page is read when there is a
+// turn for it, so that the directory is there for others however many files are asked for.
+func (p *publication) walk(ctx context.Context, c *call, from time.Time, kinds []string, write func(kind, state string, line []byte) error) error {
 	put := func(kind, state string, body any) error {
 		raw, err := json.Marshal(body)
 		if err != nil {
@@ -171,31 +77,45 @@ func (c *call) published(ctx context.Context, from time.Time, kinds []string, wr
 	}
 	req := &groupsv1.ListDirectoryRequest{PageSize: publishGroups}
 	for {
-		resp, err := c.sync.ListDirectory(anonymous(ctx), req)
+		groups, items, next, err := p.page(ctx, c, req, kinds)
 		if err != nil {
 			return err
 		}
-		groups := resp.GetGroups()
 		for _, kind := range kinds {
-			items, err := c.publishedItems(ctx, kind, groups)
-			if err != nil {
-				return err
-			}
-			for i, it := range items {
+			for i, it := range items[kind] {
 				if err := put(kind, groups[i].GetVenue().GetAddress().GetAdministrativeArea(), it.body); err != nil {
 					return err
 				}
 			}
 		}
 		if slices.Contains(kinds, "Slot") {
-			if err := c.publishedSlots(ctx, from, byName(groups), func(s *r4.Slot) error { return put("Slot", "", s) }); err != nil {
+			if err := p.slots(ctx, c, from, byName(groups), func(s *r4.Slot) error { return put("Slot", "", s) }); err != nil {
 				return err
 			}
 		}
-		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+		if req.PageToken = next; next == "" {
 			return nil
 		}
 	}
+}
+
+// page reads some groups, and them as resources of types.
+func (p *publication) page(ctx context.Context, c *call, req *groupsv1.ListDirectoryRequest, kinds []string) (groups []*groupsv1.Group, items map[string][]*item, next string, err error) {
+	if err := p.turns.await(ctx); err != nil {
+		return nil, nil, "", err
+	}
+	defer p.turns.leave()
+	resp, err := c.sync.ListDirectory(anonymous(ctx), req)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	items = map[string][]*item{}
+	for _, kind := range kinds {
+		if items[kind], err = c.publishedItems(ctx, kind, resp.GetGroups()); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	return resp.GetGroups(), items, resp.GetNextPageToken(), nil
 }
 
 // publishedItems are the groups as resources of a type; of slots, none.
@@ -215,8 +135,8 @@ func (c *call) publishedItems(ctx context.Context, kind string, groups []*groups
 	return nil, nil
 }
 
-// publishedSlots writes the slots of some groups.
-func (c *call) publishedSlots(ctx context.Context, from time.Time, groups map[string]*groupsv1.Group, write func(*r4.Slot) error) error {
+// slots writes the slots of some groups.
+func (p *publication) slots(ctx context.Context, c *call, from time.Time, groups map[string]*groupsv1.Group, write func(*r4.Slot) error) error {
 	if len(groups) == 0 {
 		return nil
 	}
@@ -226,7 +146,7 @@ func (c *call) publishedSlots(ctx context.Context, from time.Time, groups map[st
 	}
 	slices.Sort(req.Groups)
 	for {
-		resp, err := c.listSlots(ctx, req)
+		resp, err := p.slotPage(ctx, c, req)
 		if err != nil {
 			return err
 		}
@@ -243,6 +163,14 @@ func (c *call) publishedSlots(ctx context.Context, from time.Time, groups map[st
 			return nil
 		}
 	}
+}
+
+func (p *publication) slotPage(ctx context.Context, c *call, req *schedulingv1.ListSlotsRequest) (*schedulingv1.ListSlotsResponse, error) {
+	if err := p.turns.await(ctx); err != nil {
+		return nil, err
+	}
+	defer p.turns.leave()
+	return c.listSlots(ctx, req)
 }
 
 // manifest tells where the files are.
@@ -293,15 +221,25 @@ func (d *dataset) manifest(c *call, w http.ResponseWriter, r *http.Request) erro
 // file writes a file. If it cannot be finished, the connection is broken off, so that nobody takes a part for the whole.
 func (d *dataset) file(ctx context.Context, c *call, w http.ResponseWriter, r *http.Request, kind string) error {
 	f := d.files[kind]
+	if !unchanged(r, f.tag, f.changed) && r.Method != http.MethodHead {
+		if !d.sending.take() {
+			return fault.Unavailable(publishWait, errors.New("too many published files are on their way"))
+		}
+		defer d.sending.leave()
+	}
 	if publishHeaders(w, r, "application/fhir+ndjson", f.tag, f.changed) {
 		return nil
 	}
-	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
 		return nil
 	}
+	if err := lift(w); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
 	out := &inPieces{w: w}
-	err := c.published(ctx, d.from, []string{kind}, func(_, _ string, line []byte) error { return out.add(line) })
+	err := d.walk(ctx, c, d.from, []string{kind}, func(_, _ string, line []byte) error { return out.add(line) })
 	if err == nil {
 		err = out.send()
 	}
@@ -310,28 +248,6 @@ func (d *dataset) file(ctx context.Context, c *call, w http.ResponseWriter, r *h
 			c.face.log.WarnContext(ctx, "a published file is broken off", "file", kind, "err", err)
 		}
 		panic(http.ErrAbortHandler)
-	}
-	return nil
-}
-
-// inPieces sends lines together, some ten thousand bytes at once.
-type inPieces struct {
-	w   io.Writer
-	buf []byte
-}
-
-func (p *inPieces) add(line []byte) error {
-	if p.buf = append(p.buf, line...); len(p.buf) < 32<<10 {
-		return nil
-	}
-	return p.send()
-}
-
-func (p *inPieces) send() error {
-	_, err := p.w.Write(p.buf)
-	p.buf = p.buf[:0]
-	if err != nil {
-		return fmt.Errorf("send: %w", err)
 	}
 	return nil
 }
