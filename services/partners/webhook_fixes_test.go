@@ -90,6 +90,22 @@ func (h *hooks) lane(t testing.TB) (held string) {
 	return held
 }
 
+// lanesWait is how long all lanes wait that there are, 0 while one is being sent: each has a wait of its own beside the subscription's.
+func (h *hooks) lanesWait(t testing.TB) time.Duration {
+	t.Helper()
+	ctx := auth.System(t.Context(), Name)
+	var due *time.Time
+	if err := h.DBs[Name].Tx(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT CASE WHEN bool_and(lease IS NULL) THEN min(due_time) END FROM webhook_lanes`).Scan(&due)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if due == nil {
+		return 0
+	}
+	return due.Sub(h.Clock.Now())
+}
+
 // What waits is sent to a new address at once, however long the old one has made it wait; the new one has failed at nothing.
 func TestNewAddressIsTriedAtOnce(t *testing.T) {
 	t.Parallel()

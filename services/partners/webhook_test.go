@@ -100,7 +100,7 @@ func TestReceiverDownForThreeDays(t *testing.T) {
 		if until := now.GetNextAttemptTime(); until != nil {
 			if wait := until.AsTime().Sub(h.Clock.Now()); wait > mostWait {
 				t.Fatalf("waits %v, at most an hour", wait)
-			} else if wait > 0 {
+			} else if wait = max(wait, h.lanesWait(t)); wait > 0 {
 				h.Clock.Advance(wait)
 			}
 		}
