@@ -14,7 +14,7 @@ import (
 // guides are the implementation guides that the face is made for.
 var guides = []string{
 	"http://hl7.org/fhir/us/sdoh-clinicalcare/ImplementationGuide/hl7.fhir.us.sdoh-clinicalcare|3.0.0",
-	"http://hl7.org/fhir/us/bser/ImplementationGuide/hl7.fhir.us.bser|2.0.0",
+	"http://hl7.org/fhir/us/bser/ImplementationGuide/hl7.fhir.us.bser|2.0.0-ballot",
 }
 
 // capability is what there is, as the registry knows it.
