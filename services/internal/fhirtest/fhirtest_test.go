@@ -85,7 +85,7 @@ func TestDefinedProfiles(t *testing.T) {
 	}
 	var there []string
 	for _, f := range files {
-		raw, err := os.ReadFile(f) //nolint:gosec // found above
+		raw, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
