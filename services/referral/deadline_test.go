@@ -277,3 +277,19 @@ func TestAssignReferral(t *testing.T) {
 
 // second returns the error of a call.
 func second[T any](_ T, err error) error { return err }
+
+// Who has said to whom she may be shown is passed on to nobody else: it can be claimed, and her hospital is told.
+func TestPassedOnToWhomSheNamesOnly(t *testing.T) {
+	t.Parallel()
+	f, _ := setupMail(t)
+	f.newGroup(f.other)
+	f.CatchUp()
+	r := f.send(func(r *referralv1.Referral) {
+		r.OwnerOrganization, r.Consent.Recipients = f.nonprofit, []string{f.nonprofit}
+	})
+	f.at(thursday.Add(5 * day))
+	f.at(thursday.Add(6 * day))
+	if got := f.get(f.refer, r.GetName()); got.GetOwnerOrganization() != "" || got.GetState() != sent {
+		t.Errorf("she named %s alone, and it is with %q: %s", f.nonprofit, got.GetOwnerOrganization(), f.actions(r.GetName()))
+	}
+}

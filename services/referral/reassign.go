@@ -61,7 +61,7 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 	})
 }
 
-// nextOwner returns the best recommended group of an organization that has not had the referral.
+// nextOwner returns the best recommended group of an organization that has not had the referral, and that she named if she named any.
 func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
 	found, err := s.RecommendGroups(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered})
 	if err != nil {
@@ -74,12 +74,17 @@ func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
 	for _, id := range r.PastOwnerIDs {
 		looked[id] = true
 	}
+	consent, err := r.consent()
+	if err != nil {
+		return offer{}, err
+	}
 	for _, rec := range found.GetRecommendations() {
 		org, err := aip.ParseName("organization", "organizations", rec.GetGroup().GetOrganization())
 		if err != nil {
 			return offer{}, fmt.Errorf("owner of %s: %w", rec.GetGroup().GetName(), err)
 		}
-		if looked[org] {
+		named := len(consent.GetRecipients()) == 0 || slices.Contains(consent.GetRecipients(), rec.GetGroup().GetOrganization())
+		if looked[org] || !named {
 			continue
 		}
 		looked[org] = true
