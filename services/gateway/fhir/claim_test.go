@@ -255,10 +255,14 @@ func testConsentTime(t *testing.T, c *care) {
 	for version, want := range map[string]any{"1": changed, "2": at(second, "meta.lastUpdated")} {
 		expect(t, "version "+version, c.get("/Consent/"+id+"/_history/"+version, c.refers).want(t, http.StatusOK).json, obj{"meta.lastUpdated": want})
 	}
-	last := fmt.Sprint(at(second, "meta.lastUpdated"))
-	for query, want := range map[string][]string{"gt" + last: {}, "ge" + last: {id}, last: {id}, "le" + changed: {}} {
-		if got := c.get("/Consent?_sort=-_lastUpdated&_lastUpdated="+query, c.refers).want(t, http.StatusOK).ids(); !slices.Equal(got, want) {
-			t.Errorf("_lastUpdated=%s finds %v, want %v", query, got, want)
+	// It is searched for by the change of its referral: of what that shows of it, and to whom, nothing is missed.
+	for range 2 {
+		last := fmt.Sprint(at(c.get("/Task/"+id, c.refers).want(t, http.StatusOK).json, "meta.lastUpdated"))
+		for query, want := range map[string][]string{"gt" + last: {}, "ge" + last: {id}, last: {id}, "lt" + last: {}} {
+			if got := c.get("/Consent?_sort=-_lastUpdated&_lastUpdated="+query, c.refers).want(t, http.StatusOK).ids(); !slices.Equal(got, want) {
+				t.Errorf("_lastUpdated=%s finds %v, want %v", query, got, want)
+			}
 		}
+		c.step(c.receives, id, obj{"status": "rejected", "statusReason": obj{"text": "full"}})
 	}
 }

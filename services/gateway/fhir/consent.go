@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,7 +23,10 @@ func consent() *resource {
 		profiles: []string{sdohccDefinitions + "SDOHCC-Consent"},
 		read:     readConsentResource, readAll: readConsents, vread: vreadConsent, history: consentHistory, search: searchConsents, update: updateConsent,
 		params: []param{
-			byID(), byUpdate(),
+			byID(),
+			{name: "_lastUpdated", kind: dateParam, and: true, definition: "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
+				doc: "When its referral was last changed, which is not before meta.lastUpdated, by which a Consent itself was last changed: who asks for what was changed since the last look " +
+					"finds some that have not changed themselves, but misses none, neither one whose referral came to a new owner since."},
 			{name: "patient", kind: referenceParam, or: true, targets: []string{"Patient"}, doc: "Whose consent it is."},
 			{name: "patient.identifier", kind: tokenParam, or: true, personal: true, doc: "A number of hers, system|value; of your own patients."},
 		},
@@ -74,8 +76,6 @@ func searchConsents(ctx context.Context, c *call, s *search) (*page, error) {
 	if err != nil || none {
 		return &page{}, err
 	}
-	req.ConsentTime, req.ChangeTime = req.GetChangeTime(), nil // of the consent, not of its referral
-	req.OrderBy = strings.Replace(req.GetOrderBy(), "change_time", "consent_time", 1)
 	return c.searchReferrals(ctx, s, req, func(_ string, r *referralv1.Referral) *item { return consentItem(c, r) })
 }
 
