@@ -10,7 +10,21 @@ import (
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/referral/match"
 )
+
+// Crisis lines are told in the first of the person's languages that Cairn speaks, else in English.
+func TestCrisisLinesInHerLanguage(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for want, speaks := range map[string][]string{"es": {"vi", "es-MX", "en"}, "de": {"de", "fr"}, "en": {"vi"}} {
+		r := f.send(other(want), func(r *referralv1.Referral) { r.SelfHarmRisk, r.Needs.Languages = true, speaks })
+		lines := match.CrisisLines("US", want)
+		if got := r.GetCrisisResources(); len(got) != len(lines) || !proto.Equal(got[0], lines[0]) {
+			t.Errorf("who speaks %v is told %v, want %v", speaks, got, lines)
+		}
+	}
+}
 
 // A referral that tells of danger brings crisis lines and a concern with an owner and a due time, before any group has taken her; it
 // is told again until it is closed with an outcome.

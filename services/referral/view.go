@@ -176,7 +176,7 @@ func (r *row) showReferrer(m *referralv1.Referral) {
 		m.Concern = aip.Name("referralConcerns", r.ID)
 	}
 	if acute(r.Distress, r.SelfHarmRisk) {
-		m.CrisisResources = match.CrisisLines(m.GetNeeds().GetCountry(), "en")
+		m.CrisisResources = match.CrisisLines(m.GetNeeds().GetCountry(), match.LanguageFor(m.GetNeeds().GetLanguages()...))
 	}
 }
 
