@@ -85,23 +85,30 @@ func (w *world) plantAtTheDoor(t *testing.T, in *inbox, hospital, nonprofit *cal
 	sent := ehr.fhir(t, http.MethodPost, "/ServiceRequest", w.request(groupID)).want(t, http.StatusCreated, "")
 	id := sent.text("id")
 	for _, c := range []*caller{ehr, intake} {
-		for _, path := range []string{"/ServiceRequest/" + id, "/Task/" + id, "/Task?_include=*", "/Provenance?target=Task/" + id, "/ServiceRequest/" + id + "/_history"} {
-			c.fhir(t, http.MethodGet, path, nil)
+		for _, path := range []string{
+			"/ServiceRequest/" + id, "/Task/" + id, "/Consent/" + id, "/Task?_include=Task:focus&_include=Task:patient&_include=Task:owner&_include=Task:requester",
+			"/Provenance?target=Task/" + id, "/ServiceRequest/" + id + "/_history", "/Consent/" + id + "/_history",
+		} {
+			c.fhir(t, http.MethodGet, path, nil).ok(t)
 		}
 	}
 	identifier := known.text("identifier.0.system") + "|" + known.text("identifier.0.value")
 	ehr.fhir(t, http.MethodGet, "/Patient?identifier="+url.QueryEscape(identifier), nil).ok(t)
-	ehr.fhir(t, http.MethodGet, "/Task?patient.identifier="+url.QueryEscape(identifier), nil)
-	ehr.fhir(t, http.MethodPost, "/Patient/_search", "identifier="+url.QueryEscape(identifier), "Content-Type", "application/x-www-form-urlencoded")
+	ehr.fhir(t, http.MethodGet, "/Task?patient.identifier="+url.QueryEscape(identifier), nil).ok(t)
+	ehr.fhir(t, http.MethodPost, "/Patient/_search", "identifier="+url.QueryEscape(identifier), "Content-Type", "application/x-www-form-urlencoded").ok(t)
 	ehr.fhir(t, http.MethodGet, "/AuditEvent?entity=Task/"+id, nil).ok(t)
 
 	referral := "referrals/" + id
 	hospital.post(t, "/v1/"+referral+"/messages", obj{"text": person, "author": "clinic"}, key()...).ok(t)
 	nonprofit.post(t, "/v1/"+referral+"/messages", obj{"text": person + " " + number, "author": "intake"}, key()...).ok(t)
 	hospital.get(t, "/v1/"+referral+"/messages").ok(t)
-	hospital.post(t, "/v1/patients:search", obj{"identifier": obj{"system": known.text("identifier.0.system"), "value": known.text("identifier.0.value")}})
+	found := hospital.post(t, "/v1/patients:search", obj{"identifiers": list{obj{"system": known.text("identifier.0.system"), "value": known.text("identifier.0.value")}}}).ok(t)
+	if len(found.list("patients")) != 1 {
+		t.Errorf("by her identifier %s is found", found.body)
+	}
+	w.plantTransaction(t, ehr, nonprofit)
 	hospital.get(t, "/v1/"+referral+"/accesses").ok(t)
-	hospital.post(t, "/v1/"+referral+":withdrawConsent", obj{"reason": person}, key()...)
+	hospital.post(t, "/v1/"+referral+":withdrawConsent", obj{"items": list{"CONTACT"}}, key()...).ok(t)
 
 	var wrong bytes.Buffer
 	for path, body := range map[string]obj{
@@ -111,6 +118,10 @@ func (w *world) plantAtTheDoor(t *testing.T, in *inbox, hospital, nonprofit *cal
 		"/Patient?d":        with(patient(), "identifier", obj{"value": person}),
 		"/ServiceRequest?e": with(w.request(groupID), "note", list{obj{"text": person, "authorString": person, "unknown": person}}),
 		"/ServiceRequest?f": with(w.request(groupID), "subject", obj{"display": person}),
+		"/Appointment?g": obj{
+			"resourceType": "Appointment", "status": "booked", "comment": person, "slot": list{obj{"reference": "Slot/" + uuid.NewString()}},
+			"participant": list{obj{"actor": obj{"reference": "Patient/" + known.text("id"), "display": person}, "status": "accepted"}},
+		},
 	} {
 		path, _, _ := strings.Cut(path, "?")
 		r := ehr.fhir(t, http.MethodPost, path, body)
@@ -119,8 +130,8 @@ func (w *world) plantAtTheDoor(t *testing.T, in *inbox, hospital, nonprofit *cal
 		}
 		wrong.Write(r.body)
 	}
-	ehr.fhir(t, http.MethodGet, "/Task?"+person+"="+person, nil)
-	ehr.fhir(t, http.MethodGet, "/Patient/"+person, nil)
+	ehr.fhir(t, http.MethodGet, "/Task?"+person+"="+person, nil).want(t, http.StatusBadRequest, "")
+	ehr.fhir(t, http.MethodGet, "/Patient/"+person, nil).want(t, http.StatusNotFound, "")
 
 	until(t, "the webhooks have come", func() *reply { return &reply{status: http.StatusOK, body: in.all()} },
 		func(r *reply) bool {
@@ -132,4 +143,46 @@ func (w *world) plantAtTheDoor(t *testing.T, in *inbox, hospital, nonprofit *cal
 		events.Write(r.body)
 	}
 	return events.Bytes(), wrong.Bytes()
+}
+
+// plantTransaction refers somebody to another group by a transaction, books a place for her by an Appointment and narrows her Consent,
+// with the canaries in each.
+func (w *world) plantTransaction(t *testing.T, ehr, nonprofit *caller) {
+	t.Helper()
+	group := nonprofit.openGroup(t, seats(5))
+	who, agreed := "urn:uuid:"+uuid.NewString(), "urn:uuid:"+uuid.NewString()
+	her := obj{"reference": who, "display": person}
+	request := w.request(strings.TrimPrefix(group, "groups/"))
+	contained, _ := request["contained"].(list)
+	consent, _ := contained[1].(obj)
+	delete(request, "contained")
+	delete(consent, "id")
+	entry := func(resource obj, more ...any) obj {
+		return with(obj{"resource": resource, "request": obj{"method": http.MethodPost, "url": resource["resourceType"]}}, more...)
+	}
+	made := ehr.fhir(t, http.MethodPost, "", obj{"resourceType": "Bundle", "type": "transaction", "entry": list{
+		entry(patient(), "fullUrl", who),
+		entry(with(consent, "patient", her), "fullUrl", agreed),
+		entry(with(request, "subject", her, "supportingInfo", list{obj{"reference": agreed}}), "fullUrl", "urn:uuid:"+uuid.NewString()),
+	}}).ok(t)
+	id, patientID := made.text("entry.2.resource.id"), made.text("entry.0.resource.id")
+
+	w.agree(t, nonprofit.accept(t, "referrals/"+id))
+	session := nonprofit.get(t, "/v1/sessions?pageSize=2&filter="+q(`group = "`+group+`"`)).ok(t).text("sessions.1.name")
+	booked := ehr.fhir(t, http.MethodPost, "/Appointment", obj{
+		"resourceType": "Appointment", "status": "booked", "slot": list{obj{"reference": "Slot/" + strings.TrimPrefix(session, "sessions/")}},
+		"basedOn": list{obj{"reference": "ServiceRequest/" + id, "display": person}},
+		"participant": list{
+			obj{"actor": obj{"reference": "Patient/" + patientID, "display": person}, "status": "accepted"},
+			obj{"actor": obj{"reference": "HealthcareService/" + strings.TrimPrefix(group, "groups/")}, "status": "needs-action"},
+		},
+	}).want(t, http.StatusCreated, "")
+	appointment, _ := booked.json.(map[string]any)
+	ehr.fhir(t, http.MethodPut, "/Appointment/"+booked.text("id"), with(appointment, "status", "cancelled", "cancelationReason", obj{
+		"coding": list{obj{"system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", "code": "pat"}}, "text": person,
+	})).ok(t)
+
+	narrow, _ := ehr.fhir(t, http.MethodGet, "/Consent/"+id, nil).ok(t).json.(map[string]any)
+	ehr.fhir(t, http.MethodPut, "/Consent/"+id, with(narrow, "patient", obj{"reference": "Patient/" + patientID, "display": person},
+		"provision", obj{"type": "permit", "code": list{obj{"coding": list{obj{"system": "https://cairn.care/fhir/CodeSystem/consent-item", "code": "name"}}}}})).ok(t)
 }
