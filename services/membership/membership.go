@@ -42,6 +42,7 @@ func start(ctx context.Context, h *chassis.Host) error {
 	membershipv1.RegisterRecipientsServiceServer(h, s)
 	h.Subscribe(s.subscription())
 	h.Subscribe(s.referralContacts())
+	h.Subscribe(s.referralConsents())
 	h.Reindexes["member_identifiers"] = s.reindexMember
 	return s.startApps(ctx, h)
 }

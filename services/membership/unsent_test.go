@@ -51,7 +51,7 @@ func (f *fixture) offeredSeats(n int) (g *told, people []*membershipv1.Membershi
 func TestUnwantedMailIsTakenBack(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	_, people := f.offeredSeats(5)
+	_, people := f.offeredSeats(6)
 	token, err := f.stopToken(idOf(people[0].GetMember()), membershipv1.Member_PLACES)
 	f.must(err)
 	_, err = f.StopMessages(t.Context(), &membershipv1.StopMessagesRequest{Token: token})
@@ -66,6 +66,7 @@ func TestUnwantedMailIsTakenBack(t *testing.T) {
 	update(&membershipv1.Member{Name: people[2].GetMember(), DoNotContact: true}, "do_not_contact")
 	update(&membershipv1.Member{Name: people[3].GetMember(), MutedMessages: []membershipv1.Member_MessageKind{membershipv1.Member_PLACES}}, "muted_messages")
 	update(&membershipv1.Member{Name: people[4].GetMember(), MutedMessages: []membershipv1.Member_MessageKind{membershipv1.Member_ANNOUNCEMENTS}}, "muted_messages")
+	update(&membershipv1.Member{Name: people[5].GetMember()}, "email")
 	if got := f.unsent(); !slices.Equal(got, []string{people[4].GetMember()}) {
 		t.Errorf("e-mails to %v are still to be sent; want that to who stopped another kind, %s", got, people[4].GetMember())
 	}

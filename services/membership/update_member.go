@@ -131,11 +131,11 @@ func (s *server) rewriteMember(ctx context.Context, b *pgx.Batch, row *memberRow
 	return row.toFullProto(s.keys)
 }
 
-// stopsOf returns what a member wants no e-mail of.
+// stopsOf returns what a member wants no e-mail of; who has no address wants none to the one that she had.
 func stopsOf(m *membershipv1.Member, revision int64) mail.Stops {
 	stops := mail.Stops{
 		Subject: m.GetName(), Revision: revision,
-		All: m.GetDoNotContact() || standing(m, membershipv1.Member_RECEIVE_MESSAGES) == nil,
+		All: m.GetDoNotContact() || m.GetEmail() == "" || standing(m, membershipv1.Member_RECEIVE_MESSAGES) == nil,
 	}
 	for _, kind := range m.GetMutedMessages() {
 		stops.Kinds = append(stops.Kinds, kind.String())

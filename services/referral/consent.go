@@ -88,15 +88,23 @@ func (c *change) supersede(consent []byte) {
 }
 
 // consentTo puts another consent in place of the row's, which is kept as a version.
-func (c *change) consentTo(next *referralv1.Referral_Consent, a action, by party) error {
+func (c *change) consentTo(ctx context.Context, tx pgx.Tx, next *referralv1.Referral_Consent, a action, by party) error {
 	r := c.row
+	was, err := r.consent()
+	if err != nil {
+		return err
+	}
 	raw, err := protojson.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode consent: %w", err)
 	}
 	c.supersede(r.Consent)
 	r.Consent, r.body.consent = raw, next
-	if err := c.announce(a, entry{by: by}); err != nil {
+	back, err := c.takenBack(ctx, tx, was)
+	if err != nil {
+		return err
+	}
+	if err := c.announce(a, entry{by: by, tells: back}); err != nil {
 		return err
 	}
 	c.placeAnew()

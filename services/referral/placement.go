@@ -242,8 +242,15 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	}
 	r.GroupID, r.FillerNumber, r.FillerSystem = p.GroupID, p.FillerNumber, p.FillerSystem
 	r.learn(membership, state, revision)
-	// Whether she must not be contacted may have been changed since membership was asked.
-	says := func(m *referralv1.ReferralChanged) { m.DoNotContact = subject.GetDoNotContact() }
+	// Whether she must not be contacted, and what may be shown of her, may have been changed since membership was asked.
+	back, err := c.takenBack(ctx, tx, nil)
+	if err != nil {
+		return err
+	}
+	says := func(m *referralv1.ReferralChanged) {
+		m.DoNotContact = subject.GetDoNotContact()
+		back(m)
+	}
 	if err := c.take(transition{from: sent, action: accept, to: accepted}, entry{by: receiver, note: note, tells: says}); err != nil {
 		return err
 	}

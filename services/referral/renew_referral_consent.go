@@ -37,7 +37,7 @@ func (s *server) RenewReferralConsent(ctx context.Context, req *referralv1.Renew
 		} else if r.State == sent {
 			r.planAgain(c.now) // the clock may have waited for the consent's end
 		}
-		if err := c.consentTo(next, noteConsentRenewed, referrer); err != nil {
+		if err := c.consentTo(ctx, tx, next, noteConsentRenewed, referrer); err != nil {
 			return err
 		}
 		return s.tellOwner(ctx, tx, r)

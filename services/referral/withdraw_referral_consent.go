@@ -21,7 +21,8 @@ func (s *server) WithdrawReferralConsent(ctx context.Context, req *referralv1.Wi
 		if err != nil {
 			return err
 		}
-		if consentEnded(old, c.now) {
+		// Who has been placed can still take back what the group has of her when the consent's time is over.
+		if old.GetWithdrawTime() != nil || r.MembershipID == nil && consentEnded(old, c.now) {
 			return fault.Precondition("CONSENT_ENDED", req.GetName(), "the consent has ended already: there is nothing to take back")
 		}
 		next := proto.CloneOf(old)
@@ -36,7 +37,7 @@ func (s *server) WithdrawReferralConsent(ctx context.Context, req *referralv1.Wi
 		if next.GetWithdrawTime() != nil && r.State == sent { // its owner cannot take it now: the referrer has to say what becomes of it
 			r.askReferrer(c.now)
 		}
-		if err := c.consentTo(next, noteConsentWithdrawn, referrer); err != nil {
+		if err := c.consentTo(ctx, tx, next, noteConsentWithdrawn, referrer); err != nil {
 			return err
 		}
 		return s.tellOwner(ctx, tx, r)

@@ -33,10 +33,19 @@ const (
 // from the moment of the call on, in every answer. Drafts are changed by UpdateReferral.
 type ConsentsServiceClient interface {
 	// Records that she has taken back her consent, all of it or parts. By the referrer. With all of it, the owner sees nothing of her
-	// any more, neither needs nor notes nor messages, and cannot accept the referral (FAILED_PRECONDITION, CONSENT_ENDED). What the group
-	// holds of her as its member is hers to take back there.
+	// any more, neither needs nor notes nor messages, and cannot accept the referral (FAILED_PRECONDITION, CONSENT_ENDED). With parts, what
+	// notes and messages say stays.
+	//
+	// The record that the owner has of her as a member since it accepted is told by an event, within seconds as a rule. With NAME, legal_name
+	// is taken out of it; with CONTACT, email, phone, contact_note, area and preferred_channel; with BIRTH_DATE, birth_year; with CLINICAL,
+	// cancer_types; with all of it, all that it ever allowed of these, and birth_year, languages, cancer_types and suitable_times. Her alias,
+	// her role, her place and concerns for her safety stay. So does everything once she has joined a group of that owner (one of her
+	// memberships has been ACTIVE), or has asked there for a place without a referral: then it is hers to take back there. The same goes for
+	// what RenewReferralConsent allows no more. When expire_time comes after acceptance, the referral shows her no more, but the record stays
+	// until she takes her consent back.
 	WithdrawReferralConsent(ctx context.Context, in *WithdrawReferralConsentRequest, opts ...grpc.CallOption) (*Referral, error)
-	// Records what she allows now, in place of what she allowed before: more, longer, to others. By the referrer.
+	// Records what she allows now, in place of what she allowed before: more, longer, to others. By the referrer. What was taken out of the
+	// owner's record of her is not put back: the owner reads it in the referral, or asks her.
 	RenewReferralConsent(ctx context.Context, in *RenewReferralConsentRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Lists the versions of a referral's consent, oldest first. The referrer sees all, the owner the one that stands.
 	ListConsentVersions(ctx context.Context, in *ListConsentVersionsRequest, opts ...grpc.CallOption) (*ListConsentVersionsResponse, error)
@@ -100,10 +109,19 @@ func (c *consentsServiceClient) ListDisclosures(ctx context.Context, in *ListDis
 // from the moment of the call on, in every answer. Drafts are changed by UpdateReferral.
 type ConsentsServiceServer interface {
 	// Records that she has taken back her consent, all of it or parts. By the referrer. With all of it, the owner sees nothing of her
-	// any more, neither needs nor notes nor messages, and cannot accept the referral (FAILED_PRECONDITION, CONSENT_ENDED). What the group
-	// holds of her as its member is hers to take back there.
+	// any more, neither needs nor notes nor messages, and cannot accept the referral (FAILED_PRECONDITION, CONSENT_ENDED). With parts, what
+	// notes and messages say stays.
+	//
+	// The record that the owner has of her as a member since it accepted is told by an event, within seconds as a rule. With NAME, legal_name
+	// is taken out of it; with CONTACT, email, phone, contact_note, area and preferred_channel; with BIRTH_DATE, birth_year; with CLINICAL,
+	// cancer_types; with all of it, all that it ever allowed of these, and birth_year, languages, cancer_types and suitable_times. Her alias,
+	// her role, her place and concerns for her safety stay. So does everything once she has joined a group of that owner (one of her
+	// memberships has been ACTIVE), or has asked there for a place without a referral: then it is hers to take back there. The same goes for
+	// what RenewReferralConsent allows no more. When expire_time comes after acceptance, the referral shows her no more, but the record stays
+	// until she takes her consent back.
 	WithdrawReferralConsent(context.Context, *WithdrawReferralConsentRequest) (*Referral, error)
-	// Records what she allows now, in place of what she allowed before: more, longer, to others. By the referrer.
+	// Records what she allows now, in place of what she allowed before: more, longer, to others. By the referrer. What was taken out of the
+	// owner's record of her is not put back: the owner reads it in the referral, or asks her.
 	RenewReferralConsent(context.Context, *RenewReferralConsentRequest) (*Referral, error)
 	// Lists the versions of a referral's consent, oldest first. The referrer sees all, the owner the one that stands.
 	ListConsentVersions(context.Context, *ListConsentVersionsRequest) (*ListConsentVersionsResponse, error)

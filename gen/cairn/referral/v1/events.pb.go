@@ -58,7 +58,12 @@ type ReferralChanged struct {
 	// The referral in whose place this one was sent, or that was sent in place of this one, with sent and referred_again.
 	OtherReferral string `protobuf:"bytes,14,opt,name=other_referral,json=otherReferral,proto3" json:"other_referral,omitempty"`
 	// Whether she must not be contacted, with contact_changed and accepted.
-	DoNotContact  bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	DoNotContact bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
+	// Of what she has allowed to be shown since the referral was sent, what she allows no more; with accepted, consent_renewed and
+	// consent_withdrawn.
+	WithdrawnItems []Referral_Consent_Item `protobuf:"varint,20,rep,packed,name=withdrawn_items,json=withdrawnItems,proto3,enum=cairn.referral.v1.Referral_Consent_Item" json:"withdrawn_items,omitempty"`
+	// Whether all of the consent has ended, with the same events.
+	ConsentEnded  bool `protobuf:"varint,21,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +192,20 @@ func (x *ReferralChanged) GetOtherReferral() string {
 func (x *ReferralChanged) GetDoNotContact() bool {
 	if x != nil {
 		return x.DoNotContact
+	}
+	return false
+}
+
+func (x *ReferralChanged) GetWithdrawnItems() []Referral_Consent_Item {
+	if x != nil {
+		return x.WithdrawnItems
+	}
+	return nil
+}
+
+func (x *ReferralChanged) GetConsentEnded() bool {
+	if x != nil {
+		return x.ConsentEnded
 	}
 	return false
 }
@@ -353,7 +372,7 @@ var File_cairn_referral_v1_events_proto protoreflect.FileDescriptor
 
 const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a\x1fcairn/referral/v1/concern.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n" +
+	"\x1ecairn/referral/v1/events.proto\x12\x11cairn.referral.v1\x1a\x1fcairn/referral/v1/concern.proto\x1a cairn/referral/v1/referral.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x05\n" +
 	"\x0fReferralChanged\x12\x1a\n" +
 	"\breferral\x18\x01 \x01(\tR\breferral\x12@\n" +
 	"\n" +
@@ -373,7 +392,9 @@ const file_cairn_referral_v1_events_proto_rawDesc = "" +
 	"\amessage\x18\f \x01(\tR\amessage\x12'\n" +
 	"\x0fconsent_version\x18\r \x01(\x05R\x0econsentVersion\x12%\n" +
 	"\x0eother_referral\x18\x0e \x01(\tR\rotherReferral\x12$\n" +
-	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContactJ\x04\b\v\x10\f\"\xa6\x02\n" +
+	"\x0edo_not_contact\x18\x0f \x01(\bR\fdoNotContact\x12Q\n" +
+	"\x0fwithdrawn_items\x18\x14 \x03(\x0e2(.cairn.referral.v1.Referral.Consent.ItemR\x0ewithdrawnItems\x12#\n" +
+	"\rconsent_ended\x18\x15 \x01(\bR\fconsentEndedJ\x04\b\v\x10\f\"\xa6\x02\n" +
 	"\x16ReferralConcernChanged\x12\x18\n" +
 	"\aconcern\x18\x01 \x01(\tR\aconcern\x12\x1a\n" +
 	"\breferral\x18\x02 \x01(\tR\breferral\x12\"\n" +
@@ -408,23 +429,25 @@ var file_cairn_referral_v1_events_proto_goTypes = []any{
 	(Referral_State)(0),            // 3: cairn.referral.v1.Referral.State
 	(Referral_Party)(0),            // 4: cairn.referral.v1.Referral.Party
 	(*timestamppb.Timestamp)(nil),  // 5: google.protobuf.Timestamp
-	(ReferralConcern_State)(0),     // 6: cairn.referral.v1.ReferralConcern.State
+	(Referral_Consent_Item)(0),     // 6: cairn.referral.v1.Referral.Consent.Item
+	(ReferralConcern_State)(0),     // 7: cairn.referral.v1.ReferralConcern.State
 }
 var file_cairn_referral_v1_events_proto_depIdxs = []int32{
-	3, // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
-	3, // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
-	4, // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
-	5, // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
-	5, // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
-	6, // 5: cairn.referral.v1.ReferralConcernChanged.state:type_name -> cairn.referral.v1.ReferralConcern.State
-	5, // 6: cairn.referral.v1.ReferralConcernChanged.due_time:type_name -> google.protobuf.Timestamp
-	5, // 7: cairn.referral.v1.ReferralConcernChanged.change_time:type_name -> google.protobuf.Timestamp
-	5, // 8: cairn.referral.v1.ReferralTakenAway.change_time:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	3,  // 0: cairn.referral.v1.ReferralChanged.from_state:type_name -> cairn.referral.v1.Referral.State
+	3,  // 1: cairn.referral.v1.ReferralChanged.state:type_name -> cairn.referral.v1.Referral.State
+	4,  // 2: cairn.referral.v1.ReferralChanged.awaiting:type_name -> cairn.referral.v1.Referral.Party
+	5,  // 3: cairn.referral.v1.ReferralChanged.due_time:type_name -> google.protobuf.Timestamp
+	5,  // 4: cairn.referral.v1.ReferralChanged.change_time:type_name -> google.protobuf.Timestamp
+	6,  // 5: cairn.referral.v1.ReferralChanged.withdrawn_items:type_name -> cairn.referral.v1.Referral.Consent.Item
+	7,  // 6: cairn.referral.v1.ReferralConcernChanged.state:type_name -> cairn.referral.v1.ReferralConcern.State
+	5,  // 7: cairn.referral.v1.ReferralConcernChanged.due_time:type_name -> google.protobuf.Timestamp
+	5,  // 8: cairn.referral.v1.ReferralConcernChanged.change_time:type_name -> google.protobuf.Timestamp
+	5,  // 9: cairn.referral.v1.ReferralTakenAway.change_time:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_cairn_referral_v1_events_proto_init() }
