@@ -869,7 +869,9 @@ type Referral struct {
 	BserBusinessStatus string `protobuf:"bytes,21,opt,name=bser_business_status,json=bserBusinessStatus,proto3" json:"bser_business_status,omitempty"`
 	// The state as FHIR ServiceRequest.status, e.g. "active".
 	ServiceRequestStatus string `protobuf:"bytes,22,opt,name=service_request_status,json=serviceRequestStatus,proto3" json:"service_request_status,omitempty"`
-	// Who has to act next; nobody when the referral has ended.
+	// Who has to act next; nobody when the referral has ended. REJECTED and FAILED have ended, too: whether she is referred again is the
+	// referrer's choice, without a due time. It finds those by ListReferrals with `state = REJECTED OR state = FAILED`; next is empty
+	// where nobody has referred her again.
 	Awaiting Referral_Party `protobuf:"varint,23,opt,name=awaiting,proto3,enum=cairn.referral.v1.Referral_Party" json:"awaiting,omitempty"`
 	// When that is due.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
@@ -911,7 +913,8 @@ type Referral struct {
 	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
 	// Open referrals of the same person that seem to ask for the same; shown to the organization that refers only.
 	PossibleDuplicates []string `protobuf:"bytes,42,rep,name=possible_duplicates,json=possibleDuplicates,proto3" json:"possible_duplicates,omitempty"`
-	// Help at once, where distress is 8 or more or there is a risk of self-harm; shown to the organization that refers only.
+	// Help at once, where distress is 8 or more or there is a risk of self-harm; shown to the organization that refers only. What
+	// Cairn says of it is in the first of needs.languages that it speaks, else in English.
 	CrisisResources []*CrisisResource `protobuf:"bytes,45,rep,name=crisis_resources,json=crisisResources,proto3" json:"crisis_resources,omitempty"`
 	// What has to be done because of it, `referralConcerns/{uuid}`; shown to the organization that refers only, empty where there is
 	// nothing of that kind.

@@ -191,7 +191,8 @@ type SearchReferralsRequest struct {
 	Owned *bool `protobuf:"varint,25,opt,name=owned,proto3,oneof" json:"owned,omitempty"`
 	// When it was written, by author_time, or where nobody says that by create_time (FHIR authoredOn).
 	AuthorTime *TimeRange `protobuf:"bytes,26,opt,name=author_time,json=authorTime,proto3" json:"author_time,omitempty"`
-	// When the consent that stands was recorded, by consent_time.
+	// When the consent that stands was recorded, by consent_time. Who asks again and again goes by change_time: one that is committed
+	// late may have an earlier consent_time than what was found before it.
 	ConsentTime   *TimeRange `protobuf:"bytes,27,opt,name=consent_time,json=consentTime,proto3" json:"consent_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
