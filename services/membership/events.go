@@ -15,6 +15,7 @@ const (
 	memberEvent     = "care.cairn.membership.member."     // + created or updated + .v1
 	membershipEvent = "care.cairn.membership.membership." // + action + .v1
 	seatsEvent      = "care.cairn.membership.seats.changed.v1"
+	feedbackEvent   = "care.cairn.membership.group.feedback_changed.v1"
 )
 
 func queueMemberChanged(ctx context.Context, b *pgx.Batch, r *memberRow, what string) error {

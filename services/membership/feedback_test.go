@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -592,5 +593,84 @@ func TestSummaryOfManyBlocks(t *testing.T) {
 	want := &membershipv1.FeedbackSummary_Total{Occasion: membershipv1.Feedback_LEAVING, Blocks: maxBlocks + 50, Helped: 3, FeltSafe: 4, Distress: proto.Float64(3.5)}
 	if len(got.GetBlocks()) != maxBlocks || got.GetBlocks()[maxBlocks-1].GetHelped() != 2 || len(got.GetTotals()) != 1 || !proto.Equal(got.GetTotals()[0], want) {
 		t.Errorf("%d blocks, totals %v; want %d and %v", len(got.GetBlocks()), got.GetTotals(), maxBlocks, want)
+	}
+}
+
+// toldOf returns what the other services are told of a group's feedback, with its revisions.
+func (f *fixture) toldOf(g *told) (all []*membershipv1.FeedbackChanged, revisions []int64) {
+	f.t.Helper()
+	b := f.db.Batch(f.system())
+	b.Queue(`SELECT revision, data FROM outbox WHERE type = $1 AND subject = $2 ORDER BY id`, feedbackEvent, g.GetGroup()).Query(func(rows pgx.Rows) error {
+		var revision int64
+		var data string
+		_, err := pgx.ForEachRow(rows, []any{&revision, &data}, func() error {
+			m := new(membershipv1.FeedbackChanged)
+			all, revisions = append(all, m), append(revisions, revision)
+			return protojson.Unmarshal([]byte(data), m)
+		})
+		return err
+	})
+	f.must(f.db.Send(f.system(), b))
+	return all, revisions
+}
+
+// The other services are told what five members say together, and nothing of four; each time, of all blocks.
+func TestFeedbackIsTold(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g := f.newGroup(0, false)
+	session := f.held(g)
+	members := make([]*membershipv1.Membership, quorum)
+	for i := range members {
+		if all, _ := f.toldOf(g); len(all) > 0 {
+			t.Fatalf("after %d members %v is told", i, all)
+		}
+		members[i] = f.willing(g)
+		_, err := f.say(f.herself(members[i]), after(members[i], session, int32(1+i), 4, nil), session)
+		f.must(err)
+	}
+	for _, m := range members {
+		_, err := f.EndMembership(f.ctx(), &membershipv1.EndMembershipRequest{Name: m.GetName(), Reason: membershipv1.Membership_MOVED_ON})
+		f.must(err)
+		_, err = f.say(f.herself(m), &membershipv1.Feedback{Membership: m.GetName(), Occasion: membershipv1.Feedback_LEAVING, Helped: 4, FeltSafe: 4}, nil)
+		f.must(err)
+	}
+	all, revisions := f.toldOf(g)
+	want := []*membershipv1.FeedbackChanged{{Group: g.GetGroup(), Responses: 5, Helped: 3}, {Group: g.GetGroup(), Responses: 10, Helped: 3.5}}
+	if d := cmp.Diff(want, all, protocmp.Transform()); d != "" || !slices.Equal(revisions, []int64{1, 2}) {
+		t.Errorf("told with revisions %v (-want +got):\n%s", revisions, d)
+	}
+}
+
+// Blocks of two occasions that are closed at once are told one after the other: what is told last counts both.
+func TestFeedbackOfTwoOccasionsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	g := f.newGroup(0, false)
+	group := f.seatsOf(g).GroupID
+	closing := func(occasion int32, helped float64, then func()) error {
+		return f.db.Tx(f.ctx(), func(tx pgx.Tx) error {
+			b := new(pgx.Batch)
+			insertBlock(b, &blockRow{ID: aip.NewID(), OrgID: f.org, GroupID: group, Occasion: occasion, Members: 5, Helped: helped, FeltSafe: 4, CloseMonth: f.clock.Now()})
+			if err := send(f.ctx(), tx, b); err != nil {
+				return err
+			}
+			err := tellFeedback(f.ctx(), tx, group)
+			then()
+			return err
+		})
+	}
+	second := make(chan error, 1)
+	f.must(closing(1, 2, func() {
+		go func() { second <- closing(2, 4, func() {}) }()
+		f.waitsForLock(second)
+	}))
+	f.must(<-second)
+	all, revisions := f.toldOf(g)
+	if !slices.Equal(revisions, []int64{1, 2}) {
+		t.Fatalf("told with revisions %v, want 1 and 2", revisions)
+	}
+	if last := all[1]; last.GetResponses() != 10 || last.GetHelped() != 3 {
+		t.Errorf("told last is %v, want what both blocks say", last)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/crypt"
+	"cairn.care/services/chassis/events"
 )
 
 // feedbackRow is a row of feedback with its member's key.
@@ -85,7 +86,8 @@ func insertFeedback(b *pgx.Batch, r *feedbackRow) {
 	})
 }
 
-// lockFeedback queues the lock of a group's feedback of one occasion: blocks are closed by one at a time.
+// lockFeedback queues the lock of a group's feedback of one occasion: blocks are closed by one at a time. Occasion 0 is what all say
+// together; its lock is taken last.
 func lockFeedback(b *pgx.Batch, group uuid.UUID, occasion int32) {
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended('feedback ' || @group::text, @occasion))`,
 		pgx.NamedArgs{"group": group.String(), "occasion": occasion})
@@ -161,7 +163,8 @@ func (s *server) closeBlock(ctx context.Context, tx pgx.Tx, group uuid.UUID, occ
 	}
 	b = new(pgx.Batch)
 	settled := withdrawn // a consent given again later does not bring back what was said without
-	if len(said) >= quorum {
+	closed := len(said) >= quorum
+	if closed {
 		settled = append(settled, counted...)
 		block := together(said)
 		block.ID, block.OrgID, block.GroupID, block.Occasion = aip.NewID(), rows[0].OrgID, group, occasion
@@ -169,7 +172,26 @@ func (s *server) closeBlock(ctx context.Context, tx pgx.Tx, group uuid.UUID, occ
 		insertBlock(b, block)
 	}
 	b.Queue(`UPDATE feedback SET waiting = false WHERE id = ANY(@settled)`, pgx.NamedArgs{"settled": settled})
-	return send(ctx, tx, b)
+	if err := send(ctx, tx, b); err != nil || !closed {
+		return err
+	}
+	return tellFeedback(ctx, tx, group)
+}
+
+// tellFeedback tells the other services what all blocks of a group say together.
+func tellFeedback(ctx context.Context, tx pgx.Tx, group uuid.UUID) error {
+	told := &membershipv1.FeedbackChanged{Group: aip.Name("groups", group)}
+	var blocks int64
+	b := new(pgx.Batch)
+	lockFeedback(b, group, 0) // another occasion's block is in the database, or waits for this one
+	b.Queue(`SELECT count(*), sum(members), sum(helped * members) / sum(members) FROM feedback_blocks WHERE group_id = $1`, group).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&blocks, &told.Responses, &told.Helped)
+	})
+	if err := send(ctx, tx, b); err != nil {
+		return fmt.Errorf("sum feedback up: %w", err)
+	}
+	told.Helped = tenths(told.GetHelped())
+	return events.Insert(ctx, tx, events.Event{Type: feedbackEvent, Subject: told.GetGroup(), Revision: blocks, Data: told})
 }
 
 // together returns the means over members of each member's own means, rounded to halves.

@@ -82,9 +82,15 @@ func (s *service) logged() {
 	s.deliverer.poke()
 }
 
+// internalEvent is for Cairn's own services: what the members of a group say together is shown to nobody but those who lead it.
+const internalEvent = "care.cairn.membership.group.feedback_changed.v1"
+
 // logEvent writes an event to the log, once for each organization that may see it, and puts it in line for the subscriptions
 // that want it.
 func (s *service) logEvent(ctx context.Context, source string, e *events.Received) (events.Write, error) {
+	if e.Type == internalEvent {
+		return nil, nil
+	}
 	told, err := s.audience(ctx, source, e)
 	if err != nil {
 		return nil, err

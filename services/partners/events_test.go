@@ -161,6 +161,23 @@ func TestEventsOfGroupsAreTheirOwners(t *testing.T) {
 	}
 }
 
+// What the members of a group say together is in nobody's log, not even the platform's.
+func TestFeedbackIsNotLogged(t *testing.T) {
+	t.Parallel()
+	s := setupWith(t, teller("groups"), teller("membership"))
+	group := name("groups")
+	s.tell(t, "groups", "group.created", group, 1, &groupsv1.GroupChanged{Group: group, Organization: nonprofit})
+	s.tell(t, "membership", "group.feedback_changed", group, 1, &membershipv1.FeedbackChanged{Group: group, Responses: 5, Helped: 3.5})
+	s.tell(t, "membership", "seats.changed", group, 1, &membershipv1.SeatsChanged{Group: group, Seats: 8})
+	for who, ctx := range map[string]context.Context{
+		"the owner": suitetest.Client(t.Context(), nonprofit, "members.read"), "the platform": suitetest.Platform(t.Context(), "members.read"),
+	} {
+		if e := s.watch(t, ctx, &partnersv1.WatchEventsRequest{Types: []string{"care.cairn.membership.*"}}).next(); e.GetType() != "care.cairn.membership.seats.changed.v1" {
+			t.Errorf("%s sees %v, want the seats alone", who, e)
+		}
+	}
+}
+
 // A caller sees the services that her token or role is for, and asks for no others.
 func TestEventsFollowScopes(t *testing.T) {
 	t.Parallel()

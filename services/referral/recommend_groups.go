@@ -146,10 +146,19 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 	return int(o.GetDistressThreshold()), err
 }
 
-// candidates searches the whole directory: what suits best, by what a search can rank; what suits and is nearest, soonest, or at the times
+// candidates returns the groups to rank, with what their members say of them.
+func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
+	found, err := s.find(ctx, q, w, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return found, s.hear(ctx, found)
+}
+
+// find searches the whole directory: what suits best, by what a search can rank; what suits and is nearest, soonest, or at the times
 // that suit her; and what may suit, such as a place on a waitlist. Where those give fewer than wanted recommendations, with everything
 // relaxed but the cancer as well, for near misses; where there are none, with the cancer too.
-func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
+func (s *server) find(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
 	found, err := s.search(ctx, nil, suitable(q, w)...)
 	if err != nil || len(match.Rank(q, found, w, wanted).Recommendations) >= wanted {
 		return found, err

@@ -76,6 +76,7 @@ func (s *server) register(h *chassis.Host) {
 	h.Subscribe(s.membershipEvents())
 	h.Subscribe(s.escalationEvents())
 	h.Subscribe(s.wishEvents())
+	h.Subscribe(s.feedbackEvents())
 	h.Subscribe(erasure.Subscription(service, h.Clock, s.eraseReferrals))
 	h.Subscribe(s.schedulingEvents())
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)

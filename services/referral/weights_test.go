@@ -34,12 +34,19 @@ func TestWeightsAreDataInVersions(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	api, platform := weightings(f)
-	first, err := api.GetWeighting(f.refer, &referralv1.GetWeightingRequest{Name: "weightings/2026-11"})
-	if err != nil || !first.GetInUse() {
-		t.Fatalf("got %v, %v, want the first weights in use", first, err)
+	latest, err := api.GetWeighting(f.refer, &referralv1.GetWeightingRequest{Name: "weightings/2026-12"})
+	if err != nil || !latest.GetInUse() || latest.GetUseTime() == nil {
+		t.Fatalf("got %v, %v, want the latest weights in use", latest, err)
 	}
-	if got := slices.Sorted(maps.Keys(first.GetPoints())); !slices.Equal(got, slices.Sorted(slices.Values(match.Codes()))) {
-		t.Errorf("the first weights weigh %v, the criteria are %v", got, match.Codes())
+	if got := slices.Sorted(maps.Keys(latest.GetPoints())); !slices.Equal(got, slices.Sorted(slices.Values(match.Codes()))) {
+		t.Errorf("the latest weights weigh %v, the criteria are %v", got, match.Codes())
+	}
+	first, err := api.GetWeighting(f.refer, &referralv1.GetWeightingRequest{Name: "weightings/2026-11"})
+	if err != nil || first.GetInUse() {
+		t.Fatalf("got %v, %v, want the first weights out of use", first, err)
+	}
+	if first.Points["feedback"] = latest.GetPoints()["feedback"]; !maps.Equal(first.GetPoints(), latest.GetPoints()) {
+		t.Errorf("the latest weights are %v, want the first ones and feedback: %v", latest.GetPoints(), first.GetPoints())
 	}
 	create := &referralv1.CreateWeightingRequest{WeightingId: "2027-03", Weighting: &referralv1.Weighting{Description: "Near ones first.", Points: map[string]float64{"proximity": 80, "seat": 1}}}
 	f.refuse(codes.PermissionDenied, "", func() error { _, err := api.CreateWeighting(f.refer, create); return err })
@@ -72,7 +79,7 @@ func TestWeightsAreDataInVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before.GetWeightsVersion() != "2026-11" || after.GetWeightsVersion() != "2027-03" {
+	if before.GetWeightsVersion() != "2026-12" || after.GetWeightsVersion() != "2027-03" {
 		t.Errorf("recommended by %s, then by %s", before.GetWeightsVersion(), after.GetWeightsVersion())
 	}
 	f.refuse(codes.NotFound, "", func() error {
@@ -95,7 +102,7 @@ func TestWeightsAreDataInVersions(t *testing.T) {
 			break
 		}
 	}
-	if !slices.Equal(all, []string{"weightings/2027-03", "weightings/2026-11"}) {
+	if !slices.Equal(all, []string{"weightings/2027-03", "weightings/2026-12", "weightings/2026-11"}) {
 		t.Errorf("listed are %v", all)
 	}
 }
@@ -121,7 +128,7 @@ func TestARecommendationForAReferralIsOnRecord(t *testing.T) {
 		t.Fatalf("got %v, %v, want two records", list, err)
 	}
 	rec := list.GetRecommendationRecords()[1]
-	if rec.GetWeighting() != "weightings/2026-11" || rec.GetLanguageCode() != "es" || rec.GetDistressThreshold() != 4 || list.GetRecommendationRecords()[0].GetLanguageCode() != "en" {
+	if rec.GetWeighting() != "weightings/2026-12" || rec.GetLanguageCode() != "es" || rec.GetDistressThreshold() != 4 || list.GetRecommendationRecords()[0].GetLanguageCode() != "en" {
 		t.Errorf("got %v", list)
 	}
 	shown := append(resp.GetRecommendations(), resp.GetNearMisses()...)
@@ -169,7 +176,7 @@ func TestSimulationComparesWeightsAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sim.GetBase() != "weightings/2026-11" || sim.GetCandidate() != "weightings/seats" || sim.GetReferrals() != 8 || sim.GetFirstChanged() != 8 || sim.GetFirstThreeChanged() != 8 || sim.GetElsewhere() != 3 || sim.GetMeanMove() != 1 {
+	if sim.GetBase() != "weightings/2026-12" || sim.GetCandidate() != "weightings/seats" || sim.GetReferrals() != 8 || sim.GetFirstChanged() != 8 || sim.GetFirstThreeChanged() != 8 || sim.GetElsewhere() != 3 || sim.GetMeanMove() != 1 {
 		t.Errorf("got %v", sim)
 	}
 	if lower := sim.GetPlacedLower(); lower.GetReferrals() != 3 || lower.Attended != nil || lower.Helped != nil || sim.GetPlacedHigher().GetReferrals() != 0 {

@@ -40,6 +40,7 @@ type Query struct {
 type Candidate struct {
 	Group      *groupsv1.Group
 	DistanceKM *float64 // from the person's place; nil when one of the two is not known
+	Helped     *float64 // how much it helped its members, 1 to 5, as at least five of them say together; nil when fewer do
 }
 
 // Result is the answer to a Query.

@@ -301,6 +301,38 @@ func TestTimesOnTheWallClock(t *testing.T) {
 	}
 }
 
+// What members say counts in three steps: the points that are shown tell no more than the words.
+func TestFeedbackCountsInSteps(t *testing.T) {
+	t.Parallel()
+	of := func(name string, helped *float64) Candidate { return Candidate{Group: group(name), Helped: helped} }
+	res := Rank(Query{Now: now}, []Candidate{
+		of("a", proto.Float64(1)), of("b", proto.Float64(2.4)), of("c", proto.Float64(2.5)), of("d", proto.Float64(3.9)), of("e", proto.Float64(4)), of("f", proto.Float64(5)),
+	}, Current(), 10)
+	if got, want := names(res.Recommendations), []string{"e", "f", "c", "d", "a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for i, want := range []struct {
+		verdict referralv1.Criterion_Verdict
+		share   float64
+		says    string
+	}{
+		{met, 1, "People who came say that it helped them."}, {partly, 0.5, "People who came say that it helped them partly."},
+		{unmet, 0, "People who came say that it helped them little."},
+	} {
+		for _, r := range res.Recommendations[2*i : 2*i+2] {
+			c := criterion(t, r, codeFeedback)
+			if c.GetStrength() != referralv1.Criterion_SOFT || c.GetVerdict() != want.verdict || c.GetPoints() != want.share*c.GetWeight() || c.GetWeight() == 0 || c.GetExplanation() != want.says {
+				t.Errorf("%s: got %v, want %v", r.GetGroup().GetName(), c, want)
+			}
+		}
+	}
+	for _, c := range Rank(Query{Now: now}, []Candidate{of("unheard", nil)}, Current(), 10).Recommendations[0].GetCriteria() {
+		if c.GetCode() == codeFeedback {
+			t.Errorf("nobody has said anything: got %v", c)
+		}
+	}
+}
+
 func TestNothingSuitableStillHelps(t *testing.T) {
 	t.Parallel()
 	distress := int32(9)
@@ -347,7 +379,7 @@ func TestWeightsCoverEverySoftCriterion(t *testing.T) {
 	}}
 	g := group("g", func(g *groupsv1.Group) { g.AgeLimits = &groupsv1.Group_AgeLimits{MinYears: 18} })
 	seen := map[string]bool{}
-	for _, f := range softFindings(q, Candidate{Group: g}) {
+	for _, f := range softFindings(q, Candidate{Group: g, Helped: proto.Float64(3)}) {
 		if f == nil {
 			t.Fatal("a criterion does not apply although everything is asked for")
 		}
@@ -414,6 +446,9 @@ func drawGroup(rt *rapid.T, i int) Candidate {
 	if rapid.Bool().Draw(rt, "placed") {
 		d := rapid.Float64Range(0, 300).Draw(rt, "distance")
 		c.DistanceKM = &d
+	}
+	if rapid.Bool().Draw(rt, "heard") {
+		c.Helped = proto.Float64(rapid.Float64Range(1, 5).Draw(rt, "helped"))
 	}
 	return c
 }
@@ -527,7 +562,7 @@ func TestBetterNeverRanksLower(t *testing.T) {
 			better.Phases = []groupsv1.Group_Phase{q.Needs.GetPhase()}
 		}
 		better.Accessibility = append(slices.Clone(q.Needs.GetAccessibility()), c.Group.GetAccessibility()...)
-		res := Rank(q, []Candidate{c, {Group: better, DistanceKM: c.DistanceKM}}, Current(), 10)
+		res := Rank(q, []Candidate{c, {Group: better, DistanceKM: c.DistanceKM, Helped: c.Helped}}, Current(), 10)
 		if got := slices.Concat(res.Recommendations, res.NearMisses); got[0].GetGroup().GetName() != "groups/000" {
 			rt.Fatalf("got %v first", got[0].GetGroup())
 		}

@@ -16,7 +16,8 @@ const (
 )
 
 // Preferences returns by what a search of the directory ranks groups before their rows are looked at: by the criteria that
-// depend on nothing but a property of the group, as much as they count here. What depends on the day, the way or a limit is left out.
+// depend on nothing but a property of the group, as much as they count here. What depends on the day, the way,
+// a limit or what members say is left out.
 func Preferences(q Query, w Weights) []*groupsv1.SearchGroupsRequest_Preference {
 	n := q.Needs
 	sum := 0.0

@@ -16,7 +16,7 @@ func softFindings(q Query, c Candidate) []*finding {
 	n, g := q.Needs, c.Group
 	return []*finding{
 		diagnosis(n, g), sideEffects(n, g), professionalLead(q, g), phase(n, g), demographics(n, g), times(q, g), seat(g),
-		proximity(q, c), soonest(q, g), accessibility(n, g), age(n, g), size(n, g),
+		proximity(q, c), soonest(q, g), accessibility(n, g), age(n, g), size(n, g), feedback(c),
 	}
 }
 
@@ -263,4 +263,23 @@ func cmpZone(hers string, g *groupsv1.Group) string {
 		}
 	}
 	return "UTC"
+}
+
+// From which mean, 1 to 5, a group counts as one that helped its members, or helped them partly.
+const (
+	helpedMuch   = 4.0
+	helpedPartly = 2.5
+)
+
+// feedback has three values only: the points that are shown would tell the mean else, which is for those who lead the group.
+func feedback(c Candidate) *finding {
+	switch {
+	case c.Helped == nil:
+		return nil
+	case *c.Helped >= helpedMuch:
+		return found(codeFeedback, 1, feedbackHelped)
+	case *c.Helped >= helpedPartly:
+		return found(codeFeedback, 0.5, feedbackPartly)
+	}
+	return found(codeFeedback, 0, feedbackLittle)
 }

@@ -119,6 +119,10 @@ const (
 	timesSome
 	timesNone
 
+	feedbackHelped
+	feedbackPartly
+	feedbackLittle
+
 	noteCrisis
 	noteSelfHarm
 	noteDistress

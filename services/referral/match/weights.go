@@ -12,7 +12,7 @@ func (w Weights) of(code string) float64 { return w.Points[code] }
 func Codes() []string {
 	return []string{
 		codeDiagnosis, codeSideEffects, codeProfessional, codePhase, codeDemographics, codeTimes, codeSeat, codeProximity, codeSoonest,
-		codeAccessibility, codeAge, codeSize,
+		codeAccessibility, codeAge, codeSize, codeFeedback,
 	}
 }
 
@@ -41,4 +41,5 @@ const (
 	codeSoonest       = "soonest_session"
 	codeProximity     = "proximity"
 	codeAccessibility = "accessibility"
+	codeFeedback      = "feedback"
 )

@@ -124,6 +124,10 @@ func german() *tongue {
 			timesSome:    "Von den nächsten Treffen (%[2]s) passen zeitlich %[1]s.",
 			timesNone:    "Trifft sich zu anderen als den passenden Zeiten.",
 
+			feedbackHelped: "Wer dabei war, sagt: Es hat geholfen.",
+			feedbackPartly: "Wer dabei war, sagt: Es hat teilweise geholfen.",
+			feedbackLittle: "Wer dabei war, sagt: Es hat wenig geholfen.",
+
 			noteCrisis:         "Sprechen Sie heute mit der Person: Die Krisentelefone unten sind für sie und für Sie da. Eine Gruppe allein genügt nicht.",
 			noteSelfHarm:       "Bei der Gefahr einer Selbstverletzung stehen fachlich geleitete Gruppen an erster Stelle.",
 			noteDistress:       "Die Belastung %[1]s erreicht oder übersteigt die Schwelle von %[2]s: Fachlich geleitete Gruppen stehen an erster Stelle.",

@@ -124,6 +124,10 @@ func english() *tongue {
 			timesSome:    "%[1]s of its next %[2]s are at times that suit her.",
 			timesNone:    "Meets at other times than those that suit her.",
 
+			feedbackHelped: "People who came say that it helped them.",
+			feedbackPartly: "People who came say that it helped them partly.",
+			feedbackLittle: "People who came say that it helped them little.",
+
 			noteCrisis:         "Talk with her today: the crisis lines below are open to her and to you. A group is not enough by itself.",
 			noteSelfHarm:       "With a risk of self-harm, groups led by professionals come first.",
 			noteDistress:       "Distress %[1]s is at or above the threshold of %[2]s: groups led by professionals come first.",

@@ -126,6 +126,10 @@ func spanish() *tongue {
 			timesSome:    "De sus próximas sesiones (%[2]s), %[1]s en horas que le convienen.",
 			timesNone:    "Se reúne a otras horas que las que le convienen.",
 
+			feedbackHelped: "Quienes participaron dicen que les ayudó.",
+			feedbackPartly: "Quienes participaron dicen que les ayudó en parte.",
+			feedbackLittle: "Quienes participaron dicen que les ayudó poco.",
+
 			noteCrisis:         "Hable hoy con la persona: las líneas de crisis de abajo están abiertas para ella y para usted. Un grupo por sí solo no basta.",
 			noteSelfHarm:       "Con riesgo de autolesión, los grupos dirigidos por profesionales van primero.",
 			noteDistress:       "El malestar %[1]s alcanza o supera el umbral de %[2]s: los grupos dirigidos por profesionales van primero.",

@@ -124,6 +124,10 @@ func french() *tongue {
 			timesSome:    "Parmi les prochaines séances (%[2]s), %[1]s à des heures qui conviennent.",
 			timesNone:    "Se réunit à d'autres heures que celles qui conviennent.",
 
+			feedbackHelped: "Les personnes venues disent que le groupe les a aidées.",
+			feedbackPartly: "Les personnes venues disent que le groupe les a aidées en partie.",
+			feedbackLittle: "Les personnes venues disent que le groupe les a peu aidées.",
+
 			noteCrisis:         "Parlez avec la personne aujourd'hui : les lignes de crise ci-dessous sont là pour elle et pour vous. Un groupe seul ne suffit pas.",
 			noteSelfHarm:       "En cas de risque d'automutilation, les groupes animés par des professionnels passent en premier.",
 			noteDistress:       "La détresse %[1]s atteint ou dépasse le seuil de %[2]s : les groupes animés par des professionnels passent en premier.",

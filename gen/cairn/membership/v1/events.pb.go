@@ -313,6 +313,72 @@ func (x *SeatsChanged) GetRevision() int64 {
 	return 0
 }
 
+// The data of the event `care.cairn.membership.group.feedback_changed.v1`: what the members of a group say together, whenever a block
+// of at least five of them is closed. The subject is the group, the revision the number of its blocks. Blocks stay for ever, so it
+// never falls below five. Aggregate: it tells nothing of any one person. For Cairn's own services: neither webhooks nor watchers get it.
+type FeedbackChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group, `groups/{uuid}`.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// How many members the blocks count, at least 5; somebody who is in two of them counts twice. Aggregate.
+	Responses int32 `protobuf:"varint,2,opt,name=responses,proto3" json:"responses,omitempty"`
+	// How much it helped them, 1 to 5: the mean of the blocks' rounded means, each weighted with its members, to a tenth. Aggregate.
+	Helped        float64 `protobuf:"fixed64,3,opt,name=helped,proto3" json:"helped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedbackChanged) Reset() {
+	*x = FeedbackChanged{}
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedbackChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedbackChanged) ProtoMessage() {}
+
+func (x *FeedbackChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedbackChanged.ProtoReflect.Descriptor instead.
+func (*FeedbackChanged) Descriptor() ([]byte, []int) {
+	return file_cairn_membership_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FeedbackChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *FeedbackChanged) GetResponses() int32 {
+	if x != nil {
+		return x.Responses
+	}
+	return 0
+}
+
+func (x *FeedbackChanged) GetHelped() float64 {
+	if x != nil {
+		return x.Helped
+	}
+	return 0
+}
+
 // The data of the events `care.cairn.membership.peer_match.{proposed,accepted,ended,declined}.v1`. The subject is the match.
 type PeerMatchChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -336,7 +402,7 @@ type PeerMatchChanged struct {
 
 func (x *PeerMatchChanged) Reset() {
 	*x = PeerMatchChanged{}
-	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +414,7 @@ func (x *PeerMatchChanged) String() string {
 func (*PeerMatchChanged) ProtoMessage() {}
 
 func (x *PeerMatchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_membership_v1_events_proto_msgTypes[3]
+	mi := &file_cairn_membership_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +427,7 @@ func (x *PeerMatchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerMatchChanged.ProtoReflect.Descriptor instead.
 func (*PeerMatchChanged) Descriptor() ([]byte, []int) {
-	return file_cairn_membership_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_cairn_membership_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PeerMatchChanged) GetPeerMatch() string {
@@ -445,7 +511,11 @@ const file_cairn_membership_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"open_seats\x18\x04 \x01(\x05R\topenSeats\x12'\n" +
 	"\x0fwaitlist_length\x18\x05 \x01(\x05R\x0ewaitlistLength\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x03R\brevision\"\xa6\x02\n" +
+	"\brevision\x18\x06 \x01(\x03R\brevision\"]\n" +
+	"\x0fFeedbackChanged\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1c\n" +
+	"\tresponses\x18\x02 \x01(\x05R\tresponses\x12\x16\n" +
+	"\x06helped\x18\x03 \x01(\x01R\x06helped\"\xa6\x02\n" +
 	"\x10PeerMatchChanged\x12\x1d\n" +
 	"\n" +
 	"peer_match\x18\x01 \x01(\tR\tpeerMatch\x12\x14\n" +
@@ -469,31 +539,32 @@ func file_cairn_membership_v1_events_proto_rawDescGZIP() []byte {
 	return file_cairn_membership_v1_events_proto_rawDescData
 }
 
-var file_cairn_membership_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_cairn_membership_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_cairn_membership_v1_events_proto_goTypes = []any{
 	(*MemberChanged)(nil),         // 0: cairn.membership.v1.MemberChanged
 	(*MembershipChanged)(nil),     // 1: cairn.membership.v1.MembershipChanged
 	(*SeatsChanged)(nil),          // 2: cairn.membership.v1.SeatsChanged
-	(*PeerMatchChanged)(nil),      // 3: cairn.membership.v1.PeerMatchChanged
-	(Member_MessageKind)(0),       // 4: cairn.membership.v1.Member.MessageKind
-	(Membership_State)(0),         // 5: cairn.membership.v1.Membership.State
-	(Membership_EndReason)(0),     // 6: cairn.membership.v1.Membership.EndReason
-	(Membership_DeclineReason)(0), // 7: cairn.membership.v1.Membership.DeclineReason
-	(PeerMatch_State)(0),          // 8: cairn.membership.v1.PeerMatch.State
-	(PeerMatch_EndReason)(0),      // 9: cairn.membership.v1.PeerMatch.EndReason
+	(*FeedbackChanged)(nil),       // 3: cairn.membership.v1.FeedbackChanged
+	(*PeerMatchChanged)(nil),      // 4: cairn.membership.v1.PeerMatchChanged
+	(Member_MessageKind)(0),       // 5: cairn.membership.v1.Member.MessageKind
+	(Membership_State)(0),         // 6: cairn.membership.v1.Membership.State
+	(Membership_EndReason)(0),     // 7: cairn.membership.v1.Membership.EndReason
+	(Membership_DeclineReason)(0), // 8: cairn.membership.v1.Membership.DeclineReason
+	(PeerMatch_State)(0),          // 9: cairn.membership.v1.PeerMatch.State
+	(PeerMatch_EndReason)(0),      // 10: cairn.membership.v1.PeerMatch.EndReason
 }
 var file_cairn_membership_v1_events_proto_depIdxs = []int32{
-	4, // 0: cairn.membership.v1.MemberChanged.muted_messages:type_name -> cairn.membership.v1.Member.MessageKind
-	5, // 1: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
-	6, // 2: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
-	7, // 3: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
-	8, // 4: cairn.membership.v1.PeerMatchChanged.state:type_name -> cairn.membership.v1.PeerMatch.State
-	9, // 5: cairn.membership.v1.PeerMatchChanged.end_reason:type_name -> cairn.membership.v1.PeerMatch.EndReason
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5,  // 0: cairn.membership.v1.MemberChanged.muted_messages:type_name -> cairn.membership.v1.Member.MessageKind
+	6,  // 1: cairn.membership.v1.MembershipChanged.state:type_name -> cairn.membership.v1.Membership.State
+	7,  // 2: cairn.membership.v1.MembershipChanged.end_reason:type_name -> cairn.membership.v1.Membership.EndReason
+	8,  // 3: cairn.membership.v1.MembershipChanged.decline_reason:type_name -> cairn.membership.v1.Membership.DeclineReason
+	9,  // 4: cairn.membership.v1.PeerMatchChanged.state:type_name -> cairn.membership.v1.PeerMatch.State
+	10, // 5: cairn.membership.v1.PeerMatchChanged.end_reason:type_name -> cairn.membership.v1.PeerMatch.EndReason
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_cairn_membership_v1_events_proto_init() }
@@ -510,7 +581,7 @@ func file_cairn_membership_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_membership_v1_events_proto_rawDesc), len(file_cairn_membership_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

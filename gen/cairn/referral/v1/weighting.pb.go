@@ -34,7 +34,7 @@ type Weighting struct {
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// Points of each criterion, by its code, such as "diagnosis". Above 0, up to 1000; at least one. Only their proportions count.
 	// A criterion that is left out does not count. Codes: diagnosis, side_effects, professional, phase, demographics, times, seat,
-	// proximity, soonest_session, accessibility, age, size.
+	// proximity, soonest_session, accessibility, age, size, feedback.
 	Points map[string]float64 `protobuf:"bytes,3,rep,name=points,proto3" json:"points,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	// Whether recommendations are made with it now. One is in use at any time.
 	InUse bool `protobuf:"varint,4,opt,name=in_use,json=inUse,proto3" json:"in_use,omitempty"`
