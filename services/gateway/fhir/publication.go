@@ -120,7 +120,7 @@ func (p *publication) current(ctx context.Context, c *call) (*dataset, error) {
 	if p.reading == nil && !c.face.clock.Now().Before(p.until) {
 		p.reading = make(chan struct{})
 		wait = p.reading
-		go p.read(c.face)
+		go p.read(c.face) //nolint:gosec // others wait for it too, when this request is gone
 	}
 	p.mu.Unlock()
 	if wait != nil {
