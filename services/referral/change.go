@@ -23,6 +23,7 @@ type change struct {
 	row   *row
 	now   time.Time
 	actor actor
+	since int64 // the row's revision before
 
 	batch *pgx.Batch // all writes; the row's own comes first
 	steps []func(context.Context, *pgx.Batch) error
@@ -55,7 +56,7 @@ type entry struct {
 }
 
 func (s *server) newChange(r *row, a actor) *change {
-	return &change{s: s, row: r, now: s.clock.Now(), actor: a, batch: new(pgx.Batch)}
+	return &change{s: s, row: r, now: s.clock.Now(), actor: a, since: r.Revision, batch: new(pgx.Batch)}
 }
 
 // take takes a step that the table has: the new state, who acts next and until when, the timeline and the event.
@@ -168,8 +169,10 @@ func (c *change) flush(ctx context.Context, write func(*pgx.Batch, *row)) error 
 		return err
 	}
 	write(c.batch, c.row)
-	if err := c.s.insertVersion(c.batch, c.row); err != nil {
-		return err
+	if c.row.Revision != c.since {
+		if err := c.s.insertVersion(c.batch, c.row); err != nil {
+			return err
+		}
 	}
 	for _, step := range c.steps {
 		if err := step(ctx, c.batch); err != nil {

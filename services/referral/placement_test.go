@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,6 +20,7 @@ import (
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 )
 
 // wire is the real connection to membership, which can be cut before or after a call gets through.
@@ -158,6 +160,44 @@ func TestAcceptIsTriedAgainByItsCaller(t *testing.T) {
 	}
 	if got := f.actions(r.GetName()); got != "SEND ACCEPT" {
 		t.Errorf("timeline: got %s", got)
+	}
+}
+
+// The job, or another copy of the call, has placed her while this one was asking: it is answered with what there is.
+func TestAcceptIsAnsweredAfterTheJob(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	r := f.send()
+	l.cut(false, true)
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName()}); status.Code(err) != codes.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	l.cut(false, false)
+	ctx := f.system()
+	var sentRow *row
+	var p *placementRow
+	if err := f.srv.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+		id := uuid.MustParse(strings.TrimPrefix(r.GetName(), "referrals/"))
+		if sentRow, err = find(ctx, tx, auth.TenantFrom(ctx), id); err != nil {
+			return err
+		}
+		p, err = findPlacement(ctx, tx, id)
+		return err
+	}); err != nil || sentRow == nil || p == nil {
+		t.Fatalf("%v, %v, %v", sentRow, p, err)
+	}
+	var answers []*referralv1.Referral
+	for range 2 {
+		if _, err := f.srv.place(ctx, sentRow, p, func(ctx context.Context, tx pgx.Tx, c *change) error {
+			m, err := c.answer(ctx, tx, whole)
+			answers = append(answers, m)
+			return err
+		}); err != nil {
+			t.Fatalf("after %d answers: %v", len(answers), err)
+		}
+	}
+	if answers[0].GetState() != accepted || answers[1].GetEtag() != answers[0].GetEtag() || answers[1].GetMembership() != answers[0].GetMembership() {
+		t.Errorf("the first is answered with %v, the second with %v", answers[0], answers[1])
 	}
 }
 
