@@ -19,9 +19,6 @@ GO_TOOLS := GOWORK=off go -C tools
 # The race detector needs a C compiler; `make setup` brings one where it can.
 RACE = $(shell command -v cc gcc clang >/dev/null && echo -race)
 
-# Tests of a package at once: they wait for databases and events about as long as they compute.
-PARALLEL = $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n)))
-
 .PHONY: help setup build gen lint test demo run bench fuzz clean
 
 help: ## this list
@@ -42,7 +39,7 @@ lint: $(BUF) $(TOOLS)/plugins $(TOOLS)/golangci-lint tools/protos ## check style
 
 test: ## run every test, with the race detector, over a real PostgreSQL and a real JetStream
 	@tools/setup.sh
-	go test $(RACE) -shuffle=on -parallel=$(PARALLEL) -timeout=20m $(MODULES:%=./%/...)
+	go test $(RACE) -shuffle=on -timeout=20m $(MODULES:%=./%/...)
 
 demo: build ## start Cairn and walk one referral round its loop, then keep serving
 	@tools/setup.sh

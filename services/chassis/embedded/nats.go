@@ -57,7 +57,7 @@ func StartNATS(ctx context.Context, dir string, log *slog.Logger, opts ...NATSOp
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
 	s.SetLoggerV2(natsLog{log}, false, false, false)
-	go s.Start()
+	s.Start()
 	for !s.ReadyForConnections(50 * time.Millisecond) {
 		if err := ctx.Err(); err != nil {
 			s.Shutdown()
