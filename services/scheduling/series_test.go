@@ -303,8 +303,11 @@ func TestUpdateKeepsOverrides(t *testing.T) {
 			t.Errorf("session %d came back as %v, was %v", i, x, after[i])
 		}
 	}
-	if e := f.lastEvent(sessionRestored, before[3].GetName(), &told); told.GetState() != schedulingv1.Session_SCHEDULED || told.GetPreviousStartTime() != nil || e.Revision <= 1 {
-		t.Errorf("told %v at %d", &told, e.Revision)
+	for i, state := range map[int]schedulingv1.Session_State{3: schedulingv1.Session_MOVED, 5: schedulingv1.Session_SCHEDULED} {
+		e := f.lastEvent(sessionRestored, before[i].GetName(), &told)
+		if told.GetState() != state || !proto.Equal(told.GetStartTime(), after[i].GetStartTime()) || told.GetPreviousStartTime() != nil || e.Revision <= 1 {
+			t.Errorf("session %d is told as %v at %d", i, &told, e.Revision)
+		}
 	}
 
 	// An end: what comes after is dropped, and the series ends with its last session.
