@@ -57,10 +57,6 @@ type interceptors struct {
 
 // interceptors returns what every request and stream passes, in this order.
 func (p *Process) interceptors(h *Host) (interceptors, error) {
-	validator, err := protovalidate.New()
-	if err != nil {
-		return interceptors{}, fmt.Errorf("protovalidate: %w", err)
-	}
 	observer, err := newObserver(p.tel, h.Name, h.rules)
 	if err != nil {
 		return interceptors{}, err
@@ -73,7 +69,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 		mapErrors(h.Log),
 		authenticate(authn),
 		authorize(h.rules),
-		validate(validator),
+		validate(protovalidate.GlobalValidator),
 	}
 	streams := []grpc.StreamServerInterceptor{
 		recoverStreams(h.Log),
@@ -84,7 +80,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 		endDisabledStreams(p.disabled),
 		authorizeStreams(h.rules),
 		admitStreams(&p.streams, p.clock),
-		validateStreams(validator),
+		validateStreams(protovalidate.GlobalValidator),
 	}
 	if h.DB != nil {
 		unary = append(unary,

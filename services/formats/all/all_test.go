@@ -47,7 +47,7 @@ func hostiles(id string) []hostile {
 		}
 	}
 	text := func(s string) func() io.Reader { return func() io.Reader { return strings.NewReader(s) } }
-	const long = 32 << 20
+	const long = 20 << 20
 	row := `{"` + id + `":"1"}`
 	return []hostile{
 		{name: "nothing", feed: text(""), want: "empty"},
@@ -80,8 +80,8 @@ func hostiles(id string) []hostile {
 		{name: "a word", feed: text("hello"), want: "no "},
 		{name: "commas", feed: fill("[", ",", 1<<20), want: "no JSON"},
 		{name: "brackets that do not match", feed: text(`[{"a":[}]`), want: "closes what the other kind"},
-		{name: "a million rows that are one", feed: fill(`[`+row, `,`+row, 1<<20*int64(len(row)+1)), want: "same", most: 64 << 20},
-		{name: "a million keys", feed: func() io.Reader {
+		{name: "many rows that are one", feed: fill(`[`+row, `,`+row, 1<<17*int64(len(row)+1)), want: "same"},
+		{name: "many keys", feed: func() io.Reader {
 			var b strings.Builder
 			b.WriteString(`[{`)
 			for i := range 60_000 {

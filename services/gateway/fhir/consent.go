@@ -140,8 +140,12 @@ func updateConsent(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	if err != nil {
 		return nil, err
 	}
-	if c.ifMatch != "" && c.ifMatch != consentVersion(now) {
-		return nil, stale("Consent")
+	etag := "" // a referral may change beside its consent
+	if c.ifMatch != "" {
+		if c.ifMatch != consentVersion(now) {
+			return nil, stale("Consent")
+		}
+		etag = now.GetEtag()
 	}
 	sent, withdrawn, err := readConsent(doc, "Consent")
 	if err != nil {
@@ -149,10 +153,10 @@ func updateConsent(ctx context.Context, c *call, id string, doc *r4.Document) (*
 	}
 	if withdrawn {
 		if now.GetConsent().GetWithdrawTime() == nil {
-			now, err = c.consents.WithdrawReferralConsent(ctx, &referralv1.WithdrawReferralConsentRequest{Name: now.GetName(), Etag: now.GetEtag(), RequestId: c.requestID})
+			now, err = c.consents.WithdrawReferralConsent(ctx, &referralv1.WithdrawReferralConsentRequest{Name: now.GetName(), Etag: etag, RequestId: c.requestID})
 		}
 	} else {
-		now, err = c.consents.RenewReferralConsent(ctx, &referralv1.RenewReferralConsentRequest{Name: now.GetName(), Consent: sent, Etag: now.GetEtag(), RequestId: c.requestID})
+		now, err = c.consents.RenewReferralConsent(ctx, &referralv1.RenewReferralConsentRequest{Name: now.GetName(), Consent: sent, Etag: etag, RequestId: c.requestID})
 	}
 	if err != nil {
 		return nil, err

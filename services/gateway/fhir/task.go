@@ -262,7 +262,7 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 		}
 	case b.Status != "accepted":
 		return taskItem(c.profile, c.wrote(now)), nil
-	default:
+	case etag != "": // the claim has made a version
 		etag = now.GetEtag()
 	}
 	shown := taskBody(nil, c.profile, now)
