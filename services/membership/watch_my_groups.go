@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -22,10 +21,8 @@ import (
 	"cairn.care/services/chassis/pg"
 )
 
-const (
-	newsPage      = 100              // rows of one look
-	newsHeartbeat = 15 * time.Second // between signs of life
-)
+// newsPage is how many rows a look takes.
+const newsPage = 100
 
 // newsTables are the tables whose changes are news.
 var newsTables = []string{"memberships", "announcements", "group_news"}
@@ -47,37 +44,9 @@ func (s *server) WatchMyGroups(req *membershipv1.WatchMyGroupsRequest, stream gr
 	if err := n.open(ctx, req.GetSyncToken()); err != nil {
 		return err
 	}
-	defer s.pulse.Join(ctx)()
-	alive := time.NewTicker(newsHeartbeat)
-	defer alive.Stop()
-	for sign := true; ; {
-		moved := s.pulse.Next() // before the look, so that nothing falls between the two
-		news, more, err := n.next(ctx)
-		if err != nil {
-			return err
-		}
-		if len(news) > 0 || sign {
-			token, err := n.token()
-			if err != nil {
-				return err
-			}
-			if err := stream.Send(&membershipv1.WatchMyGroupsResponse{News: news, NextSyncToken: token}); err != nil {
-				return err
-			}
-			alive.Reset(newsHeartbeat)
-		}
-		sign = false
-		if more {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-moved:
-		case <-alive.C:
-			sign = true
-		}
-	}
+	return changefeed.Watch(ctx, s.pulse, n.next, n.token, func(news []*membershipv1.GroupNews, token string) error {
+		return stream.Send(&membershipv1.WatchMyGroupsResponse{News: news, NextSyncToken: token})
+	})
 }
 
 // newsCursor is what a sync token holds: the change that was told last.
