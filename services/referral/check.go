@@ -14,6 +14,21 @@ import (
 	"cairn.care/services/recurrence"
 )
 
+// metBefore is how long before a referral was written a session of it may have begun: on the day on which somebody asked for her by telephone.
+const metBefore = 24 * time.Hour
+
+// met refuses the time of a session that was over before anybody referred her to it.
+func (r *row) met(field string, at time.Time) error {
+	written := r.CreateTime
+	if r.AuthorTime != nil && r.AuthorTime.Before(written) {
+		written = *r.AuthorTime
+	}
+	if at.Before(written.Add(-metBefore)) {
+		return fault.Invalid(fault.Field(field, "is before the referral, which was written at %s", written.UTC().Format(time.RFC3339)))
+	}
+	return nil
+}
+
 // authorAhead is how far ahead of the clock a referral may have been written: a day that is sent alone is its midnight in UTC, and has
 // begun up to 14 hours before that in the east.
 const authorAhead = 14 * time.Hour

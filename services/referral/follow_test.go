@@ -273,6 +273,9 @@ func TestReceiverRecordsByHand(t *testing.T) {
 	f.Clock.Set(start.Add(time.Hour))
 	must(noShow)(f.RecordNoShow(f.receive, &referralv1.RecordNoShowRequest{Name: name}))
 	must(sessionCancelled)(f.RecordSessionCancellation(f.receive, &referralv1.RecordSessionCancellationRequest{Name: name}))
+	if _, err := f.RecordEngagement(f.receive, &referralv1.RecordEngagementRequest{Name: name, AttendTime: timestamppb.New(f.get(f.refer, name).GetCreateTime().AsTime().Add(-25 * time.Hour))}); errText(err) != "InvalidArgument attend_time" {
+		t.Errorf("before the referral: got %v", err)
+	}
 	if _, err := f.RecordEngagement(f.receive, &referralv1.RecordEngagementRequest{Name: name, AttendTime: timestamppb.New(f.Clock.Now().Add(time.Hour))}); errText(err) != "InvalidArgument attend_time" {
 		t.Errorf("in the future: got %v", err)
 	}

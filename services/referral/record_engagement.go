@@ -21,6 +21,11 @@ func (s *server) RecordEngagement(ctx context.Context, req *referralv1.RecordEng
 	}
 	return s.apply(ctx, step{name: req.GetName(), etag: req.GetEtag(), action: recordEngagement, note: req.GetNote(), with: func(c *change) error {
 		r := c.row
+		if at != nil {
+			if err := r.met("attend_time", *at); err != nil {
+				return err
+			}
+		}
 		when := attendedAt(r, at, now)
 		r.SessionsReported++
 		if r.FirstAttendedTime == nil || when.Before(*r.FirstAttendedTime) {

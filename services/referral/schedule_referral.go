@@ -28,7 +28,7 @@ func (s *server) ScheduleReferral(ctx context.Context, req *referralv1.ScheduleR
 		}
 		st.with = func(c *change) error {
 			c.row.FirstSessionID, c.row.FirstSessionTime = nil, at
-			return nil
+			return c.row.met("session_time", *at)
 		}
 		return s.apply(ctx, st)
 	}

@@ -50,7 +50,7 @@ func TestPages(t *testing.T) {
 func followCallers(t *testing.T, dir string) {
 	t.Helper()
 	env := serve(t, dir)
-	for _, pages := range [][]string{{"docs/hospitals.md", "docs/booking.md"}, {"docs/nonprofits.md"}, {"docs/internal-apps.md"}} {
+	for _, pages := range [][]string{{"docs/hospitals.md", "docs/booking.md"}, {"docs/nonprofits.md"}, {"docs/internal-apps.md"}, {"docs/webhooks.md"}} {
 		t.Run(strings.Join(pages, " and "), func(t *testing.T) { follow(t, root, env, pages...) })
 	}
 }
@@ -84,7 +84,11 @@ func build(t *testing.T) string {
 // serve starts `cairn serve` and returns the environment in which its callers run.
 func serve(t *testing.T, dir string) []string {
 	t.Helper()
-	env := append(environ(t, dir), "CAIRN_DATA_DIR="+filepath.Join(dir, "data"))
+	_, receiver, err := net.SplitHostPort(freeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := append(environ(t, dir), "CAIRN_DATA_DIR="+filepath.Join(dir, "data"), "CAIRN_ALLOW_PRIVATE_OUTBOUND=true", "RECEIVER_PORT="+receiver)
 	said := &watched{want: "Loaded ", seen: make(chan struct{})}
 	cmd := exec.Command(filepath.Join(dir, "bin", "cairn"), "serve", "--log-level", "warn")
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, said, said

@@ -34,7 +34,8 @@ type Event struct {
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	// The resource that it is about, e.g. "referrals/{uuid}". Events about one resource come in their order.
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
-	// The revision of the resource after the change; a lower one than known is old news.
+	// The revision of the resource after the change, at the source: each source counts for itself. One that is not higher than
+	// the last from the same source about the same subject is old news.
 	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
