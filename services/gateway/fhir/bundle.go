@@ -16,6 +16,8 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/fault"
 	"cairn.care/services/formats/fhir/r4"
 )
 
@@ -63,6 +65,9 @@ func (f *Face) bundle(w http.ResponseWriter, r *http.Request) error {
 	c, err := f.call(r)
 	if err != nil {
 		return err
+	}
+	if c.principal.Kind == auth.Anonymous { // whose calls nobody counts
+		return fault.Unauthenticated("TOKEN_REQUIRED", "a Bundle needs an access token; without one, read what is public resource by resource")
 	}
 	raw, err := f.body(w, r)
 	if err != nil {
@@ -330,7 +335,10 @@ func (f *Face) doAs(ctx context.Context, c *call, e *entry) (err error) {
 	if ctx, err = c.begin(ctx, e.at.r, e.letter); err != nil {
 		return err
 	}
-	if c.ifMatch, err = versionOf(e.request.IfMatch); err != nil {
+	if e.request.IfMatch != "" {
+		c.ifMatch, err = versionOf(e.request.IfMatch)
+	}
+	if err != nil {
 		return err
 	}
 	e.status = http.StatusOK

@@ -127,14 +127,16 @@ func (c *call) readHeaders(r *http.Request) error {
 		return nil
 	}
 	var err error
-	c.ifMatch, err = versionOf(strings.Join(r.Header.Values("If-Match"), ","))
+	if given := r.Header.Values("If-Match"); given != nil {
+		c.ifMatch, err = versionOf(strings.Join(given, ","))
+	}
 	return err
 }
 
 // versionOf reads an If-Match: the version that must be current, "" for any.
 func versionOf(header string) (string, error) {
 	tag := strings.TrimSpace(header)
-	if tag == "" || tag == "*" {
+	if tag == "*" {
 		return "", nil
 	}
 	version := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(tag, "W/"), `"`), `"`)

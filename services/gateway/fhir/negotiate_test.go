@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	"cairn.care/services/internal/suitetest"
 )
@@ -73,6 +75,7 @@ func testContentTypes(t *testing.T, s *site) {
 		s.do(http.MethodPost, "", bearer, bundle, "Content-Type", contentType).want(t, want)
 	}
 	s.do(http.MethodPost, "", bearer, bundle, "Content-Encoding", "gzip").want(t, 415)
+	s.do(http.MethodPost, "", "", bundle).want(t, 401)
 }
 
 func testUnknown(t *testing.T, s *site) {
@@ -157,6 +160,7 @@ func testConditionalReads(t *testing.T, s *site) {
 
 // testBodies sends bodies that are none.
 func testBodies(t *testing.T, s *site) {
+	bearer := token("organizations/"+uuid.NewString(), "", "system/*.rs")
 	for name, tt := range map[string]struct {
 		body  string
 		code  int
@@ -175,7 +179,7 @@ func testBodies(t *testing.T, s *site) {
 		"too large":         {`{"resourceType":"Bundle","type":"batch","id":"` + strings.Repeat("x", 300<<10) + `"}`, 413, "too-long"},
 		"too deep":          {`{"resourceType":"Bundle","type":"batch","entry":` + strings.Repeat(`[`, 100) + strings.Repeat(`]`, 100) + `}`, 400, "structure"},
 	} {
-		r := s.do(http.MethodPost, "", "", tt.body, "Content-Type", "application/fhir+json")
+		r := s.do(http.MethodPost, "", bearer, tt.body, "Content-Type", "application/fhir+json")
 		if r.StatusCode != tt.code || len(r.issues()) == 0 || !strings.HasPrefix(r.issues()[0], tt.issue) {
 			t.Errorf("%s: %d %v, want %d %q", name, r.StatusCode, r.issues(), tt.code, tt.issue)
 		}

@@ -36,6 +36,7 @@ func testWrites(t *testing.T, c *care) {
 	}
 	put(at, text(t, person), "If-Match", `W/"7"`).want(t, http.StatusPreconditionFailed)
 	put(at, text(t, person), "If-Match", `W/"1`+strings.Repeat("1", 80)+`"`).want(t, http.StatusBadRequest)
+	put(at, text(t, person), "If-Match", "").want(t, http.StatusBadRequest)
 	changed := put(at, text(t, person), "If-Match", `W/"1"`).want(t, http.StatusOK)
 	if changed.Header.Get("ETag") != `W/"2"` || changed.json["gender"] != "unknown" {
 		t.Errorf("PUT: %v %s", changed.Header, changed.body)

@@ -169,7 +169,9 @@ func (s *search) span(name string) (span, error) {
 		case "ge":
 			from = v.from
 		case "lt", "eb":
-			before = v.from
+			if before = v.from; before.IsZero() { // nothing was before the year 1
+				before = before.Add(1)
+			}
 		case "le":
 			before = v.to
 		default:

@@ -219,7 +219,8 @@ func TestSlots(t *testing.T) {
 		"?" + march + "&service-type=513":                                                    {first[0], first[2]},
 		"?" + march + "&service-type=http://terminology.hl7.org/CodeSystem/service-type|561": {first[1]},
 		"?_id=" + first[2] + "," + slotID(hidden[0]) + "," + uuid.NewString():                {first[2]},
-		"?start=2027-03-05": first[:2], // of UTC
+		"?start=2027-03-05":                      first[:2], // of UTC
+		"?start=lt0001-01-01&schedule=" + camino: nil,
 		"?start=gt2027-03-05T01:00:00Z&start=lt2027-03-12T10:00:00Z&schedule=" + camino: {first[2]},
 		"?_lastUpdated=lt2020-01-01":          {},
 		"?" + march + "&_sort=start&_count=1": first[:1],

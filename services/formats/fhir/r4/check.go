@@ -1,8 +1,8 @@
 package r4
 
 import (
+	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -265,7 +265,7 @@ func (c *checker) primitive(n *node, p property, at string) {
 		c.wrong("too-long", at, "is longer than 1 MiB")
 		return
 	case p.kind == "integer" || p.kind == "positiveInt" || p.kind == "unsignedInt":
-		if v, err := strconv.ParseInt(n.text, 10, 64); err == nil && (v > math.MaxInt32 || v < math.MinInt32) {
+		if _, err := strconv.ParseInt(n.text, 10, 32); errors.Is(err, strconv.ErrRange) {
 			c.wrong("value", at, "%s does not fit into 32 bits", clip(n.text))
 			return
 		}

@@ -9,7 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -89,6 +92,9 @@ type node struct {
 
 // read parses JSON. Unlike encoding/json it keeps doubled members for the check.
 func read(raw []byte) (*node, error) {
+	if at := halfCharacter(raw); at >= 0 {
+		return nil, fmt.Errorf("no JSON: %s is half of a character", raw[at:at+6])
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	root, err := value(dec, 0)
@@ -102,6 +108,34 @@ func read(raw []byte) (*node, error) {
 		return nil, errors.New("there is more after the JSON")
 	}
 	return root, nil
+}
+
+// halfCharacter returns where an escape stands for half of a UTF-16 pair without the other (RFC 8259, section 8.2), -1 if none does.
+// encoding/json takes U+FFFD for it, which makes one text of two.
+func halfCharacter(raw []byte) int {
+	unit := func(at int) rune {
+		if at+6 > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
+			return -1
+		}
+		n, err := strconv.ParseUint(string(raw[at+2:at+6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(n)
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if r := unit(i); utf16.IsSurrogate(r) {
+			if utf16.DecodeRune(r, unit(i+6)) == unicode.ReplacementChar {
+				return i
+			}
+			i += 6
+		}
+		i++ // what is escaped
+	}
+	return -1
 }
 
 func value(dec *json.Decoder, depth int) (*node, error) {
