@@ -203,7 +203,8 @@ func (i *importer) ensureFeed(ctx context.Context) (feed *groupsv1.Feed, made bo
 	}
 	feed = found.GetFeeds()[0]
 	if feed.GetFormat() != i.feed.GetFormat() {
-		return nil, false, fmt.Errorf("the organization's feed %q is of format %s: give this one a name of its own with --source", source, feed.GetFormat())
+		return nil, false, fmt.Errorf("the organization's feed %q is of format %s, not %s: give this one a name of its own with --source, or if that was a mistake, remove it by DELETE /v1/%s",
+			source, feed.GetFormat(), i.feed.GetFormat(), feed.GetName())
 	}
 	change, mask := &groupsv1.Feed{}, &fieldmaskpb.FieldMask{}
 	if z := i.feed.GetTimeZone(); z != "" && z != feed.GetTimeZone() {
