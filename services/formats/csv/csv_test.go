@@ -1,17 +1,23 @@
 package csv_test
 
 import (
+	encodingcsv "encoding/csv"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
+	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -50,12 +56,72 @@ func TestRoundTrip(t *testing.T) {
 			rt.Fatalf("%d groups are read as %d, rejected %+v:\n%s", len(want), len(f.Entries), f.Rejected, feed)
 		}
 		for i, g := range want {
+			g, _ = formats.Timed(g)
 			got := f.Entries[i]
 			if d := cmp.Diff(formats.Said(g), formats.Said(got.Group), protocmp.Transform()); d != "" || got.Closed != formats.Closed(g) || got.Group.GetExternalId() != strings.TrimPrefix(g.GetName(), "groups/") {
 				rt.Errorf("closed %v, id %s (-written +read):\n%s\n%s", got.Closed, got.Group.GetExternalId(), d, feed)
 			}
 		}
 	})
+}
+
+// Where the owner gives no regular times, the row has what Cairn plans.
+func TestPlanned(t *testing.T) {
+	t.Parallel()
+	const zone = "America/Chicago"
+	at := func(rrule, zone string) *groupsv1.Group_RegularTime {
+		return &groupsv1.Group_RegularTime{Rrule: rrule, StartTime: "18:30", Duration: durationpb.New(90 * time.Minute), TimeZone: zone, StartDate: &date.Date{Year: 2026, Month: 3, Day: 2}}
+	}
+	const monday, first, beside = "FREQ=WEEKLY;BYDAY=MO", "FREQ=MONTHLY;BYDAY=1FR", "availability.planned_times"
+	type times = []*groupsv1.Group_RegularTime
+	for what, c := range map[string]struct {
+		regular, planned times
+		cells, lost      string // days, start_time, end_time, rrule, first_date, time_zone
+	}{
+		"weekly":     {nil, times{at(monday, zone)}, "Monday 18:30 20:00  2026-03-02 " + zone, ""},
+		"monthly":    {nil, times{at(first, zone)}, " 18:30 20:00 " + first + " 2026-03-02 " + zone, ""},
+		"two":        {nil, times{at(monday, zone), at(first, zone)}, "Monday 18:30 20:00  2026-03-02 " + zone, beside + `: Its column cannot say it all; the column "cairn" does, as JSON, which Cairn reads.`},
+		"both given": {times{at(monday, "")}, times{at(first, zone)}, "Monday 18:30 20:00  2026-03-02 " + zone, beside + ": The row has the group's regular times, not what is planned beside them."},
+		"sessions":   {nil, nil, "     " + zone, "availability.next_sessions: The table says how times come again, not single sessions."},
+	} {
+		g := &groupsv1.Group{
+			Name: "groups/1", Title: "Circle", Format: groupsv1.Group_ONLINE, TimeZone: zone, RegularTimes: c.regular,
+			Availability: &groupsv1.Group_Availability{NextSessions: []*timestamppb.Timestamp{timestamppb.New(time.Unix(0, 0))}, PlannedTimes: c.planned},
+		}
+		row, losses, err := csv.Write(formats.Listing{Group: g})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lost []string
+		for _, l := range losses {
+			lost = append(lost, l.Field+": "+l.Reason)
+		}
+		if got := strings.Join(lost, "\n"); got != c.lost {
+			t.Errorf("%s: lost is %q, want %q", what, got, c.lost)
+		}
+		table, err := encodingcsv.NewReader(strings.NewReader(string(csv.Header()) + string(row))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cells []string
+		for _, heading := range []string{"days", "start_time", "end_time", "rrule", "first_date", "time_zone"} {
+			cells = append(cells, table[1][slices.Index(table[0], heading)])
+		}
+		if got := strings.Join(cells, " "); got != c.cells {
+			t.Errorf("%s: cells are %q, want %q", what, got, c.cells)
+		}
+		want := c.planned
+		if c.regular != nil {
+			want = c.regular
+		}
+		f := read(t, string(csv.Header())+string(row), formats.Options{})
+		if len(f.Entries) != 1 {
+			t.Fatalf("%s: rejected %+v", what, f.Rejected)
+		}
+		if d := cmp.Diff(want, f.Entries[0].Group.GetRegularTimes(), protocmp.Transform(), protocmp.IgnoreFields(&groupsv1.Group_RegularTime{}, "time_zone")); d != "" || f.Entries[0].Group.GetTimeZone() != zone {
+			t.Errorf("%s: read back in %s (-want +got):\n%s", what, f.Entries[0].Group.GetTimeZone(), d)
+		}
+	}
 }
 
 const sheet = "\xef\xbb\xbf;;;;;;;;\r\n" +

@@ -29,7 +29,7 @@ func Header() []byte {
 
 // Write writes a group as a row, with its line end, and says what readers learn only from the column "cairn", as JSON.
 func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
-	g := l.Group
+	g, times := formats.Timed(l.Group)
 	_, id, _ := strings.Cut(g.GetName(), "/")
 	cells := map[string]string{pathID: id, pathOpen: spokenBool(!formats.Closed(g))}
 	first(cells, g)
@@ -45,7 +45,7 @@ func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
 		}
 		cells[pathOther] = string(other)
 	}
-	rest, losses, err := left(g, cells)
+	rest, losses, err := left(g, times, cells)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,8 +59,8 @@ func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
 	return line(row), append(losses, beside(g)...), nil
 }
 
-// left reads the cells back, and returns as JSON what they do not say of the group.
-func left(g *groupsv1.Group, cells map[string]string) (string, []formats.Loss, error) {
+// left reads the cells back, and returns as JSON what they do not say of the group, whose regular times are from the field times.
+func left(g *groupsv1.Group, times string, cells map[string]string) (string, []formats.Loss, error) {
 	said := map[string]string{}
 	for path, text := range cells {
 		if text = strings.TrimSpace(text); text != "" {
@@ -96,6 +96,9 @@ func left(g *groupsv1.Group, cells map[string]string) (string, []formats.Loss, e
 	}
 	var losses []formats.Loss
 	for _, p := range paths {
+		if p == "regular_times" {
+			p = times
+		}
 		losses = append(losses, formats.Loss{Field: p, Reason: `Its column cannot say it all; the column "cairn" does, as JSON, which Cairn reads.`})
 	}
 	return string(rest), losses, nil
@@ -217,7 +220,14 @@ func beside(g *groupsv1.Group) []formats.Loss {
 	if len(g.GetFacilitators()) > 0 {
 		out = append(out, formats.Loss{Field: "facilitators", Reason: "The table does not say who leads."})
 	}
-	if a := g.GetAvailability(); a != nil && (a.OpenSeats != nil || a.GetWaitlistLength() > 0) {
+	a := g.GetAvailability()
+	if len(a.GetPlannedTimes()) > 0 {
+		out = append(out, formats.Loss{Field: "availability.planned_times", Reason: "The row has the group's regular times, not what is planned beside them."})
+	}
+	if len(a.GetNextSessions()) > 0 && len(g.GetRegularTimes()) == 0 {
+		out = append(out, formats.Loss{Field: "availability.next_sessions", Reason: "The table says how times come again, not single sessions."})
+	}
+	if a != nil && (a.OpenSeats != nil || a.GetWaitlistLength() > 0) {
 		out = append(out, formats.Loss{Field: "availability.open_seats", Reason: "The table does not say whether seats are free: they change too often for it."})
 	}
 	return out

@@ -56,6 +56,11 @@ func Group() *rapid.Generator[*groupsv1.Group] {
 		for i := range rapid.IntRange(0, 3).Draw(t, "times") {
 			g.RegularTimes = append(g.RegularTimes, regularTime(t, i))
 		}
+		if a := g.GetAvailability(); a != nil {
+			for i := range rapid.IntRange(0, 2).Draw(t, "planned times") {
+				a.PlannedTimes = append(a.PlannedTimes, plannedTime(t, i, g.GetTimeZone()))
+			}
+		}
 		return g
 	})
 }
@@ -140,6 +145,16 @@ func regularTime(t *rapid.T, i int) *groupsv1.Group_RegularTime {
 	}
 	if strings.Contains(r.GetRrule(), "INTERVAL=2") || strings.Contains(r.GetRrule(), "COUNT") {
 		r.StartDate = &date.Date{Year: 2026, Month: 3, Day: 2}
+	}
+	return r
+}
+
+// plannedTime draws a time as scheduling tells it: with its zone, and from when.
+func plannedTime(t *rapid.T, i int, zone string) *groupsv1.Group_RegularTime {
+	r := regularTime(t, 10+i)
+	r.StartDate = &date.Date{Year: 2026, Month: 3, Day: 2}
+	if r.GetTimeZone() == "" {
+		r.TimeZone = zone
 	}
 	return r
 }

@@ -53,6 +53,7 @@ func TestRoundTrip(t *testing.T) {
 			rt.Fatal(err)
 		}
 		feeds["service_at_location"] = encode(rt, []any{at})
+		g, _ = formats.Timed(g)
 		for shape, feed := range feeds {
 			f := formatstest.Read(t, hsds.Format{}, strings.NewReader(string(feed)), formats.Options{})
 			if len(f.Entries) != 1 {

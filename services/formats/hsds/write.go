@@ -66,7 +66,8 @@ func WriteDetailAt(l formats.Listing) (json.RawMessage, error) {
 
 // WriteService writes a group as a service with all its parts, and says what HSDS cannot say of it.
 func WriteService(l formats.Listing, v Version) (*Service, []formats.Loss, error) {
-	w := &writer{g: l.Group, version: v, id: idOf(l.Group.GetName())}
+	g, times := formats.Timed(l.Group)
+	w := &writer{g: g, times: times, version: v, id: idOf(g.GetName())}
 	s := w.summary(l)
 	w.service(s)
 	if err := w.rest(s); err != nil {
@@ -153,6 +154,7 @@ const (
 
 type writer struct {
 	g       *groupsv1.Group
+	times   string // the field that its regular times are from
 	version Version
 	id      string
 	losses  []formats.Loss
@@ -215,7 +217,7 @@ func (w *writer) service(s *Service) {
 	for i, t := range g.GetRegularTimes() {
 		schedule, plain := writeTime(t, orElse(t.GetTimeZone(), g.GetTimeZone()), w.id, i, w.label)
 		if !plain {
-			w.lose(fmt.Sprintf("regular_times[%d].rrule", i), "HSDS knows weekly and monthly times only; the rule %s stands in the schedule's description and in an attribute of Cairn's", t.GetRrule())
+			w.lose(fmt.Sprintf("%s[%d].rrule", w.times, i), "HSDS has no members for the rule %s; it stands in the schedule's description and in an attribute of Cairn's", t.GetRrule())
 		}
 		s.Schedules = append(s.Schedules, schedule)
 	}
@@ -242,6 +244,9 @@ func (w *writer) lost() {
 		w.lose("online", "the link, number and instructions for joining are private and are not given out")
 	}
 	if a := g.GetAvailability(); a != nil {
+		if len(a.GetPlannedTimes()) > 0 {
+			w.lose("availability.planned_times", "the schedules are the group's regular times, not what is planned beside them")
+		}
 		if len(a.GetNextSessions()) > 0 {
 			w.lose("availability.next_sessions", "HSDS says how a time comes again, not single sessions")
 		}

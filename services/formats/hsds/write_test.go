@@ -1,6 +1,7 @@
 package hsds_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,57 @@ func TestWritten(t *testing.T) {
 	f := formatstest.Read(t, hsds.Format{}, strings.NewReader(raw), formats.Options{})
 	if d := cmp.Diff(formats.Said(rich()), formats.Said(f.Entries[0].Group), protocmp.Transform()); d != "" {
 		t.Errorf("read back (-written +read):\n%s", d)
+	}
+}
+
+// Where the owner gives no regular times, the schedules are what Cairn plans.
+func TestPlanned(t *testing.T) {
+	t.Parallel()
+	at := func(rrule, zone string) *groupsv1.Group_RegularTime {
+		return &groupsv1.Group_RegularTime{Rrule: rrule, StartTime: "18:30", Duration: &durationpb.Duration{Seconds: 5400}, TimeZone: zone, StartDate: &date.Date{Year: 2026, Month: 3, Day: 2}}
+	}
+	const zone, monday, eight, yearly = "Asia/Tokyo", "FREQ=WEEKLY;BYDAY=MO", "FREQ=WEEKLY;BYDAY=MO;COUNT=8", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=4"
+	type times = []*groupsv1.Group_RegularTime
+	for what, c := range map[string]struct {
+		regular, planned times
+		schedules, lost  []string
+	}{
+		"weekly": {nil, times{at(monday, zone)}, []string{"2026-03-02 WEEKLY MO 0 18:30 20:00"}, nil},
+		"two": {
+			nil, times{at(eight, zone), at(yearly, zone)}, []string{"2026-03-02 WEEKLY MO 8 18:30 20:00", "2026-03-02   0 18:30 20:00"},
+			[]string{"availability.planned_times[1].rrule: HSDS has no members for the rule " + yearly + "; it stands in the schedule's description and in an attribute of Cairn's."},
+		},
+		"both given": {
+			times{at(monday, "")}, times{at(eight, zone)}, []string{"2026-03-02 WEEKLY MO 0 18:30 20:00"},
+			[]string{"availability.planned_times: the schedules are the group's regular times, not what is planned beside them."},
+		},
+	} {
+		g := &groupsv1.Group{
+			Name: "groups/0192d7a5-0000-7000-8000-000000000001", Title: "Circle", Kind: groupsv1.Group_PEER_SUPPORT, Facilitation: groupsv1.Group_PEER_LED,
+			Format: groupsv1.Group_ONLINE, TimeZone: zone, RegularTimes: c.regular, Availability: &groupsv1.Group_Availability{PlannedTimes: c.planned},
+		}
+		s, losses, err := hsds.WriteService(formats.Listing{Group: g}, hsds.V31)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var schedules, lost []string
+		for _, x := range s.Schedules {
+			schedules = append(schedules, fmt.Sprintf("%s %s %s %d %s %s", x.DTStart, x.Freq, x.ByDay, x.Count, x.OpensAt, x.ClosesAt))
+		}
+		for _, l := range losses {
+			lost = append(lost, l.Field+": "+l.Reason)
+		}
+		if d := cmp.Diff([2][]string{c.schedules, c.lost}, [2][]string{schedules, lost}); d != "" {
+			t.Errorf("%s: schedules and losses (-want +got):\n%s", what, d)
+		}
+		want := c.planned
+		if c.regular != nil {
+			want = c.regular
+		}
+		f := formatstest.Read(t, hsds.Format{}, strings.NewReader(string(encode(t, s))), formats.Options{})
+		if d := cmp.Diff(want, f.Entries[0].Group.GetRegularTimes(), protocmp.Transform(), protocmp.IgnoreFields(&groupsv1.Group_RegularTime{}, "time_zone")); d != "" || f.Entries[0].Group.GetTimeZone() != zone {
+			t.Errorf("%s: read back in %s (-want +got):\n%s", what, f.Entries[0].Group.GetTimeZone(), d)
+		}
 	}
 }
 

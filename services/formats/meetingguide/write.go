@@ -46,7 +46,9 @@ type row struct {
 // Write writes a group as a row, and as one more for each further weekly time, with commas between them, and says what
 // other readers of Meeting Guide do not learn from it. It writes nothing for a group that would be shown as what it is not.
 func Write(l formats.Listing) ([]byte, []formats.Loss, error) {
-	weekly, losses := times(l.Group)
+	var from string
+	l.Group, from = formats.Timed(l.Group)
+	weekly, losses := times(l.Group, from)
 	if omitted := slices.ContainsFunc(losses, func(l formats.Loss) bool { return l.Omitted }); omitted {
 		return nil, losses, nil
 	}
@@ -135,10 +137,11 @@ func (w *weekTime) into(r *row) {
 	}
 }
 
-// times returns the weekly times, and what is lost of the others. A group that has only others is left out.
-func times(g *groupsv1.Group) (weekly []weekTime, losses []formats.Loss) {
+// times returns the weekly times, and what is lost of them and of the others; from names their field. A group whose owner gives
+// only others is left out; one for which Cairn plans only others, such as ten weeks, stays in the list, by appointment.
+func times(g *groupsv1.Group, from string) (weekly []weekTime, losses []formats.Loss) {
 	for i, t := range g.GetRegularTimes() {
-		field := fmt.Sprintf("regular_times[%d]", i)
+		field := fmt.Sprintf("%s[%d]", from, i)
 		days, ok := formats.WeekDays(t)
 		if !ok {
 			losses = append(losses, formats.Loss{Field: field + ".rrule", Reason: fmt.Sprintf("Meeting Guide knows meetings of every week only; %s would be shown as one.", t.GetRrule())})
@@ -160,10 +163,15 @@ func times(g *groupsv1.Group) (weekly []weekTime, losses []formats.Loss) {
 			w.days = numbers[0]
 		}
 		weekly = append(weekly, w)
+		if t.GetStartDate() != nil {
+			losses = append(losses, formats.Loss{Field: field + ".start_date", Reason: "Meeting Guide cannot say from which day on a meeting takes place; readers take it that it already does."})
+		}
 	}
 	switch {
 	case g.GetFormat() == groupsv1.Group_ASYNCHRONOUS:
 		losses = append(losses, formats.Loss{Field: "format", Reason: "Meeting Guide lists meetings; a group that writes to each other at any time has none. It is left out.", Omitted: true})
+	case len(weekly) == 0 && len(losses) > 0 && from != "regular_times":
+		losses[0].Reason += " The group is shown as by appointment."
 	case len(weekly) == 0 && len(losses) > 0:
 		losses[0].Reason += " The group is left out."
 		losses[0].Omitted = true
@@ -247,6 +255,9 @@ func beside(g *groupsv1.Group) []formats.Loss {
 		out = append(out, formats.Loss{Field: "facilitators", Reason: "Meeting Guide does not say who leads."})
 	}
 	if a := g.GetAvailability(); a != nil {
+		if len(a.GetPlannedTimes()) > 0 {
+			out = append(out, formats.Loss{Field: "availability.planned_times", Reason: "The rows have the group's regular times, not what is planned beside them."})
+		}
 		if a.OpenSeats != nil || a.GetWaitlistLength() > 0 {
 			out = append(out, formats.Loss{Field: "availability.open_seats", Reason: "Meeting Guide does not say whether seats are free."})
 		}

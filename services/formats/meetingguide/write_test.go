@@ -2,13 +2,16 @@ package meetingguide_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -51,6 +54,7 @@ func TestRoundTrip(t *testing.T) {
 			rt.Fatalf("%d groups are read as %d, rejected %+v:\n%s", len(want), len(f.Entries), f.Rejected, feed)
 		}
 		for i, g := range want {
+			g, _ = formats.Timed(g)
 			got := f.Entries[i]
 			if d := cmp.Diff(formats.Said(g), formats.Said(got.Group), protocmp.Transform()); d != "" || got.Closed != formats.Closed(g) || got.Group.GetExternalId() != strings.TrimPrefix(g.GetName(), "groups/") {
 				rt.Errorf("closed %v, id %s (-written +read):\n%s\n%s", got.Closed, got.Group.GetExternalId(), d, feed[i])
@@ -108,6 +112,70 @@ func TestWrite(t *testing.T) {
 		out, losses, err := meetingguide.Write(formats.Listing{Group: g})
 		if err != nil || out != nil || len(losses) != 1 || losses[0].Field != field || !losses[0].Omitted {
 			t.Errorf("%s: written %q, losses %+v, %v; want it left out and told", field, out, losses, err)
+		}
+	}
+}
+
+// Where the owner gives no regular times, the rows have what Cairn plans.
+func TestPlanned(t *testing.T) {
+	t.Parallel()
+	const zone, monday, fortnightly, saturday = "America/Chicago", "FREQ=WEEKLY;BYDAY=MO", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO", "FREQ=WEEKLY;BYDAY=SA"
+	const from = "availability.planned_times[0].start_date: Meeting Guide cannot say from which day on a meeting takes place; readers take it that it already does."
+	at := func(rrule string) *groupsv1.Group_RegularTime {
+		r := weekly(rrule)
+		r.TimeZone, r.StartDate = zone, &date.Date{Year: 2026, Month: 3, Day: 2}
+		return r
+	}
+	type times = []*groupsv1.Group_RegularTime
+	for what, c := range map[string]struct {
+		regular, planned times
+		rows, lost       []string
+	}{
+		"weekly": {nil, times{at(monday)}, []string{"1 18:30 20:00 " + zone}, []string{from}},
+		"two": {
+			nil, times{at(monday), at(fortnightly), at(saturday)}, []string{"1 18:30 20:00 " + zone, "6 18:30 20:00 " + zone},
+			[]string{from, "availability.planned_times[1].rrule: Meeting Guide knows meetings of every week only; " + fortnightly + " would be shown as one.", strings.Replace(from, "[0]", "[2]", 1)},
+		},
+		"fortnightly": {
+			nil, times{at(fortnightly)}, []string{"<nil> <nil> <nil> " + zone},
+			[]string{"availability.planned_times[0].rrule: Meeting Guide knows meetings of every week only; " + fortnightly + " would be shown as one. The group is shown as by appointment."},
+		},
+		"both given": {
+			times{weekly(saturday)}, times{at(monday)}, []string{"6 18:30 20:00 " + zone},
+			[]string{"availability.planned_times: The rows have the group's regular times, not what is planned beside them."},
+		},
+		"sessions": {nil, nil, []string{"<nil> <nil> <nil> " + zone}, []string{"availability.next_sessions: Meeting Guide has weekly times only; what is planned session by session is shown as by appointment."}},
+	} {
+		g := circle(c.regular...)
+		g.Availability = &groupsv1.Group_Availability{NextSessions: []*timestamppb.Timestamp{timestamppb.New(time.Unix(0, 0))}, PlannedTimes: c.planned}
+		out, losses, err := meetingguide.Write(formats.Listing{Group: g})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows []map[string]any
+		if err := json.Unmarshal([]byte("["+string(out)+"]"), &rows); err != nil {
+			t.Fatal(err)
+		}
+		var said, lost []string
+		for _, r := range rows {
+			said = append(said, fmt.Sprint(r["day"], " ", r["time"], " ", r["end_time"], " ", r["timezone"]))
+		}
+		for _, l := range losses {
+			lost = append(lost, l.Field+": "+l.Reason)
+			if l.Omitted {
+				t.Errorf("%s: the group is left out: %+v", what, l)
+			}
+		}
+		if d := cmp.Diff([2][]string{c.rows, c.lost}, [2][]string{said, lost}); d != "" {
+			t.Errorf("%s: rows and losses (-want +got):\n%s", what, d)
+		}
+		want := c.planned
+		if c.regular != nil {
+			want = c.regular
+		}
+		f := read(t, "["+string(out)+"]", formats.Options{})
+		if d := cmp.Diff(want, f.Entries[0].Group.GetRegularTimes(), protocmp.Transform(), protocmp.IgnoreFields(&groupsv1.Group_RegularTime{}, "time_zone")); d != "" || f.Entries[0].Group.GetTimeZone() != zone {
+			t.Errorf("%s: read back in %s (-want +got):\n%s", what, f.Entries[0].Group.GetTimeZone(), d)
 		}
 	}
 }
