@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/metric/noop"
 	tracing "go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/genproto/googleapis/type/date"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,6 +32,7 @@ import (
 	"cairn.care/services/formats"
 	"cairn.care/services/formats/csv"
 	"cairn.care/services/formats/formatstest"
+	"cairn.care/services/formats/hsds"
 	"cairn.care/services/formats/meetingguide"
 	"cairn.care/services/gateway"
 	"cairn.care/services/gateway/directory"
@@ -227,6 +229,49 @@ func (c breaking) Invoke(ctx context.Context, method string, args, reply any, op
 		return status.Error(codes.Unavailable, "the line is cut")
 	}
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
+// A group that says nothing of when it meets is exported with what Cairn plans for it, and read as meeting then.
+func TestPlannedIsExported(t *testing.T) {
+	t.Parallel()
+	s := setupWhole(t)
+	s.suite.Clock.Set(time.Date(2027, 3, 4, 11, 0, 0, 0, time.UTC))
+	hope := s.organization("Hope House")
+	s.group(hope, "Circle", func(g *groupsv1.Group) { g.RegularTimes = nil })
+	g := s.group(hope, "Walk", func(g *groupsv1.Group) { g.RegularTimes = nil })
+	owner := suitetest.Client(t.Context(), hope.GetName(), "schedule.read", "schedule.write")
+	if _, err := schedulingv1.NewSchedulingServiceClient(s.suite.Conn("scheduling")).CreateSeries(owner, &schedulingv1.CreateSeriesRequest{Series: &schedulingv1.Series{
+		Group: g.GetName(), Rrule: "FREQ=WEEKLY;BYDAY=MO", TimeZone: g.GetTimeZone(), LocalStart: "2027-03-08T19:00", Duration: durationpb.New(90 * time.Minute),
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for tick, late := time.NewTicker(20*time.Millisecond), time.After(time.Minute); len(g.GetAvailability().GetPlannedTimes()) == 0; {
+		select {
+		case <-late:
+			t.Fatal("the directory is not told what is planned")
+		case <-tick.C:
+		}
+		var err error
+		if g, err = s.groups.GetGroup(owner, &groupsv1.GetGroupRequest{Name: g.GetName()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []*groupsv1.Group_RegularTime{{
+		Rrule: "FREQ=WEEKLY;BYDAY=MO", StartTime: "19:00", Duration: durationpb.New(90 * time.Minute), StartDate: &date.Date{Year: 2027, Month: 3, Day: 8},
+	}}
+	for path, format := range map[string]formats.Format{
+		"/feeds/groups.csv": csv.Format{}, "/feeds/meetings.json": meetingguide.Format{}, "/hsds/v3/services?full=true": hsds.Format{},
+	} {
+		_, body := s.get(path)
+		f := formatstest.Read(t, format, strings.NewReader(string(body)), formats.Options{})
+		got := map[string][]*groupsv1.Group_RegularTime{}
+		for _, e := range f.Entries {
+			got[e.Group.GetTitle()] = e.Group.GetRegularTimes()
+		}
+		if d := cmp.Diff(map[string][]*groupsv1.Group_RegularTime{"Circle": nil, "Walk": want}, got, protocmp.Transform()); d != "" {
+			t.Errorf("%s (-want +got):\n%s\n%s", path, d, body)
+		}
+	}
 }
 
 // Anybody subscribes to a public group's sessions, and sees that one is cancelled or moved.
