@@ -103,6 +103,12 @@ func sameInstant(a, b *time.Time) bool {
 	return a == nil && b == nil || a != nil && b != nil && a.Equal(*b)
 }
 
+// stepWords say by which Task.status a step is asked for that more is told with.
+var stepWords = map[action]string{
+	accept: "accepted", reject: "rejected", complete: "completed", schedule: "in-progress (in BSeR with businessStatus 5.1.1)",
+	recordEngagement: "in-progress with that output and no new session (in BSeR with businessStatus 5.1.4)",
+}
+
 // strays returns what a request says that does not go with the step: nothing that is said is dropped.
 func strays(req *referralv1.StepTaskRequest, a action) []*fault.Violation {
 	var v []*fault.Violation
@@ -121,7 +127,7 @@ func strays(req *referralv1.StepTaskRequest, a action) []*fault.Violation {
 		{"outcome", req.GetOutcome() != nil, complete},
 	} {
 		if f.said && a != f.with {
-			v = append(v, fault.Field(f.field, "goes with the step that REST calls :%s, which this is not", verbs[f.with]))
+			v = append(v, fault.Field(f.field, "goes with the step to status %s, which this is not", stepWords[f.with]))
 		}
 	}
 	if a == 0 && strings.TrimSpace(req.GetNote()) != "" {

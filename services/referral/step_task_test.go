@@ -209,6 +209,27 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 	}
 }
 
+// What does not go with a step is refused with the status that it goes with, in the words of whoever puts a Task.
+func TestStraysNameTheStatus(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send()
+	for field, tt := range map[string]struct {
+		said *referralv1.StepTaskRequest
+		want string
+	}{
+		"outcome":       {&referralv1.StepTaskRequest{Outcome: &referralv1.Referral_Outcome{Note: "x"}}, "status completed"},
+		"attend_time":   {&referralv1.StepTaskRequest{AttendTime: timestamppb.New(thursday)}, "status in-progress with that output"},
+		"session_time":  {&referralv1.StepTaskRequest{SessionTime: timestamppb.New(thursday)}, "status in-progress"},
+		"reject_reason": {&referralv1.StepTaskRequest{RejectReason: referralv1.Referral_OTHER}, "status rejected"},
+	} {
+		tt.said.Name, tt.said.Status = r.GetName(), "accepted"
+		if _, err := f.records().StepTask(f.receive, tt.said); errText(err) != "InvalidArgument "+field || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "REST") {
+			t.Errorf("%s: %v, want %q", field, err, tt.want)
+		}
+	}
+}
+
 // Who rejects without a reason is told the reasons as REST and gRPC have them.
 func TestRejectReasonsAreNamed(t *testing.T) {
 	t.Parallel()
