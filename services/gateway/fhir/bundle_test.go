@@ -183,7 +183,10 @@ func testTransaction(t *testing.T, c *care) {
 func testAllOrNothing(t *testing.T, c *care) {
 	change := func(i int, name string, v any) []obj {
 		p := c.parts()
-		p[i]["resource"].(obj)[name] = v //nolint:forcetypeassert // made so
+		body := p[i]["resource"].(obj) //nolint:forcetypeassert // made so
+		if body[name] = v; v == nil {
+			delete(body, name)
+		}
 		return p
 	}
 	two := append(c.parts(), c.parts()...)
@@ -205,8 +208,14 @@ func testAllOrNothing(t *testing.T, c *care) {
 		"a condition that several meet": {change(2, "performer", list{obj{"reference": "Organization?active=true"}}), 412, "multiple-matches Bundle.entry[2].resource.performer[0].reference"},
 		"a condition that nobody meets": {change(2, "performer", list{obj{"reference": "Organization?name=nobody"}}), 412, "multiple-matches Bundle.entry[2].resource.performer[0].reference"},
 		"a Practitioner for nothing":    {append(c.parts(), does("POST", "Practitioner", obj{"resourceType": "Practitioner"}, obj{"fullUrl": "urn:uuid:" + uuid.NewString()})), 422, "not-supported Bundle.entry[4].resource"},
+		"a Task for nothing":            {change(3, "focus", nil), 422, "required Bundle.entry[3].resource.focus"},
+		"a Task for another":            {change(3, "focus", obj{"reference": "ServiceRequest/x"}), 422, "value Bundle.entry[3].resource.focus"},
+		"another consent":               {change(2, "supportingInfo", list{obj{"reference": "Consent/x"}}), 422, "not-supported Bundle.entry[2].resource.supportingInfo"},
 	} {
 		r := c.send(c.refers, bundle("transaction", tt.entries...))
+		if strings.HasPrefix(name, "a Task for") && len(r.issues()) != 1 {
+			t.Errorf("%s: %v", name, r.issues())
+		}
 		if r.StatusCode != tt.code || len(r.issues()) == 0 || !strings.HasPrefix(r.issues()[0], tt.issue) {
 			t.Errorf("%s: %d %v, want %d %q", name, r.StatusCode, r.issues(), tt.code, tt.issue)
 		}

@@ -322,7 +322,7 @@ func oneUnit(entries []*entry) (*entry, error) {
 	var units []*entry
 	for _, e := range entries {
 		if e.part && e.into == nil {
-			return nil, unprocessable("not-supported", e.path("resource"), "%s is taken only where the resource that is created with it refers to it, by the fullUrl of this entry", e.at.r.kind)
+			return nil, unprocessable("not-supported", e.meant(entries), "%s is taken only where the resource that is created with it refers to it, by the fullUrl of this entry", e.at.r.kind)
 		}
 		if e.letter != reads && e.letter != searches && e.item == nil && e.into == nil {
 			units = append(units, e)
@@ -334,12 +334,49 @@ func oneUnit(entries []*entry) (*entry, error) {
 	case 1:
 		return units[0], nil
 	}
+	if err := unfolded(units); err != nil {
+		return nil, err
+	}
 	out := &refusal{http.StatusUnprocessableEntity, "NOT_ATOMIC", nil}
 	for _, e := range units {
 		out.issues = append(out.issues, r4.Issue{Code: "not-supported", Expression: e.path("request"), Diagnostics: fmt.Sprintf(
 			"%s %s is a write by itself; a transaction can have one such, with what belongs to it. Nothing was done: send a transaction for each, or a batch", e.request.Method, clip(e.request.Url))})
 	}
 	return nil, out
+}
+
+// meant is where an entry that nothing refers to is wanted by a reference to something else of its type, or else the entry itself.
+func (e *entry) meant(entries []*entry) string {
+	for _, anchor := range entries {
+		for _, fd := range anchor.at.r.folds {
+			if anchor.doc != nil && fd.kind == e.at.r.kind && slices.ContainsFunc(referencesAt(anchor.doc, fd.forward), func(ref string) bool { return strings.HasPrefix(ref, fd.kind+"/") }) {
+				return anchor.expression(anchor.doc.Type + "." + fd.forward)
+			}
+		}
+	}
+	return e.path("resource")
+}
+
+// unfolded says of two creations how one would be part of the other, if it can be; nil if it cannot.
+func unfolded(units []*entry) error {
+	if len(units) != 2 {
+		return nil
+	}
+	for i, anchor := range units {
+		for _, fd := range anchor.at.r.folds {
+			e := units[1-i]
+			if fd.back == "" || anchor.letter != creates || e.letter != creates || e.at.r.kind != fd.kind {
+				continue
+			}
+			code := "value"
+			if len(referencesAt(e.doc, fd.back)) == 0 {
+				code = "required"
+			}
+			return unprocessable(code, e.expression(fd.kind+"."+fd.back), "is the fullUrl of the %s that is created with it, entry[%d]; the %s of another one goes into a transaction of its own",
+				anchor.at.r.kind, anchor.index, fd.kind)
+		}
+	}
+	return nil
 }
 
 // foldInto makes the entry part of another one, and what it refers to.
