@@ -68,12 +68,13 @@ func (c *call) claim(ctx context.Context, id string, doc *r4.Document, b *r4.Tas
 	if kind, owner := idOf(c.base(), b.Owner.Reference, "Organization"); kind == "" || "organizations/"+owner != c.principal.Organization {
 		return nil, nil //nolint:nilnil // see above
 	}
-	step, r, err := readTask(doc, "Task", c.profile)
+	waiting := &r4.Task{Status: requested(c.profile), BusinessStatus: ownCoding("referral-state", referralv1.Referral_SENT)}
+	step, r, err := readTask(doc, waiting, nil, c.profile)
 	if err != nil {
 		return nil, err
 	}
-	if b.Status != "accepted" && (len(b.Output)+len(b.Note) > 0 || step.request.GetNote() != "" || step.request.GetFillerNumber() != "") {
-		r.refuse("business-rule", "Task.owner", "is claimed with the status as it is: put output, note, statusReason and your number another time")
+	if b.Status != "accepted" {
+		r.alone(step, "business-rule", "does not go with a claim that leaves the status as it is: put it another time")
 	}
 	if b.Focus != nil && strings.TrimPrefix(b.Focus.Reference, c.base()+"/") != "ServiceRequest/"+id {
 		r.refuse("business-rule", "Task.focus", "does not change: a Task keeps its ServiceRequest")
@@ -90,4 +91,29 @@ func (c *call) claim(ctx context.Context, id string, doc *r4.Document, b *r4.Tas
 			Diagnostics: "Task/" + id + " is not there to be claimed: somebody else has claimed it, or it was withdrawn; search again with owner:missing=true"}}}
 	}
 	return claimed, err
+}
+
+// unclaimedTask says how a Task is claimed that was put otherwise, if it waits for that; else it is not there.
+func (c *call) unclaimedTask(ctx context.Context, id string, b *r4.Task) error {
+	if !isUUID(id) {
+		return missing("Task", id)
+	}
+	// A claim of a version that never is finds out whether there is something to be claimed, and claims nothing.
+	_, err := c.referrals.ClaimReferral(ctx, &referralv1.ClaimReferralRequest{Name: "referrals/" + id, Etag: `"none"`})
+	if reason(err) != "ETAG_MISMATCH" {
+		return missing("Task", id)
+	}
+	at, ours := "Task.owner", "Organization/"+idIn(c.principal.Organization)
+	if b.Owner != nil && strings.TrimPrefix(b.Owner.Reference, c.base()+"/") == ours {
+		switch {
+		case b.For != nil:
+			at = "Task.for"
+		case b.Requester != nil:
+			at = "Task.requester"
+		default:
+			at = "Task.status"
+		}
+	}
+	return unprocessable("business-rule", at, "nobody owns this Task: who claims it puts it as owner:missing=true shows it, without for and requester, "+
+		"with status %s or accepted, and sets owner to itself, %s", requested(c.profile), ours)
 }

@@ -134,7 +134,7 @@ func testClaim(t *testing.T, c *care) {
 	claim(c.receives, second, nil, "If-Match", `W/"9"`).want(t, http.StatusPreconditionFailed)
 	claim(c.receives, second, obj{"note": list{obj{"text": "ours"}}}).want(t, http.StatusUnprocessableEntity)
 	claim(c.receives, second, obj{"focus": obj{"reference": "ServiceRequest/" + third}}).want(t, http.StatusUnprocessableEntity)
-	claim(c.receives, second, obj{"owner": obj{"reference": "Organization/" + other}}).want(t, http.StatusNotFound)
+	claim(c.receives, second, obj{"owner": obj{"reference": "Organization/" + other}}).want(t, http.StatusUnprocessableEntity)
 	key := uuid.NewString()
 	first := claim(c.receives, second, nil, "If-Match", `W/"1"`, "Idempotency-Key", key).want(t, http.StatusOK)
 	if again := claim(c.receives, second, nil, "If-Match", `W/"1"`, "Idempotency-Key", key).want(t, http.StatusOK); string(again.body) != string(first.body) {

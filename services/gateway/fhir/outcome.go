@@ -3,6 +3,7 @@ package fhir
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -65,6 +66,15 @@ func ambiguous(expression, format string, a ...any) error {
 	return &refusal{http.StatusPreconditionFailed, "AMBIGUOUS", []r4.Issue{{Code: "multiple-matches", Expression: expression, Diagnostics: fmt.Sprintf(format, a...)}}}
 }
 
+// located is an error of a service of which it is known where the fields stand, more exactly than the resource can say.
+type located struct {
+	error
+	fields map[string]string
+}
+
+// Unwrap returns the service's error.
+func (e *located) Unwrap() error { return e.error }
+
 // answered is an error as it is told: an HTTP status and an outcome.
 type answered struct {
 	http    int
@@ -78,6 +88,12 @@ type answered struct {
 func tell(err error, r *resource, written bool) answered {
 	if own, ok := errors.AsType[*refusal](err); ok {
 		return answered{http: own.http, outcome: outcomeOf(own.reason, own.issues)}
+	}
+	if own, ok := errors.AsType[*located](err); ok && r != nil {
+		exact := *r
+		exact.fields = maps.Clone(r.fields)
+		maps.Copy(exact.fields, own.fields)
+		return tell(own.error, &exact, written)
 	}
 	if bad, ok := errors.AsType[*r4.Error](err); ok {
 		code := http.StatusBadRequest

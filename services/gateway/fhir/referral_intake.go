@@ -319,13 +319,24 @@ func (in *intake) other(c *call, at string, refs []r4.Reference) string {
 	return id
 }
 
+// noReference is the issue code of a reference that is none to a resource here of the kinds that are wanted.
+func noReference(ref, kind string) string {
+	switch {
+	case ref == "":
+		return "required"
+	case kind == "":
+		return "value"
+	}
+	return "not-found"
+}
+
 // performer takes who is to help.
 func (in *intake) performer(c *call, at, ref string) {
 	kind, id := idOf(c.base(), ref, "Organization", "HealthcareService")
 	m := in.referral
 	switch {
 	case kind == "" || !isUUID(id):
-		in.r.refuse("not-found", at, "is an Organization or a HealthcareService here: search for one")
+		in.r.refuse(noReference(ref, kind), at, "is an Organization or a HealthcareService here: search for one")
 	case kind == "Organization":
 		if name := "organizations/" + id; m.OwnerOrganization != "" && m.OwnerOrganization != name {
 			in.r.refuse("not-supported", at, "one organization is asked at a time")
@@ -451,9 +462,7 @@ func (in *intake) newTask(c *call, r *reader, b *r4.Task) {
 	if b.Owner != nil {
 		in.performer(c, "Task.owner", b.Owner.Reference)
 	}
-	if len(b.Output) > 0 || len(b.Note) > 0 || b.StatusReason != nil {
-		r.refuse("not-supported", "Task", "a new Task has no output, note or statusReason yet")
-	}
+	r.alone(&taskStep{body: b}, "not-supported", "is for later: a new Task has none")
 }
 
 // folded shows what became of the entries that went into the referral.

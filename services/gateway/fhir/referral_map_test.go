@@ -301,11 +301,7 @@ func TestTaskReadModifyWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trimmed, err := withoutShown(doc, shown)
-	if err != nil {
-		t.Fatal(err)
-	}
-	step, reader, err := readTask(trimmed, "Task", profileSDOHCC)
+	step, reader, err := readChanged(doc, shown, profileSDOHCC)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,6 +339,7 @@ func TestRefused(t *testing.T) {
 		"two phases":           {good + `,"orderDetail":[{"coding":[{"system":"` + ownCodes + `care-phase","code":"in-treatment"}]},{"coding":[{"system":"` + ownCodes + `care-phase","code":"after-treatment"}]}]`, "ServiceRequest.orderDetail[1]", "one care phase"},
 		"reason without code":  {good + `,"reasonCode":[{"text":"breast cancer"}]`, "ServiceRequest.reasonCode[0].coding", "words alone"},
 		"another performer":    {good + `,"performer":[{"reference":"Practitioner/1"}]`, "ServiceRequest.performer[0]", "HealthcareService"},
+		"only a name":          {good + `,"performer":[{"display":"Puentes"}]`, "ServiceRequest.performer[0]", "HealthcareService"},
 		"two performers":       {good + `,"performer":[{"reference":"Organization/` + ownerID + `"},{"reference":"Organization/` + hospitalID + `"}]`, "ServiceRequest.performer[1]", "one organization"},
 		"another requester":    {good + `,"requester":{"reference":"Organization/` + ownerID + `"}`, "ServiceRequest.requester", "not your organization"},
 		"an account number":    {good + `,"identifier":[` + typed("PLAC", "1") + `,` + typed("AN", "2") + `]`, "ServiceRequest.identifier[1].type", "leave the identifier out"},

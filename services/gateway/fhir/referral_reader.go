@@ -17,6 +17,7 @@ type reader struct {
 	of     string // the resource's path in what was sent: "ServiceRequest", "ServiceRequest.contained[0]"
 	kind   string
 	issues []r4.Issue
+	stood  map[string][]int // where the items of an element stood as they were sent, if some were left out before they are read
 }
 
 // newReader returns the reader of a document that stands at a path, and decodes it. Elements beside those in taken are refused.
@@ -39,6 +40,14 @@ func parent(path string) string { return path[:max(strings.LastIndexByte(path, '
 func (r *reader) refuse(code, expression, format string, a ...any) {
 	rest, _ := strings.CutPrefix(expression, r.kind)
 	r.issues = append(r.issues, r4.Issue{Code: code, Expression: r.of + rest, Diagnostics: fmt.Sprintf(format, a...)})
+}
+
+// item is where an item of an element stands in what was sent.
+func (r *reader) item(element string, i int) string {
+	if stood, ok := r.stood[element]; ok {
+		i = stood[i]
+	}
+	return fmt.Sprintf("%s[%d]", element, i)
 }
 
 // merge takes over what another reader refused.

@@ -49,6 +49,7 @@ func TestReferrals(t *testing.T) {
 		"the loop closes": testClosedLoop, "consent": testConsent, "setters": testSetters, "drafts": testDrafts, "search": testReferralSearch, "BSeR": testBSeR,
 		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling, "claims": testClaim, "when it was written": testAuthored,
 		"a Task again": testTaskAgain, "revoked alone": testRevokedAlone, "steps once": testStepsOnce, "when a consent changed": testConsentTime,
+		"what a Task is refused for": testTaskRefusals, "claimed wrongly": testClaimedWrongly,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -258,6 +259,9 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 		return nil, err
 	case now == nil:
 		if now, err = c.referral(ctx, "Task", id); err != nil {
+			if _, none := errors.AsType[*refusal](err); none {
+				err = c.unclaimedTask(ctx, id, b)
+			}
 			return nil, err
 		}
 	case b.Status != "accepted":
@@ -269,17 +273,13 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 	if given, err := c.assign(ctx, doc, shown, now); err != nil || given != nil {
 		return given, err
 	}
-	trimmed, err := withoutShown(doc, shown)
-	if err != nil {
-		return nil, err
-	}
-	step, r, err := readTask(trimmed, "Task", c.profile)
+	step, r, err := readChanged(doc, shown, c.profile)
 	if err != nil {
 		return nil, err
 	}
 	r.unchanged(c, step.body, shown)
 	for _, n := range step.body.Note {
-		step.request.Note = joined(step.request.GetNote(), n.Text)
+		step.request.Note, step.fields["note"] = joined(step.request.GetNote(), n.Text), "Task.note"
 	}
 	if err := r.err(); err != nil {
 		return nil, err
@@ -287,7 +287,7 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 	req := step.request
 	req.Name, req.Etag, req.RequestId = now.GetName(), etag, c.requestID
 	if now, err = c.records.StepTask(ctx, req); err != nil {
-		return nil, err
+		return nil, &located{err, step.fields}
 	}
 	return taskItem(c.profile, c.wrote(now)), nil
 }
@@ -307,7 +307,7 @@ func (c *call) assign(ctx context.Context, doc *r4.Document, shown *r4.Task, now
 	case shown.Owner != nil && reference(kind, id) == shown.Owner.Reference:
 		return nil, nil //nolint:nilnil // see above
 	case kind == "" || !isUUID(id):
-		return nil, unprocessable("not-found", "Task.owner", "is an Organization or a HealthcareService here: search for one")
+		return nil, unprocessable(noReference(b.Owner.Reference, kind), "Task.owner", "is an Organization or a HealthcareService here: search for one")
 	case kind == "HealthcareService":
 		req.RequestedGroup = "groups/" + id
 	default:
@@ -318,17 +318,12 @@ func (c *call) assign(ctx context.Context, doc *r4.Document, shown *r4.Task, now
 	if err != nil {
 		return nil, fmt.Errorf("encode Task: %w", err)
 	}
-	trimmed, err := withoutShown(&r4.Document{Type: doc.Type, Raw: raw, Paths: doc.Paths}, shown)
+	step, r, err := readChanged(&r4.Document{Type: doc.Type, Raw: raw, Paths: doc.Paths}, shown, c.profile)
 	if err != nil {
 		return nil, err
 	}
-	step, r, err := readTask(trimmed, "Task", c.profile)
-	if err != nil {
-		return nil, err
-	}
-	if r.unchanged(c, step.body, shown); len(step.body.Output) > 0 || len(step.body.Note) > 0 {
-		r.refuse("business-rule", "Task.owner", "changes by itself: put output and note another time")
-	}
+	r.unchanged(c, step.body, shown)
+	r.alone(step, "business-rule", "does not go with another owner, who changes by itself: put it another time")
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -339,28 +334,30 @@ func (c *call) assign(ctx context.Context, doc *r4.Document, shown *r4.Task, now
 	return taskItem(c.profile, c.wrote(given)), nil
 }
 
-// withoutShown takes out of a Task what its sender only sends back as it was read: it asks for nothing.
-func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
+// withoutShown takes out of a Task what its sender only sends back as it was read: it asks for nothing. stood is where the items that are
+// left stood before.
+func withoutShown(doc *r4.Document, shown *r4.Task) (trimmed *r4.Document, stood map[string][]int, err error) {
 	sent := &r4.Task{}
 	if err := doc.Decode(sent); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	stood = map[string][]int{}
 	same := func(a, b any) bool {
 		x, errX := json.Marshal(a)
 		y, errY := json.Marshal(b)
 		return errX == nil && errY == nil && string(x) == string(y)
 	}
-	sent.Output = slices.DeleteFunc(sent.Output, func(o r4.TaskOutput) bool {
+	sent.Output, stood["Task.output"] = without(sent.Output, func(o r4.TaskOutput) bool {
 		return slices.ContainsFunc(shown.Output, func(s r4.TaskOutput) bool { return same(o, s) })
 	})
-	sent.Extension = slices.DeleteFunc(sent.Extension, func(e r4.Extension) bool { return e.Url == awaitingExtension })
+	sent.Extension, stood["Task.extension"] = without(sent.Extension, func(e r4.Extension) bool { return e.Url == awaitingExtension })
 	if same(sent.StatusReason, shown.StatusReason) {
 		sent.StatusReason = nil
 	}
 	if sent.Status != shown.Status && same(sent.BusinessStatus, shown.BusinessStatus) {
 		sent.BusinessStatus = nil
 	}
-	sent.Identifier = slices.DeleteFunc(sent.Identifier, func(i r4.Identifier) bool {
+	sent.Identifier, stood["Task.identifier"] = without(sent.Identifier, func(i r4.Identifier) bool {
 		return slices.ContainsFunc(shown.Identifier, func(s r4.Identifier) bool {
 			a, b := coded(i.Type, identifierTypes), coded(s.Type, identifierTypes)
 			return i.Value == s.Value && (i.System == "" || i.System == s.System) && a != nil && b != nil && a.Code == b.Code
@@ -368,11 +365,10 @@ func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
 	})
 	raw, err := json.Marshal(sent)
 	if err != nil {
-		return nil, fmt.Errorf("encode Task: %w", err)
+		return nil, nil, fmt.Errorf("encode Task: %w", err)
 	}
-	trimmed, err := r4.Parse(raw, "Task")
-	if err != nil {
-		return nil, err
+	if trimmed, err = r4.Parse(raw, "Task"); err != nil {
+		return nil, nil, err
 	}
 	paths := doc.Paths // where things stood as they were sent, and what the types here do not have
 	for path := range paths {
@@ -382,7 +378,32 @@ func withoutShown(doc *r4.Document, shown *r4.Task) (*r4.Document, error) {
 			}
 		}
 	}
-	return &r4.Document{Type: doc.Type, Raw: raw, Paths: paths}, nil
+	return &r4.Document{Type: doc.Type, Raw: raw, Paths: paths}, stood, nil
+}
+
+// without leaves out those items that are gone, and returns the others with the indexes that they had.
+func without[T any](items []T, gone func(T) bool) (left []T, stood []int) {
+	for i, item := range items {
+		if !gone(item) {
+			left, stood = append(left, item), append(stood, i)
+		}
+	}
+	return left, stood
+}
+
+// alone refuses what a Task tells of a step, where it asks for something else.
+func (r *reader) alone(step *taskStep, code, words string) {
+	for _, e := range []struct {
+		at   string
+		told bool
+	}{
+		{"Task.output", len(step.body.Output) > 0}, {"Task.note", len(step.body.Note) > 0}, {"Task.statusReason", step.body.StatusReason != nil},
+		{step.fields["filler_number"], step.request.GetFillerNumber() != ""},
+	} {
+		if e.told {
+			r.refuse(code, e.at, "%s", words)
+		}
+	}
 }
 
 // unchanged refuses changes of what the owner or the referrer cannot change in a Task. What is left out stays as it is.
@@ -415,7 +436,7 @@ func (r *reader) unchanged(c *call, b, shown *r4.Task) {
 	}
 	for i, id := range b.Identifier {
 		if k := coded(id.Type, identifierTypes); k == nil || k.Code != "FILL" {
-			r.refuse("business-rule", fmt.Sprintf("Task.identifier[%d]", i), "of the numbers of a Task, its owner sets FILL; the others do not change")
+			r.refuse("business-rule", r.item("Task.identifier", i), "of the numbers of a Task, its owner sets FILL; the others do not change")
 		}
 	}
 }

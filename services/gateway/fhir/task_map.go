@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -195,16 +196,27 @@ var taskElements = taken("Task",
 type taskStep struct {
 	body    *r4.Task
 	request *referralv1.StepTaskRequest // without the referral and how the call is told apart
+	fields  map[string]string           // where fields of the request stand in the Task
 }
 
-// readTask reads a Task that its sender has changed.
-func readTask(doc *r4.Document, at, guide string) (*taskStep, *reader, error) {
-	b := &r4.Task{}
-	r, err := newReader(doc, at, taskElements, b)
+// readChanged reads what is changed in a Task that its sender has read as shown.
+func readChanged(doc *r4.Document, shown *r4.Task, guide string) (*taskStep, *reader, error) {
+	trimmed, stood, err := withoutShown(doc, shown)
 	if err != nil {
 		return nil, nil, err
 	}
-	step := &taskStep{body: b, request: &referralv1.StepTaskRequest{Status: b.Status, Profile: taskProfile(guide)}}
+	return readTask(trimmed, shown, stood, guide)
+}
+
+// readTask reads a Task that its sender has changed; stood is where its items stood before some were left out.
+func readTask(doc *r4.Document, shown *r4.Task, stood map[string][]int, guide string) (*taskStep, *reader, error) {
+	b := &r4.Task{}
+	r, err := newReader(doc, "Task", taskElements, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.stood = stood
+	step := &taskStep{body: b, request: &referralv1.StepTaskRequest{Status: b.Status, Profile: taskProfile(guide)}, fields: map[string]string{}}
 	if b.Intent != "order" {
 		r.refuse("value", "Task.intent", "is order in both guides")
 	}
@@ -215,13 +227,13 @@ func readTask(doc *r4.Document, at, guide string) (*taskStep, *reader, error) {
 	}
 	for i, e := range b.Extension {
 		if e.Url != awaitingExtension {
-			r.refuse("not-supported", fmt.Sprintf("Task.extension[%d]", i), "%q is no extension that is understood here: leave it out", clip(e.Url))
+			r.refuse("not-supported", r.item("Task.extension", i), "%q is no extension that is understood here: leave it out", clip(e.Url))
 		}
 	}
-	r.businessStatus(guide, b, step.request)
+	r.businessStatus(guide, b, shown, step.request)
 	r.statusReason(b, step.request)
-	r.taskNumbers(b, step.request)
-	r.outputs(b, step.request)
+	r.taskNumbers(step)
+	r.outputs(step)
 	return step, r, nil
 }
 
@@ -232,7 +244,7 @@ func taskProfile(guide string) referralv1.TaskProfile {
 	return referralv1.TaskProfile_SDOHCC
 }
 
-func (r *reader) businessStatus(guide string, b *r4.Task, into *referralv1.StepTaskRequest) {
+func (r *reader) businessStatus(guide string, b, shown *r4.Task, into *referralv1.StepTaskRequest) {
 	if b.BusinessStatus == nil {
 		return
 	}
@@ -240,14 +252,18 @@ func (r *reader) businessStatus(guide string, b *r4.Task, into *referralv1.StepT
 		into.BusinessStatus = c.Code
 		return
 	}
-	if c := coded(b.BusinessStatus, stateCodes); c != nil { // as it was shown
-		return
-	}
-	if guide == profileBSER {
+	c, is := coded(b.BusinessStatus, stateCodes), coded(shown.BusinessStatus, stateCodes)
+	switch {
+	case c != nil && is != nil && c.Code == is.Code: // as it is shown
+	case guide == profileBSER:
 		r.refuse("code-invalid", "Task.businessStatus", "is of %s", bserBusinessStatus)
-		return
+	case c == nil:
+		r.refuse("not-supported", "Task.businessStatus", "SDOHCC has none; %s is shown, and follows from what happens", stateCodes)
+	case numberFor(referralv1.Referral_SENT.Descriptor(), c.Code) == 0:
+		r.refuse("code-invalid", "Task.businessStatus", "%q is no code of %s, which is shown and follows from what happens: leave it out", clip(c.Code), stateCodes)
+	case is != nil && b.Status == shown.Status: // with another status it is as it was shown once, and the status is what is asked for
+		r.refuse("business-rule", "Task.businessStatus", "is %s, and follows from status and output: leave it out", is.Code)
 	}
-	r.refuse("not-supported", "Task.businessStatus", "SDOHCC has none; %s is shown, and follows from what happens", stateCodes)
 }
 
 func (r *reader) statusReason(b *r4.Task, into *referralv1.StepTaskRequest) {
@@ -269,49 +285,70 @@ func (r *reader) statusReason(b *r4.Task, into *referralv1.StepTaskRequest) {
 	}
 }
 
-func (r *reader) taskNumbers(b *r4.Task, into *referralv1.StepTaskRequest) {
-	for i, id := range b.Identifier {
+func (r *reader) taskNumbers(step *taskStep) {
+	into := step.request
+	for i, id := range step.body.Identifier {
+		at := r.item("Task.identifier", i)
 		if c := coded(id.Type, identifierTypes); c != nil && c.Code == "FILL" {
 			if into.FillerNumber != "" && (into.FillerNumber != id.Value || into.FillerSystem != id.System) {
-				r.refuse("not-supported", fmt.Sprintf("Task.identifier[%d]", i), "there is one filler number: send the one by which you look for the referral, and leave this one out")
+				r.refuse("not-supported", at, "there is one filler number: send the one by which you look for the referral, and leave this one out")
 			}
 			if into.FillerNumber, into.FillerSystem = id.Value, id.System; id.Value == "" {
-				r.refuse("required", fmt.Sprintf("Task.identifier[%d].value", i), "is the number itself")
+				r.refuse("required", at+".value", "is the number itself")
 			}
+			step.fields["filler_number"], step.fields["filler_system"] = at, at+".system"
 		}
 	}
 }
 
+// outputKinds are the codes of outputs, with the property that has the value, and the field of a StepTaskRequest that an owner sets by it.
+var outputKinds = map[string]struct{ value, field string }{
+	"group": {"valueReference", "group"}, "session": {"valueReference", "session"}, "session-time": {"valueDateTime", "session_time"},
+	"first-attended": {"valueDateTime", "attend_time"}, "sessions-attended": {"valueInteger", ""}, "helped": {"valueCodeableConcept", "outcome.helped"},
+	"distress-after": {"valueInteger", "outcome.distress_after"}, "distress-change": {"valueInteger", ""}, "time-to-acceptance": {"valueDuration", ""},
+	"time-to-first-session": {"valueDuration", ""}, "note": {"valueString", "outcome.note"},
+}
+
 // outputs reads what the owner reports. Outputs that only tell what Cairn counts may come back as they were read.
-func (r *reader) outputs(b *r4.Task, into *referralv1.StepTaskRequest) {
-	outcome := &referralv1.Referral_Outcome{}
-	given := false
-	for i, o := range b.Output {
-		at := fmt.Sprintf("Task.output[%d]", i)
+func (r *reader) outputs(step *taskStep) {
+	outcome, into := &referralv1.Referral_Outcome{}, step.request
+	reported := func(at, field string) {
+		if step.fields[field] = at; strings.HasPrefix(field, "outcome.") {
+			into.Outcome, step.fields["outcome"] = outcome, cmp.Or(step.fields["outcome"], at)
+		}
+	}
+	for i, o := range step.body.Output {
+		at := r.item("Task.output", i)
 		if c := coded(o.Type, sdohccCodes); c != nil && c.Code == "resulting-activity" {
 			continue // what was done is what was asked for: checked against what is shown
 		}
 		c := coded(o.Type, outputCodes)
 		if c == nil {
 			if text := cmp.Or(o.ValueString, o.ValueMarkdown); text != "" {
-				outcome.Note, given = joined(outcome.GetNote(), text), true
+				outcome.Note = joined(outcome.GetNote(), text)
+				reported(at, "outcome.note")
 				continue
 			}
 			r.refuse("code-invalid", at+".type", "is of %s, or has its words in valueString: what is said otherwise is not understood here", outputCodes)
 			continue
 		}
+		kind, known := outputKinds[c.Code]
+		reported(at, kind.field)
 		switch {
+		case !known:
+			r.refuse("code-invalid", at, "%q is no code of %s: %s", clip(c.Code), outputCodes, strings.Join(slices.Sorted(maps.Keys(outputKinds)), ", "))
+		case kind.field == "": // counted here
 		case c.Code == "helped" && o.ValueCodeableConcept != nil:
 			k := coded(o.ValueCodeableConcept, helpedCodes)
 			if k == nil || numberFor(outcome.GetHelped().Descriptor(), k.Code) == 0 {
 				r.refuse("code-invalid", at+".value", "is of %s: %s", helpedCodes, codesOf(outcome.GetHelped().Descriptor()))
 				continue
 			}
-			outcome.Helped, given = referralv1.Referral_Outcome_Helped(numberFor(outcome.GetHelped().Descriptor(), k.Code)), true
+			outcome.Helped = referralv1.Referral_Outcome_Helped(numberFor(outcome.GetHelped().Descriptor(), k.Code))
 		case c.Code == "distress-after" && o.ValueInteger != nil:
-			outcome.DistressAfter, given = o.ValueInteger, true
+			outcome.DistressAfter = o.ValueInteger
 		case c.Code == "note" && cmp.Or(o.ValueString, o.ValueMarkdown) != "":
-			outcome.Note, given = joined(outcome.GetNote(), cmp.Or(o.ValueString, o.ValueMarkdown)), true
+			outcome.Note = joined(outcome.GetNote(), cmp.Or(o.ValueString, o.ValueMarkdown))
 		case c.Code == "group" && o.ValueReference != nil:
 			if kind, id := idOf("", o.ValueReference.Reference, "HealthcareService"); kind != "" && isUUID(id) {
 				into.Group = "groups/" + id
@@ -328,13 +365,9 @@ func (r *reader) outputs(b *r4.Task, into *referralv1.StepTaskRequest) {
 			into.SessionTime = stamp(r.instantAt(at+".value", o.ValueDateTime, false))
 		case c.Code == "first-attended" && o.ValueDateTime != "":
 			into.AttendTime = stamp(r.instantAt(at+".value", o.ValueDateTime, false))
-		case slices.Contains([]string{"sessions-attended", "distress-change", "time-to-acceptance", "time-to-first-session"}, c.Code):
 		default:
-			r.refuse("code-invalid", at, "has a code or a type of value that are not understood here: docs/ehr-workflows.md lists them")
+			r.refuse("value", at+".value", "is a %s where the code is %s", kind.value, c.Code)
 		}
-	}
-	if given {
-		into.Outcome = outcome
 	}
 }
 
