@@ -50,6 +50,7 @@ func TestReferrals(t *testing.T) {
 		"elsewhere": testElsewhere, "told": testTold, "partly": testParts, "polling": testPolling, "claims": testClaim, "when it was written": testAuthored,
 		"a Task again": testTaskAgain, "revoked alone": testRevokedAlone, "steps once": testStepsOnce, "when a consent changed": testConsentTime,
 		"what a Task is refused for": testTaskRefusals, "claimed wrongly": testClaimedWrongly,
+		"searched by no code": testSearchedByNoCode,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -525,7 +526,6 @@ func testReferralSearch(t *testing.T, c *care) {
 		"/ServiceRequest?status=urn:x|active":                                                 {},
 		"/Task?status=http://hl7.org/fhir/task-status|accepted":                               {idB},
 		"/Task?status=urn:x|accepted":                                                         {},
-		"/Task?status=nonsense":                                                               {},
 		"/Task?business-status=3.0,sent":                                                      {idA, idB},
 		"/Task?business-status=" + ownURLs + "referral-state|3.0":                             {},
 		"/Task?business-status=nonsense-that-is-longer-than-a-code":                           {},
@@ -548,6 +548,27 @@ func testReferralSearch(t *testing.T, c *care) {
 	second := c.get(first.link("next"), c.refers).want(t, http.StatusOK)
 	if got := append(first.ids(), second.ids()...); !slices.Equal(got, []string{idA, idB}) {
 		t.Errorf("pages: %v", got)
+	}
+}
+
+// A code that no Task has is no search that finds nothing.
+func testSearchedByNoCode(t *testing.T, c *care) {
+	for path, says := range map[string]string{
+		"/Task?status=requested,foo":                       "in-progress",
+		"/Task?status=http://hl7.org/fhir/task-status|foo": "in-progress",
+		"/Task?priority=soon":                              "routine",
+		"/ServiceRequest?status=requested":                 "revoked",
+		"/ServiceRequest?priority=STAT":                    "routine",
+		"/Appointment?status=done":                         "fulfilled",
+		"/Slot?status=open&schedule=Schedule/" + c.group:   "busy-unavailable",
+	} {
+		name, _, _ := strings.Cut(path[strings.IndexByte(path, '?')+1:], "=")
+		if got := c.get(path, c.refers).issues(); len(got) != 1 || !strings.HasPrefix(got[0], "code-invalid http."+name+": ") || !strings.Contains(got[0], says) {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	for _, path := range []string{"/Task?status=ready", "/Task?status=urn:x|requested", "/ServiceRequest?status=on-hold,unknown", "/Appointment?status=arrived"} {
+		c.get(path, c.refers).want(t, http.StatusOK)
 	}
 }
 

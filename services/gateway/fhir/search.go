@@ -327,6 +327,9 @@ func (f *Face) readClause(c *call, s *search, p pair) error {
 		if err != nil {
 			return err
 		}
+		if codes := r4.Codes(c.resource.kind, found.name); found.kind == tokenParam && modifier != "missing" && v.code != "" && len(codes) > 0 && !slices.Contains(codes, v.code) {
+			return malformed("code-invalid", "", "%s: %q is none of %s", found.name, clip(v.code), strings.Join(codes, ", "))
+		}
 		cl.values = append(cl.values, v)
 	}
 	s.clauses = append(s.clauses, cl)

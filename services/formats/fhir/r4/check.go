@@ -103,6 +103,15 @@ func Elements(kind string) []Element {
 	return out
 }
 
+// Codes returns the codes that an element of a resource may have, sorted; none if any may be.
+func Codes(kind, element string) []string {
+	p, ok := properties()[kind][element]
+	if !ok || p.codes == "" {
+		return nil
+	}
+	return codeSets[p.codes]
+}
+
 type checker struct {
 	issues []Issue
 	paths  map[string]string
