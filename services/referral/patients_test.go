@@ -16,6 +16,7 @@ import (
 
 	partnersv1 "cairn.care/gen/cairn/partners/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/internal/suitetest"
 )
 
@@ -50,7 +51,7 @@ func TestTheSamePersonIsFoundAgain(t *testing.T) {
 		t.Fatalf("got %v, %v", made, err)
 	}
 	name := made.GetPatient().GetName()
-	for _, value := range []string{mrn, "mrn-7734-CANARY", " MRN-7734-\tcanary ", "ＭＲＮ-7734-canary"} {
+	for _, value := range []string{mrn, " MRN-7734-\tcanary ", "ＭＲＮ-7734-canary"} {
 		again, err := f.patients().EnsurePatient(ctx, &referralv1.EnsurePatientRequest{Patient: f.patient(identified(value))})
 		if err != nil || again.GetCreated() || again.GetPatient().GetName() != name {
 			t.Errorf("%q: got %v, %v, want %s", value, again, err, name)
@@ -58,6 +59,13 @@ func TestTheSamePersonIsFoundAgain(t *testing.T) {
 	}
 	if _, err := f.patients().CreatePatient(ctx, &referralv1.CreatePatientRequest{Patient: f.patient()}); errText(err) != "AlreadyExists ALREADY_EXISTS" || !strings.Contains(err.Error(), name) {
 		t.Errorf("created twice: %v", err)
+	}
+	// Case counts, and so do forms that only look alike: another number is another person.
+	for _, value := range []string{"mrn-7734-canary", "MRN-7734-CANARY", "MRN-773⁴-canary", "003Dn00000XyZ", "003Dn00000xYz"} {
+		stranger, err := f.patients().EnsurePatient(ctx, &referralv1.EnsurePatientRequest{Patient: f.patient(identified(value))})
+		if err != nil || !stranger.GetCreated() || stranger.GetPatient().GetName() == name {
+			t.Errorf("%q: got %v, %v, want somebody else", value, stranger, err)
+		}
 	}
 	second, err := f.patients().CreatePatient(ctx, &referralv1.CreatePatientRequest{Patient: f.patient(identified("b"))})
 	if err != nil {
@@ -78,7 +86,9 @@ func TestTheSamePersonIsFoundAgain(t *testing.T) {
 		want []string
 	}{
 		{ctx, &referralv1.SearchPatientsRequest_Identifier{System: "URN:OID:2.16.840.1.113883.19.5", Value: mrn}, []string{name}},
-		{ctx, &referralv1.SearchPatientsRequest_Identifier{Value: "mrn-7734-canary"}, []string{name}},
+		{ctx, &referralv1.SearchPatientsRequest_Identifier{Value: "MRN-7734-canary "}, []string{name}},
+		{ctx, &referralv1.SearchPatientsRequest_Identifier{System: "urn:oid:2.16.840.1.113883.19.5", Value: "Mrn-7734-canary"}, nil},
+		{ctx, &referralv1.SearchPatientsRequest_Identifier{Value: "Mrn-7734-canary"}, nil},
 		{ctx, &referralv1.SearchPatientsRequest_Identifier{System: "urn:other", Value: mrn}, nil},
 		{f.receive, &referralv1.SearchPatientsRequest_Identifier{Value: mrn}, nil},
 		{f.strange, &referralv1.SearchPatientsRequest_Identifier{Value: mrn}, []string{elsewhere.GetPatient().GetName()}},
@@ -94,6 +104,41 @@ func TestTheSamePersonIsFoundAgain(t *testing.T) {
 	}
 	if stored := query[int](f, `SELECT count(*)::int FROM patients p, patient_identifiers i WHERE p::text LIKE '%Quetzal%' OR i::text ILIKE '%mrn-7734%' OR i::text LIKE '%' || encode('mrn-7734', 'hex') || '%'`); stored != 0 {
 		t.Errorf("%d rows hold personal data in clear", stored)
+	}
+}
+
+// People whom an older release indexed, to which case did not matter, are found by their numbers as they are once indexed anew.
+func TestIndexesOfOlderReleasesAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	made, err := f.patients().EnsurePatient(f.refer, &referralv1.EnsurePatientRequest{Patient: f.patient()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, org := uuid.MustParse(strings.TrimPrefix(made.GetPatient().GetName(), "patients/")), uuid.MustParse(strings.TrimPrefix(f.hospital, "organizations/"))
+	number := made.GetPatient().GetSubject().GetIdentifiers()[0]
+	query[int](f, `WITH changed AS (UPDATE patient_identifiers SET key = $2 WHERE patient_id = $1 RETURNING 1) SELECT count(*)::int FROM changed`,
+		id, f.srv.foldedKeys(org, number.GetSystem(), number.GetValue())[0])
+	found := func(value string) int {
+		t.Helper()
+		got, err := f.patients().SearchPatients(f.refer, &referralv1.SearchPatientsRequest{Identifiers: []*referralv1.SearchPatientsRequest_Identifier{
+			{System: number.GetSystem(), Value: value},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got.GetPatients())
+	}
+	if found(mrn) != 0 || found("mrn-7734-canary") != 1 {
+		t.Fatal("the index is not as an older release made it")
+	}
+	for range 2 {
+		if err := f.srv.reindexPatient(auth.System(t.Context(), service), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found(mrn) != 1 || found("mrn-7734-canary") != 0 || query[int](f, `SELECT count(*)::int FROM patient_identifiers WHERE patient_id = $1`, id) != 1 {
+		t.Error("she is not found by her number as it is, and by that alone")
 	}
 }
 

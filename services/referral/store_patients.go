@@ -3,13 +3,10 @@ package referral
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
@@ -86,11 +83,6 @@ func (s *server) patientToProto(p *patientRow) (*referralv1.Patient, error) {
 	}, nil
 }
 
-// normal returns a part of an identifier as it is compared: case, spaces and compatible forms of letters do not matter.
-func normal(v string) string {
-	return cases.Fold().String(norm.NFKC.String(strings.Join(strings.Fields(v), "")))
-}
-
 // subjectKeys returns the blind indexes of a person's identifiers within the organization that gave them, by every key that is
 // known; valueKeys those of the values alone, in the same order.
 func (s *server) subjectKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
@@ -102,7 +94,16 @@ func (s *server) subjectKeys(org uuid.UUID, subject *referralv1.Referral_Subject
 }
 
 func (s *server) identifierKeys(org uuid.UUID, system, value string) [][]byte {
-	return s.keys.BlindIndexes("referral subject "+org.String()+" "+normal(system), normal(value))
+	return s.keys.BlindIndexes(identifierPurpose(org, system), crypt.IdentifierValue(value))
+}
+
+func identifierPurpose(org uuid.UUID, system string) string {
+	return "referral subject " + org.String() + " " + crypt.IdentifierSystem(system)
+}
+
+// foldedKeys are the blind indexes of an identifier as older releases made them, to which case did not matter.
+func (s *server) foldedKeys(org uuid.UUID, system, value string) [][]byte {
+	return s.keys.BlindIndexes(identifierPurpose(org, system), crypt.IdentifierSystem(value))
 }
 
 func (s *server) valueKeys(org uuid.UUID, subject *referralv1.Referral_Subject) [][]byte {
@@ -114,7 +115,7 @@ func (s *server) valueKeys(org uuid.UUID, subject *referralv1.Referral_Subject) 
 }
 
 func (s *server) valueKeysOf(org uuid.UUID, value string) [][]byte {
-	return s.keys.BlindIndexes("referral subject of any system "+org.String(), normal(value))
+	return s.keys.BlindIndexes("referral subject of any system "+org.String(), crypt.IdentifierValue(value))
 }
 
 // identifierTaken is the constraint by which no two people of an organization have the same identifier.

@@ -14,6 +14,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -181,8 +182,9 @@ func together(known, said *referralv1.Referral_Subject) *referralv1.Referral_Sub
 const maxIdentifiers = 10
 
 func hasIdentifier(p *referralv1.Referral_Subject, id *referralv1.Referral_Subject_Identifier) bool {
+	system, value := crypt.IdentifierSystem(id.GetSystem()), crypt.IdentifierValue(id.GetValue())
 	for _, has := range p.GetIdentifiers() {
-		if normal(has.GetSystem()) == normal(id.GetSystem()) && normal(has.GetValue()) == normal(id.GetValue()) {
+		if crypt.IdentifierSystem(has.GetSystem()) == system && crypt.IdentifierValue(has.GetValue()) == value {
 			return true
 		}
 	}

@@ -590,7 +590,7 @@ type SearchPatientsRequest_Identifier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The system that gave the number, a URI; empty means any. Personal data.
 	System string `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
-	// The number; upper and lower case and spaces do not matter. Personal data.
+	// The number; case matters, white space does not. Personal data.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
