@@ -12,14 +12,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/audit"
+	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/pg"
@@ -266,15 +265,16 @@ type identifierIndex struct {
 	of     *membershipv1.ReferralSubject_Identifier
 }
 
-// digests returns the blind indexes of a person's identifiers within an organization, by every key that is known. Case, spaces and
-// compatible forms of letters do not matter.
+// digests returns the blind indexes, within an organization, of the identifiers by which others have referred a person, by every key that
+// is known: what one hospital calls her says nothing of whom another means. One of which it is not known who refers by it has none.
 func (s *server) digests(org uuid.UUID, identifiers []*membershipv1.ReferralSubject_Identifier) []identifierIndex {
-	fold := cases.Fold()
-	normal := func(v string) string { return fold.String(norm.NFKC.String(strings.Join(strings.Fields(v), ""))) }
 	var all []identifierIndex
 	for _, id := range identifiers {
-		purpose := "member identifier " + org.String() + " " + normal(id.GetSystem())
-		for _, digest := range s.keys.BlindIndexes(purpose, normal(id.GetValue())) {
+		if id.GetOrganization() == "" {
+			continue
+		}
+		purpose := "member identifier " + org.String() + " of " + id.GetOrganization() + " " + crypt.IdentifierSystem(id.GetSystem())
+		for _, digest := range s.keys.BlindIndexes(purpose, crypt.IdentifierValue(id.GetValue())) {
 			all = append(all, identifierIndex{digest, id})
 		}
 	}

@@ -1,13 +1,17 @@
 package membership
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/proto"
 
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 )
 
 func (f *fixture) place(g *told, referral string, identifiers ...*membershipv1.ReferralSubject_Identifier) (*membershipv1.Membership, error) {
@@ -21,8 +25,11 @@ func (f *fixture) place(g *told, referral string, identifiers ...*membershipv1.R
 
 func newReferral() string { return aip.Name("referrals", aip.NewID()) }
 
+// mrn is a number by which a hospital refers.
 func mrn(value string) *membershipv1.ReferralSubject_Identifier {
-	return &membershipv1.ReferralSubject_Identifier{System: "urn:oid:1.2.36.146.595.217.0.1", Value: value}
+	return &membershipv1.ReferralSubject_Identifier{
+		System: "urn:oid:1.2.36.146.595.217.0.1", Value: value, Organization: "organizations/0192d7a5-0000-7000-8000-000000000001",
+	}
 }
 
 func TestPlaceReferralIsRepeatable(t *testing.T) {
@@ -127,20 +134,26 @@ func TestSamePersonIsFoundAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := f.place(two, newReferral(), mrn("other"), mrn("ab123-4"))
+	second, err := f.place(two, newReferral(), mrn("other"), mrn("ＡＢ123- 4"))
 	if err != nil || second.GetMember() != first.GetMember() {
 		t.Fatalf("second referral: %v, %v, want the member of the first", second, err)
 	}
-	third, err := f.place(three, newReferral(), mrn("OTHER")) // learnt with the second
+	third, err := f.place(three, newReferral(), mrn("other")) // learnt with the second
 	if err != nil || third.GetMember() != first.GetMember() {
 		t.Errorf("third referral: %v, %v, want the same member", third, err)
 	}
 	if _, err := f.place(one, newReferral(), mrn("AB123-4")); reasonOf(err) != "FailedPrecondition ALREADY_MEMBER" {
 		t.Errorf("the same person into the same group: %v", err)
 	}
-	stranger, err := f.place(one, newReferral(), mrn("AB123-5"))
-	if err != nil || stranger.GetMember() == first.GetMember() {
-		t.Errorf("a stranger: %v, %v", stranger, err)
+	elsewhere, unknown := mrn("AB123-4"), mrn("AB123-4")
+	elsewhere.Organization, unknown.Organization = aip.Name("organizations", aip.NewID()), ""
+	for what, id := range map[string]*membershipv1.ReferralSubject_Identifier{
+		"another number": mrn("AB123-5"), "another case": mrn("ab123-4"), "a compatible form": mrn("AB123-⁴"), "another hospital's": elsewhere, "nobody knows whose": unknown,
+	} {
+		stranger, err := f.place(one, newReferral(), id)
+		if err != nil || stranger.GetMember() == first.GetMember() {
+			t.Errorf("a stranger, %s: %v, %v", what, stranger, err)
+		}
 	}
 	nobody, err := f.place(one, newReferral())
 	if err != nil || nobody.GetMember() == first.GetMember() {
@@ -159,6 +172,45 @@ func TestSamePersonIsFoundAgain(t *testing.T) {
 	m, err := f.GetMember(f.ctx(), &membershipv1.GetMemberRequest{Name: first.GetMember()})
 	if err != nil || !m.GetDoNotContact() || m.GetLegalName() != "Guadalupe Example" || m.GetRole() != membershipv1.Member_SURVIVOR {
 		t.Errorf("the member is %v, %v, want do_not_contact taken on and all else kept", m, err)
+	}
+}
+
+// What an older release indexed says not who referred by it: a rotation of the keys drops it, and leaves nothing behind.
+func TestIndexesOfOlderReleasesGo(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	first, err := f.place(f.newGroup(0, false), newReferral(), mrn("AB123-4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := uuid.MustParse(strings.TrimPrefix(first.GetMember(), "members/"))
+	ctx := auth.System(f.t.Context(), "membership")
+	rows := func() (n int) {
+		t.Helper()
+		if err := f.db.Tx(ctx, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `SELECT count(*)::int FROM member_identifiers WHERE member_id = $1`, id).Scan(&n)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := f.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO member_identifiers (org_id, digest, member_id) VALUES ($1, $2, $3)`, f.org, []byte("as an older release made it ......"), id)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := rows(); n != 2 {
+		t.Fatalf("%d indexes, want 2", n)
+	}
+	if err := f.reindexMember(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if n := rows(); n != 1 {
+		t.Errorf("%d indexes after they were made anew, want 1", n)
+	}
+	if again, err := f.place(f.newGroup(0, false), newReferral(), mrn("AB123-4")); err != nil || again.GetMember() != first.GetMember() {
+		t.Errorf("referred again: %v, %v, want the same member", again, err)
 	}
 }
 

@@ -66,7 +66,8 @@ func identifiersOf(ctx context.Context, q pg.Querier, ks *crypt.Keyset, r *membe
 	return all, nil
 }
 
-// reindexMember adds the indexes of a member's identifiers that she lacks.
+// reindexMember adds the indexes of a member's identifiers that she lacks. Those of an older release, which did not keep them or not who
+// referred by them, find nobody any more and go: she is known again when she is referred again.
 func (s *server) reindexMember(ctx context.Context, id uuid.UUID) error {
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
 		row, err := lockMember(ctx, tx, auth.TenantFrom(ctx), id)
@@ -80,13 +81,16 @@ func (s *server) reindexMember(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		if len(kept) == 0 {
-			return errors.New("her identifiers are not kept: she is found by the old key alone until she is referred again")
-		}
 		b := new(pgx.Batch)
-		if err := identifyMember(b, s.keys, row, s.digests(row.OrgID, kept), false); err != nil {
+		known := s.digests(row.OrgID, kept)
+		if err := identifyMember(b, s.keys, row, known, false); err != nil {
 			return err
 		}
+		digests := make([][]byte, len(known))
+		for i, k := range known {
+			digests[i] = k.digest
+		}
+		b.Queue(`DELETE FROM member_identifiers WHERE member_id = $1 AND digest <> ALL($2::bytea[])`, row.ID, digests)
 		return send(ctx, tx, b)
 	})
 }

@@ -350,7 +350,9 @@ func (s *server) placeRequest(ctx context.Context, r *row, p *placementRow) (*me
 		Subject: &membershipv1.ReferralSubject{Member: m},
 	}
 	for _, id := range seen.GetIdentifiers() {
-		req.Subject.Identifiers = append(req.Subject.Identifiers, &membershipv1.ReferralSubject_Identifier{System: id.GetSystem(), Value: id.GetValue()})
+		req.Subject.Identifiers = append(req.Subject.Identifiers, &membershipv1.ReferralSubject_Identifier{
+			System: id.GetSystem(), Value: id.GetValue(), Organization: aip.Name("organizations", r.OrgID),
+		})
 	}
 	if may(referralv1.Referral_Consent_CLINICAL) {
 		req.OpenConcern, err = s.concernThen(ctx, p)

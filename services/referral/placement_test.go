@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
@@ -464,5 +465,40 @@ func TestPlacingTellsWhatIsAllowed(t *testing.T) {
 	}
 	if m := member(none); m.GetLegalName()+m.GetEmail()+m.GetPhone() != "" || m.GetBirthYear() != 0 || m.GetArea() != nil || m.GetAlias() == "b" {
 		t.Errorf("without consent: got %v", m)
+	}
+}
+
+// Two hospitals may give the same number, and one may give another's: what either has referred is nothing to the other. Neither learns by
+// its own referral that somebody is in a group, nor changes what the other has said.
+func TestTheNumberOfAnotherHospitalFindsNobody(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	into := func(r *referralv1.Referral) { r.RequestedGroup = f.group }
+	hers := f.accept(f.send(into))
+	f.CatchUp()
+	before := f.get(f.refer, hers.GetName())
+	stranger, err := f.CreateReferral(f.strange, &referralv1.CreateReferralRequest{Referral: f.referral(into, func(r *referralv1.Referral) { r.Subject.DoNotContact = true })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: stranger.GetName()})
+	if err != nil {
+		t.Fatalf("the other hospital's: %v", err)
+	}
+	if a, b := f.theMember(hers), f.theMember(taken); a.GetName() == b.GetName() || a.GetDoNotContact() || !b.GetDoNotContact() {
+		t.Errorf("the members are %v and %v", a, b)
+	}
+	f.CatchUp()
+	if after := f.get(f.refer, hers.GetName()); !proto.Equal(after, before) {
+		t.Errorf("the first hospital's referral was %v, is %v", before, after)
+	}
+	// To each hospital its own number leads to its own.
+	again := f.send(into)
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: again.GetName()}); errText(err) != "FailedPrecondition ALREADY_MEMBER" {
+		t.Errorf("referred again by the same hospital: %v", err)
+	}
+	elsewhere := f.newGroup(f.receive)
+	if got := f.accept(f.send(func(r *referralv1.Referral) { r.RequestedGroup = elsewhere })); f.theMember(got).GetName() != f.theMember(hers).GetName() {
+		t.Errorf("into another group by the same hospital: another member")
 	}
 }

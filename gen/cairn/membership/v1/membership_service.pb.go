@@ -1407,7 +1407,7 @@ func (x *EndMembershipRequest) GetLanguageCode() string {
 // The person a referral is about, as far as a group needs to know her.
 type ReferralSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identifiers by which the same person is found again within the organization.
+	// Identifiers by which the same person is found again within the organization, if the same one refers.
 	Identifiers []*ReferralSubject_Identifier `protobuf:"bytes,1,rep,name=identifiers,proto3" json:"identifiers,omitempty"`
 	// The person; organization is taken from the group, and the fields the server sets are ignored. Without an alias she is
 	// "New member" until one is chosen. Used to make her record; one that exists already keeps its fields, and takes on
@@ -1659,8 +1659,11 @@ type ReferralSubject_Identifier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The system, as a FHIR system URI.
 	System string `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
-	// The value within the system. Personal: only a keyed hash of it is stored.
-	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The value within the system; case matters, white space does not. Personal: stored encrypted, and as a keyed hash.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The organization that refers by it, `organizations/{uuid}`: what another has referred by the same value is another's. Empty: it
+	// is neither looked for nor kept.
+	Organization  string `protobuf:"bytes,3,opt,name=organization,proto3" json:"organization,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1705,6 +1708,13 @@ func (x *ReferralSubject_Identifier) GetSystem() string {
 func (x *ReferralSubject_Identifier) GetValue() string {
 	if x != nil {
 		return x.Value
+	}
+	return ""
+}
+
+func (x *ReferralSubject_Identifier) GetOrganization() string {
+	if x != nil {
+		return x.Organization
 	}
 	return ""
 }
@@ -1840,17 +1850,19 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12)\n" +
 	"\x10tell_coordinator\x18\x06 \x01(\bR\x0ftellCoordinator\x12V\n" +
-	"\rlanguage_code\x18\a \x01(\tB1\xbaH.\xd8\x01\x01r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}$R\flanguageCode\"\x82\x02\n" +
+	"\rlanguage_code\x18\a \x01(\tB1\xbaH.\xd8\x01\x01r)2'^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}$R\flanguageCode\"\x89\x03\n" +
 	"\x0fReferralSubject\x12[\n" +
 	"\videntifiers\x18\x01 \x03(\v2/.cairn.membership.v1.ReferralSubject.IdentifierB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\videntifiers\x12>\n" +
-	"\x06member\x18\x02 \x01(\v2\x1b.cairn.membership.v1.MemberB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06member\x1aR\n" +
+	"\x06member\x18\x02 \x01(\v2\x1b.cairn.membership.v1.MemberB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06member\x1a\xd8\x01\n" +
 	"\n" +
 	"Identifier\x12\"\n" +
 	"\x06system\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x06system\x12 \n" +
 	"\x05value\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\"\xf8\x03\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x05value\x12\x83\x01\n" +
+	"\forganization\x18\x03 \x01(\tB_\xfaA\x19\n" +
+	"\x17cairn.care/Organization\xbaH@\xd8\x01\x01r;29^organizations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\forganization\"\xf8\x03\n" +
 	"\x14PlaceReferralRequest\x12s\n" +
 	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12g\n" +
