@@ -17,6 +17,7 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
 	"cairn.care/services/chassis/rekey"
@@ -51,6 +52,9 @@ type Host struct {
 
 	// Reindexes make the blind indexes of a table anew, for each table of the component's Sealed.Indexes; fill it in Start.
 	Reindexes map[string]Reindex
+
+	// Reads are the answers of which repeated calls get what may be seen by then; fill it in Start.
+	Reads idem.Reads
 
 	process       *Process
 	channel       *inprocgrpc.Channel

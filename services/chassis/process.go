@@ -27,6 +27,7 @@ import (
 	"cairn.care/services/chassis/clock"
 	"cairn.care/services/chassis/crypt"
 	"cairn.care/services/chassis/events"
+	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/jobs"
 	"cairn.care/services/chassis/mail"
 	"cairn.care/services/chassis/pg"
@@ -209,7 +210,7 @@ func (p *Process) openDatabases(ctx context.Context, o Options, components []Com
 		h := &Host{
 			Name: comp.Name, Config: p.config, Clock: p.clock, Crypt: p.crypt, process: p,
 			Log:     p.tel.Log.With("service", comp.Name),
-			Workers: river.NewWorkers(), Reindexes: map[string]Reindex{}, schema: comp.Keyed(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
+			Workers: river.NewWorkers(), Reindexes: map[string]Reindex{}, Reads: idem.Reads{}, schema: comp.Keyed(), waker: events.NewWaker(), rules: auth.Rules{}, channel: &inprocgrpc.Channel{},
 		}
 		p.hosts = append(p.hosts, h)
 		if comp.Migrations == nil {

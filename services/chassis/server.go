@@ -85,7 +85,7 @@ func (p *Process) interceptors(h *Host) (interceptors, error) {
 	if h.DB != nil {
 		unary = append(unary,
 			audit.Interceptor(h.rules, h.Log), // outside idempotency: an answer given again is a disclosure too
-			idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD()),
+			idem.Interceptor(h.DB, h.Name, h.Crypt.AEAD(), h.Reads),
 			wake(h.waker),
 		)
 		streams = append(streams, audit.StreamInterceptor(h.rules, h.Log), wakeStreams(h.waker))

@@ -205,7 +205,7 @@ func TestBadInput(t *testing.T) {
 		key, body := uuid.NewString(), refer(with("placerNumber", "TWICE"))
 		answers := copies(t, 4, func() *reply { return hospital.post(t, "/v1/referrals", body, "Idempotency-Key", key) })
 		for _, a := range answers {
-			if a.ok(t); string(a.body) != string(answers[0].body) {
+			if a.ok(t); a.without("changeTime") != answers[0].without("changeTime") {
 				t.Errorf("one copy got %s, another %s", a.body, answers[0].body)
 			}
 		}
@@ -217,7 +217,7 @@ func TestBadInput(t *testing.T) {
 			return nonprofit.post(t, "/v1/"+answers[0].text("name")+":accept", obj{}, "Idempotency-Key", key)
 		})
 		for _, a := range accepted {
-			if a.ok(t); string(a.body) != string(accepted[0].body) {
+			if a.ok(t); a.without("changeTime") != accepted[0].without("changeTime") {
 				t.Errorf("one copy got %s, another %s", a.body, accepted[0].body)
 			}
 		}

@@ -312,6 +312,13 @@ func (r *reply) at(path string) any { return dig(r.json, path) }
 // text is at, as text; "" for what is not there.
 func (r *reply) text(path string) string { return text(r.at(path)) }
 
+// without is the answer without a field, as text.
+func (r *reply) without(field string) string {
+	m, _ := r.json.(map[string]any)
+	delete(m, field)
+	return fmt.Sprint(m)
+}
+
 // list is at, as a list.
 func (r *reply) list(path string) []any {
 	l, _ := r.at(path).([]any)

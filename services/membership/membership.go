@@ -6,6 +6,7 @@ import (
 	"context"
 	"embed"
 	"log/slog"
+	"maps"
 
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
@@ -44,6 +45,7 @@ func start(ctx context.Context, h *chassis.Host) error {
 	h.Subscribe(s.referralContacts())
 	h.Subscribe(s.referralConsents())
 	h.Reindexes["member_identifiers"] = s.reindexMember
+	maps.Copy(h.Reads, s.reads())
 	return s.startApps(ctx, h)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"embed"
 	"log/slog"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -81,6 +82,7 @@ func (s *server) register(h *chassis.Host) {
 	h.Subscribe(s.schedulingEvents())
 	h.Periodic = append(h.Periodic, s.addJobs(h.Workers)...)
 	h.Reindexes["patient_identifiers"] = s.reindexPatient
+	maps.Copy(h.Reads, s.reads())
 }
 
 // server implements ReferralService.

@@ -1,5 +1,9 @@
-// Package idem answers a repeated mutation with the first answer: same caller, method and
+// Package idem answers a repeated mutation without doing it again: same caller, method and
 // request_id (AIP-155), same answer for 24 hours, also when both copies arrive at once.
+//
+// What is seen of some resources may end or be taken away within those hours: by a consent, or
+// because they become somebody else's. Of an answer that is one of those only the name is kept
+// ([Reads]), and a copy is answered with the resource as it is then shown to its caller, or refused.
 //
 // A handler saves its answer in its own write ([Save], [SaveTx]), so that the answer is kept
 // exactly if the write is. A copy that comes later is answered before its handler runs. Of
@@ -35,6 +39,7 @@ type call struct {
 	method string
 	aad    []byte // binds the stored answer to service, method and key
 	aead   tink.AEAD
+	reads  Reads
 	id     string // the caller's request_id, or ""
 	key    []byte // of the idempotency row; nil if id is ""
 	hash   []byte // of the request
@@ -86,11 +91,14 @@ func (c *call) save(response proto.Message) (pgx.NamedArgs, error) {
 	if c.key == nil {
 		return nil, nil
 	}
-	plain, err := marshal(response)
+	var err error
+	if c.bytes, err = marshal(response); err != nil {
+		return nil, err
+	}
+	plain, err := marshal(c.reads.kept(response))
 	if err != nil {
 		return nil, err
 	}
-	c.bytes = plain
 	sealed, err := c.aead.Encrypt(append(bytes.Clone(c.hash), plain...), c.aad)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt answer: %w", err)
@@ -122,7 +130,7 @@ func (c *call) check(resp any) error {
 	return nil
 }
 
-// stored returns the answer that was saved for the call's key, nil if there is none.
+// stored returns what was kept of the answer that was saved for the call's key, nil if there is none.
 func (c *call) stored(ctx context.Context, db *pg.DB) (proto.Message, error) {
 	var sealed []byte
 	err := db.QueryRow(ctx, `SELECT answer FROM idempotency WHERE key = $1`, c.key).Scan(&sealed)

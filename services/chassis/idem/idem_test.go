@@ -56,7 +56,7 @@ func setup(t *testing.T) *harness {
 		request: requestType(t),
 		handler: func(ctx context.Context, b *pgx.Batch, answer proto.Message) error { return idem.Save(ctx, b, answer) },
 	}
-	h.interceptor = idem.Interceptor(h.db, "idem", newAEAD(t))
+	h.interceptor = idem.Interceptor(h.db, "idem", newAEAD(t), nil)
 	return h
 }
 
@@ -96,11 +96,17 @@ func requestType(t *testing.T) protoreflect.MessageDescriptor {
 	return file.Messages().Get(0)
 }
 
-// call calls the mutation as the caller, through the interceptor.
-func (h *harness) call(ctx context.Context, caller, requestID, body string) (string, error) {
+// message is a request.
+func (h *harness) message(requestID, body string) proto.Message {
 	req := dynamicpb.NewMessage(h.request)
 	req.Set(h.request.Fields().ByName("request_id"), protoreflect.ValueOfString(requestID))
 	req.Set(h.request.Fields().ByName("body"), protoreflect.ValueOfString(body))
+	return req
+}
+
+// call calls the mutation as the caller, through the interceptor.
+func (h *harness) call(ctx context.Context, caller, requestID, body string) (string, error) {
+	req := h.message(requestID, body)
 	ctx = auth.WithPrincipal(ctx, auth.Principal{Kind: auth.Client, Subject: caller, Organization: "organizations/1"})
 	resp, err := h.interceptor(ctx, req, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
 		h.handled.Add(1)

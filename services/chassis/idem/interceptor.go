@@ -21,11 +21,11 @@ import (
 
 const field = "request_id"
 
-// Interceptor gives the repeated mutations of a service their first answer. A mutation is a method whose
+// Interceptor answers the repeated mutations of a service. A mutation is a method whose
 // request has a string field request_id. It stands after authentication and validation. A
 // handler that saved no answer, or another than it returns, is a mistake of ours and is
-// refused: the caller gets INTERNAL.
-func Interceptor(db *pg.DB, service string, aead tink.AEAD) grpc.UnaryServerInterceptor {
+// refused: the caller gets INTERNAL. reads may be filled until the first call.
+func Interceptor(db *pg.DB, service string, aead tink.AEAD, reads Reads) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		m, ok := req.(proto.Message)
 		if !ok {
@@ -39,9 +39,10 @@ func Interceptor(db *pg.DB, service string, aead tink.AEAD) grpc.UnaryServerInte
 		if err != nil {
 			return nil, err
 		}
+		c.reads = reads
 		if c.key != nil {
-			if first, err := c.answer(ctx, db); first != nil || err != nil {
-				return first, err
+			if again, done, err := c.answer(ctx, db); done || err != nil {
+				return again, err
 			}
 		}
 		resp, err := handler(context.WithValue(ctx, callKey{}, c), req)
@@ -56,12 +57,10 @@ func Interceptor(db *pg.DB, service string, aead tink.AEAD) grpc.UnaryServerInte
 		}
 		// The other copy may have been faster, whatever the error says: that one met the
 		// key, or the resource as the other left it.
-		first, lookup := c.answer(ctx, db)
+		again, done, lookup := c.answer(ctx, db)
 		switch {
-		case first != nil:
-			return first, nil
-		case errors.Is(lookup, errOtherRequest):
-			return nil, lookup
+		case done:
+			return again, lookup
 		case pg.Constraint(err) == "idempotency_pkey": // the answer expired between the two
 			return nil, fault.Aborted("REQUEST_ID_IN_USE", "another call with this request_id has just ended; retry")
 		}
@@ -69,25 +68,24 @@ func Interceptor(db *pg.DB, service string, aead tink.AEAD) grpc.UnaryServerInte
 	}
 }
 
-// answer returns the stored answer, and records that it is given again; nil and no error if
-// there is none.
-func (c *call) answer(ctx context.Context, db *pg.DB) (proto.Message, error) {
-	m, err := c.stored(ctx, db)
-	if m != nil {
-		if err := audit.Replay(ctx, db, m); err != nil {
-			return nil, err
-		}
+// answer returns what the caller gets if the call was done before, and records that it is shown again; done tells whether it was.
+func (c *call) answer(ctx context.Context, db *pg.DB) (again any, done bool, err error) {
+	kept, err := c.stored(ctx, db)
+	switch {
+	case errors.Is(err, errOtherRequest):
+		return nil, true, fault.Invalid(fault.Field(field, "was used for another request of this method within 24 hours; use a new one"))
+	case err != nil || kept == nil:
+		return nil, false, err
 	}
-	if errors.Is(err, errOtherRequest) {
-		return nil, &otherRequest{fault.Invalid(fault.Field(field, "was used for another request of this method within 24 hours; use a new one"))}
+	m, read, err := c.reads.anew(ctx, kept)
+	if err == nil && !read {
+		err = audit.Replay(ctx, db, m)
 	}
-	return m, err
+	if err != nil {
+		return nil, true, err
+	}
+	return m, true, nil
 }
-
-// otherRequest is the caller's fault, recognisable among other errors.
-type otherRequest struct{ error }
-
-func (e *otherRequest) Unwrap() []error { return []error{e.error, errOtherRequest} }
 
 func newCall(ctx context.Context, service, method string, m proto.Message, fd protoreflect.FieldDescriptor, aead tink.AEAD) (*call, error) {
 	c := &call{method: method, aead: aead, id: m.ProtoReflect().Get(fd).String()}

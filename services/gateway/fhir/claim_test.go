@@ -137,7 +137,7 @@ func testClaim(t *testing.T, c *care) {
 	claim(c.receives, second, obj{"owner": obj{"reference": "Organization/" + other}}).want(t, http.StatusUnprocessableEntity)
 	key := uuid.NewString()
 	first := claim(c.receives, second, nil, "If-Match", `W/"1"`, "Idempotency-Key", key).want(t, http.StatusOK)
-	if again := claim(c.receives, second, nil, "If-Match", `W/"1"`, "Idempotency-Key", key).want(t, http.StatusOK); string(again.body) != string(first.body) {
+	if again := claim(c.receives, second, nil, "If-Match", `W/"1"`, "Idempotency-Key", key).want(t, http.StatusOK); text(t, dated(again.json)) != text(t, dated(first.json)) || again.Header.Get("ETag") != first.Header.Get("ETag") {
 		t.Errorf("the same again: %s, first %s", again.body, first.body)
 	}
 	claim(elsewhere, second, nil).want(t, http.StatusConflict)
@@ -211,7 +211,14 @@ func testAuthored(t *testing.T, c *care) {
 	}
 }
 
-// A Task that sends a draft, sent again with its key, is answered as the first time; another one is told that the draft is sent.
+// dated is a resource without when the database says that it was last changed, which the first answer to a change comes before.
+func dated(r obj) obj {
+	delete(r["meta"].(obj), "lastUpdated") //nolint:forcetypeassert // has one
+	return r
+}
+
+// A Task that sends a draft, sent again with its key, is answered with the Task as it is by now; another one is told that the draft is
+// sent.
 func testTaskAgain(t *testing.T, c *care) {
 	for what, more := range map[string]obj{
 		"plain": nil, "to a group": {"owner": obj{"reference": "HealthcareService/" + c.group}}, "urgent": {"priority": "urgent", "owner": obj{"reference": "Organization/" + c.nonprofit}},
@@ -228,10 +235,15 @@ func testTaskAgain(t *testing.T, c *care) {
 			c.step(c.receives, id, obj{"status": "accepted"}).want(t, http.StatusOK)
 		}
 		again := c.do(http.MethodPost, "/Task", c.refers, text(t, task), "Idempotency-Key", key).want(t, http.StatusCreated)
-		if string(again.body) != string(first.body) || again.Header.Get("Location") != first.Header.Get("Location") || again.Header.Get("ETag") != first.Header.Get("ETag") {
+		if at(again.json, "id") != at(first.json, "id") || again.Header.Get("Location") == "" {
 			t.Errorf("%s: again %s, first %s", what, again.body, first.body)
 		}
-		if what != "not yet" {
+		if what == "not yet" {
+			if text(t, dated(again.json)) != text(t, dated(first.json)) || again.Header.Get("Location") != first.Header.Get("Location") || again.Header.Get("ETag") != first.Header.Get("ETag") {
+				t.Errorf("%s: again %s, first %s", what, again.body, first.body)
+			}
+		} else {
+			expect(t, what, again.json, obj{"status": "accepted"})
 			c.do(http.MethodPost, "/Task", c.refers, text(t, task)).want(t, http.StatusConflict)
 		}
 	}

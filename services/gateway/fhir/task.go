@@ -264,7 +264,7 @@ func updateTask(ctx context.Context, c *call, id string, doc *r4.Document) (*ite
 			}
 			return nil, err
 		}
-	case b.Status != "accepted":
+	case b.Status != "accepted", now.GetAcceptTime() != nil: // only claimed, or the same call again
 		return taskItem(c.profile, c.wrote(now)), nil
 	case etag != "": // the claim has made a version
 		etag = now.GetEtag()
