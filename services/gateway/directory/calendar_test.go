@@ -193,9 +193,18 @@ func TestCalendarsImport(t *testing.T) {
 	}
 	s.suite.CatchUp()
 	calendars := schedulingv1.NewCalendarsServiceClient(s.suite.Conn("scheduling"))
-	secret, err := calendars.CreateCalendar(suitetest.Member(t.Context(), hope.GetName(), wren.GetName()), &schedulingv1.CreateCalendarRequest{Calendar: &schedulingv1.Calendar{Member: wren.GetName()}})
-	if err != nil {
-		t.Fatal(err)
+	var secret *schedulingv1.Calendar
+	// Scheduling hears of her by an event.
+	for tick, late := time.NewTicker(20*time.Millisecond), time.After(time.Minute); secret == nil; {
+		secret, err = calendars.CreateCalendar(suitetest.Member(t.Context(), hope.GetName(), wren.GetName()), &schedulingv1.CreateCalendarRequest{Calendar: &schedulingv1.Calendar{Member: wren.GetName()}})
+		if err == nil {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(err)
+		}
 	}
 	path := strings.TrimPrefix(secret.GetUri(), "http://cairn.test")
 
