@@ -204,8 +204,13 @@ func TestSDOHCCTaskIsMoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := f.records().StepTask(f.receive, again); err != nil || !proto.Equal(first, second) {
-		t.Errorf("repeated: got %v, %v, want %v", second, err, first)
+	second, err := f.records().StepTask(f.receive, again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It may have gone on by itself meanwhile.
+	if second.GetName() != first.GetName() || !proto.Equal(second.GetAcceptTime(), first.GetAcceptTime()) || strings.Count(f.actions(first.GetName()), "ACCEPT") != 1 {
+		t.Errorf("repeated: got %v, want %v", second, first)
 	}
 }
 
