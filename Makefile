@@ -39,6 +39,7 @@ lint: $(BUF) $(TOOLS)/plugins $(TOOLS)/golangci-lint tools/protos ## check style
 
 test: ## run every test, with the race detector, over a real PostgreSQL and a real JetStream
 	@tools/setup.sh
+	@# go vet is a part of lint
 	go test $(RACE) -vet=off -shuffle=on -timeout=20m $(MODULES:%=./%/...)
 
 demo: build ## start Cairn and walk one referral round its loop, then keep serving

@@ -29,7 +29,7 @@ type CreateBookingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The booking: its referral, its session and, if it matters, the way.
 	Booking *Booking `protobuf:"bytes,1,opt,name=booking,proto3" json:"booking,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,7 +299,7 @@ type CancelBookingRequest struct {
 	Reason Booking_CancelReason `protobuf:"varint,2,opt,name=reason,proto3,enum=cairn.referral.v1.Booking_CancelReason" json:"reason,omitempty"`
 	// Etag of the booking as the caller knows it; another one is ABORTED. Empty is not checked.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,7 +31,7 @@ type CreatePatientRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The person.
 	Patient *Patient `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -86,7 +86,7 @@ type EnsurePatientRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The person, with an identifier at least.
 	Patient *Patient `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -372,7 +372,7 @@ type UpdatePatientRequest struct {
 	Patient *Patient `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
 	// The fields to change, such as "subject.phone"; absent means those that are set, "*" all.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -436,7 +436,7 @@ type ErasePatientRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -38,7 +38,7 @@ type AssignReferralRequest struct {
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -137,7 +137,7 @@ type ReferAgainRequest struct {
 	Draft bool `protobuf:"varint,8,opt,name=draft,proto3" json:"draft,omitempty"`
 	// For the timeline of the new referral, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who gave placer_number, a URI; goes with it. Without a new number the one before keeps its system.
 	PlacerSystem string `protobuf:"bytes,11,opt,name=placer_system,json=placerSystem,proto3" json:"placer_system,omitempty"`
@@ -272,7 +272,7 @@ type SetReferralContactRequest struct {
 	ContactPreference Referral_Subject_ContactPreference `protobuf:"varint,3,opt,name=contact_preference,json=contactPreference,proto3,enum=cairn.referral.v1.Referral_Subject_ContactPreference" json:"contact_preference,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -685,7 +685,7 @@ type StepTaskRequest struct {
 	Note string `protobuf:"bytes,12,opt,name=note,proto3" json:"note,omitempty"`
 	// The etag that was read; empty is not checked. Another one is ABORTED.
 	Etag string `protobuf:"bytes,13,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId string `protobuf:"bytes,14,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who gave filler_number, a URI; goes with it.
 	FillerSystem  string `protobuf:"bytes,15,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`

@@ -87,7 +87,7 @@ type CreateReferralRequest struct {
 	Referral *Referral `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// Whether it stays a DRAFT until SendReferral.
 	Draft bool `protobuf:"varint,2,opt,name=draft,proto3" json:"draft,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What becomes of the person's record, if one of her identifiers is known already.
 	KnownPatient  CreateReferralRequest_KnownPatient `protobuf:"varint,4,opt,name=known_patient,json=knownPatient,proto3,enum=cairn.referral.v1.CreateReferralRequest_KnownPatient" json:"known_patient,omitempty"`
@@ -437,7 +437,7 @@ type UpdateReferralRequest struct {
 	Referral *Referral `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// The fields to change; absent means those that are set, "*" all.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Sends the draft with its changes, as SendReferral does. If it cannot be sent, it is not changed either.
 	Send          bool `protobuf:"varint,4,opt,name=send,proto3" json:"send,omitempty"`
@@ -512,7 +512,7 @@ type SendReferralRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -585,7 +585,7 @@ type ClaimReferralRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -662,7 +662,7 @@ type AcceptReferralRequest struct {
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who gave filler_number, a URI; goes with it.
 	FillerSystem  string `protobuf:"bytes,7,opt,name=filler_system,json=fillerSystem,proto3" json:"filler_system,omitempty"`
@@ -760,7 +760,7 @@ type RejectReferralRequest struct {
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Why, in words; the referrer reads it. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -844,7 +844,7 @@ type ScheduleReferralRequest struct {
 	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -931,7 +931,7 @@ type RecordNoShowRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1004,7 +1004,7 @@ type RecordSessionCancellationRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1079,7 +1079,7 @@ type RecordEngagementRequest struct {
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1159,7 +1159,7 @@ type CancelReferralRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Why, in words; the receiver reads it. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1232,7 +1232,7 @@ type ConfirmCancelRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1307,7 +1307,7 @@ type CompleteReferralRequest struct {
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// For the timeline, which both sides read; plain text. May hold personal data: encrypted at rest.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

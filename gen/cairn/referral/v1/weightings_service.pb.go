@@ -32,7 +32,7 @@ type CreateWeightingRequest struct {
 	WeightingId string `protobuf:"bytes,1,opt,name=weighting_id,json=weightingId,proto3" json:"weighting_id,omitempty"`
 	// The weights.
 	Weighting *Weighting `protobuf:"bytes,2,opt,name=weighting,proto3" json:"weighting,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -250,7 +250,7 @@ type UseWeightingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Names this call, a UUID: the same call twice is done once and answered alike, for 24 hours.
+	// Names this call, a UUID: the same call twice is done once, for 24 hours.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
