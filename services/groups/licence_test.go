@@ -13,6 +13,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/internal/pgtest"
 )
 
 type facilitator = *groupsv1.Facilitator
@@ -183,11 +184,8 @@ func TestFacilitatorAndGroupDoNotDeadlock(t *testing.T) {
 			_, err := s.UpdateFacilitator(s.owner, &groupsv1.UpdateFacilitatorRequest{Facilitator: &groupsv1.Facilitator{Name: f.GetName(), Licence: l}})
 			changed <- err
 		}()
-		for waiting := false; !waiting; {
-			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a
-				WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
-				return err
-			}
+		if err := pgtest.Blocks(ctx, tx); err != nil {
+			return err
 		}
 		_, err = leadsOf(ctx, tx, r.OrgID, g.GetFacilitators(), s.Clock.Now())
 		return err

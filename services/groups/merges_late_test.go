@@ -11,6 +11,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/internal/pgtest"
 )
 
 // A proposal that cannot be settled does not keep the others waiting.
@@ -62,12 +63,8 @@ func TestLateSplit(t *testing.T) {
 			_, err := p.dup.SplitDuplicate(p.owner, &groupsv1.SplitDuplicateRequest{Name: d.GetName()})
 			split <- err
 		}()
-		for waits := false; !waits; {
-			if err := tx.QueryRow(ctx, `
-				SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))) FROM pg_sleep(0.005)`).
-				Scan(&waits); err != nil {
-				return err
-			}
+		if err := pgtest.Blocks(ctx, tx); err != nil {
+			return err
 		}
 		for _, sql := range []string{
 			`UPDATE groups SET merged_into = NULL, merge_time = NULL WHERE id = @second`,

@@ -12,6 +12,7 @@ import (
 	typev1 "cairn.care/gen/cairn/type/v1"
 	"cairn.care/services/chassis/archive"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/internal/pgtest"
 )
 
 // Every access to what an organization has referred is noted for it, whoever it was, and no other.
@@ -91,7 +92,7 @@ func TestDoNotContactIsNotLost(t *testing.T) {
 			})})
 			answer <- err
 		}()
-		return blocks(t.Context(), tx)
+		return pgtest.Blocks(t.Context(), tx)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package referral
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
+	"cairn.care/services/internal/pgtest"
 )
 
 // A declined referral is sent again to somebody else, linked both ways; its consent goes along only if it still stands.
@@ -149,7 +149,7 @@ func TestReferredAgainKeepsWhatOthersWrite(t *testing.T) {
 			_, err := f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: r.GetName()})
 			answer <- err
 		}()
-		return blocks(t.Context(), tx)
+		return pgtest.Blocks(t.Context(), tx)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -159,14 +159,4 @@ func TestReferredAgainKeepsWhatOthersWrite(t *testing.T) {
 	if !query[bool](f, `SELECT reports_stopped FROM referrals WHERE next_id IS NOT NULL`) {
 		t.Error("the wish that nothing is reported of her was lost")
 	}
-}
-
-// blocks waits until somebody waits for the transaction.
-func blocks(ctx context.Context, tx pgx.Tx) error {
-	for waiting := false; !waiting; {
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
-			return err
-		}
-	}
-	return nil
 }

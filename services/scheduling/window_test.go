@@ -15,6 +15,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/internal/pgtest"
 )
 
 // eventually waits for a condition that another goroutine brings about.
@@ -226,11 +227,8 @@ func TestExtendMeetsDeletion(t *testing.T) {
 			return err
 		}
 		go func() { extended <- srv.extend(ctx, []uuid.UUID{id}, f.Clock.Now()) }()
-		for waiting := false; !waiting; {
-			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity a
-				WHERE pg_backend_pid() = ANY(pg_blocking_pids(a.pid)))`).Scan(&waiting); err != nil {
-				return err
-			}
+		if err := pgtest.Blocks(ctx, tx); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, markDeleted, pgx.NamedArgs{"id": id, "now": f.Clock.Now()})
 		return err

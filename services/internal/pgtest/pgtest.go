@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -98,4 +99,21 @@ func Prepare(t testing.TB, prefix, service string, migrations fs.FS) {
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+}
+
+// Blocks returns once another session waits for a lock that the transaction holds, and fails after 30 s.
+//
+// It asks pg_locks: pg_stat_activity shows a transaction who was there when it first looked, and
+// never one that has come since.
+func Blocks(ctx context.Context, tx pgx.Tx) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for waits := false; !waits; {
+		if err := tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))
+			FROM pg_sleep(0.005)`).Scan(&waits); err != nil {
+			return fmt.Errorf("wait for a session that waits: %w", err)
+		}
+	}
+	return nil
 }

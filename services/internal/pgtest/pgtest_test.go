@@ -90,6 +90,35 @@ func TestCleanupDropsEverything(t *testing.T) {
 	}
 }
 
+// Who waits is seen, though it connects after the transaction has looked around.
+func TestBlocksSeesWhoComesLate(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "notes", schema)
+	ctx := t.Context()
+	answer := make(chan error, 1)
+	if err := db.Tx(ctx, func(tx pgx.Tx) error {
+		var sessions int
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity`).Scan(&sessions); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(1)`); err != nil {
+			return err
+		}
+		go func() {
+			answer <- db.Tx(ctx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(1)`)
+				return err
+			})
+		}()
+		return pgtest.Blocks(ctx, tx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+}
+
 // A server of its own ends when the test process is killed.
 func TestServerEndsWithTheProcess(t *testing.T) {
 	t.Parallel()
