@@ -30,7 +30,7 @@ import (
 	"syscall"
 )
 
-// DirLock is the right to use a data directory.
+// DirLock is the right to use a directory.
 type DirLock struct{ f *os.File }
 
 // Lock takes the data directory for this process, creating it if needed. If another process has
@@ -40,7 +40,7 @@ func Lock(dir string) (*DirLock, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	f, err := lockFile(filepath.Join(dir, "cairn.lock"))
+	lock, err := lockFile(filepath.Join(dir, "cairn.lock"))
 	if busy, ok := errors.AsType[*busyError](err); ok {
 		abs, absErr := filepath.Abs(dir)
 		if absErr != nil {
@@ -48,14 +48,15 @@ func Lock(dir string) (*DirLock, error) {
 		}
 		return nil, fmt.Errorf("another Cairn (%s) is using %s: stop it first, or choose another data directory", busy.holder, abs)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &DirLock{f}, nil
+	return lock, err
 }
 
-// Unlock gives the directory back.
-func (l *DirLock) Unlock() error { return l.f.Close() }
+// Unlock gives the directory back. Closing the file would not do: a child process that is being
+// forked has the file too, until it runs its program.
+func (l *DirLock) Unlock() error {
+	err := syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN)
+	return errors.Join(err, l.f.Close())
+}
 
 // busyError says who holds a lock file.
 type busyError struct{ holder string }
@@ -64,7 +65,7 @@ func (e *busyError) Error() string { return "locked by " + e.holder }
 
 // lockFile opens and locks the file and writes this process's id into it. The lock is not
 // inherited by child processes.
-func lockFile(path string) (*os.File, error) {
+func lockFile(path string) (*DirLock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%s belongs to another user: run Cairn as that user, or choose another data directory: %w", filepath.Dir(path), err)
@@ -85,7 +86,7 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
-	return f, nil
+	return &DirLock{f}, nil
 }
 
 // holder reads who holds a lock file.

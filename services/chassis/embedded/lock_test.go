@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,5 +33,38 @@ func TestLockNamesTheOther(t *testing.T) {
 	}
 	if err := again.Unlock(); err != nil {
 		t.Errorf("Unlock: %v", err)
+	}
+}
+
+// A lock that was given back is free, whatever processes are started meanwhile.
+func TestUnlockWhileProcessesStart(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	started := make(chan error)
+	go func() {
+		defer close(started)
+		for range 100 {
+			if err := exec.CommandContext(t.Context(), "true").Run(); err != nil {
+				started <- err
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case err := <-started:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+		lock, err := embedded.Lock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lock.Unlock(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

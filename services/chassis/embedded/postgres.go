@@ -20,7 +20,7 @@ import (
 type Postgres struct {
 	c    *cluster
 	log  *slog.Logger
-	lock *os.File
+	lock *DirLock
 	url  string
 
 	once    sync.Once
@@ -56,7 +56,7 @@ func StartPostgres(ctx context.Context, dir string, log *slog.Logger, opts ...Po
 	}
 	p, s, err := start(ctx, dir, log, opts)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w", err), lock.Unlock())
 	}
 	p.lock = lock
 	go p.supervise(s)
@@ -107,7 +107,7 @@ func (p *Postgres) supervise(s *server) {
 		select {
 		case <-p.stop:
 			s.end(p.log)
-			p.err = errors.Join(p.c.removeSocketDir(), p.lock.Close())
+			p.err = errors.Join(p.c.removeSocketDir(), p.lock.Unlock())
 			return
 		case <-s.exited:
 		}
@@ -120,7 +120,7 @@ func (p *Postgres) supervise(s *server) {
 			p.log.Error("PostgreSQL ended by itself; starting it again", "error", s.failure(), "after", pause)
 			select {
 			case <-p.stop:
-				p.err = errors.Join(p.c.removeSocketDir(), p.lock.Close())
+				p.err = errors.Join(p.c.removeSocketDir(), p.lock.Unlock())
 				return
 			case <-time.After(pause):
 			}

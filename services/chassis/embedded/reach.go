@@ -25,7 +25,7 @@ func ReachPostgres(ctx context.Context, dir string, log *slog.Logger) (url strin
 	if err != nil {
 		return "", nil, err
 	}
-	if err := lock.Close(); err != nil {
+	if err := lock.Unlock(); err != nil {
 		return "", nil, err
 	}
 	p, err := StartPostgres(ctx, dir, log)
