@@ -59,9 +59,8 @@ const lockLane = `UPDATE webhook_lanes SET due_time = @until WHERE subscription_
 // taken from its sender, who may be under way with an older event.
 const sooner = `CASE WHEN webhook_lanes.lease IS NULL THEN least(webhook_lanes.due_time, excluded.due_time) ELSE webhook_lanes.due_time END`
 
-// queueNext has a batch find what comes next, or forget the lane.
-func (d *deliverer) queueNext(b *pgx.Batch, args pgx.NamedArgs, next **waiting) {
-	b.Queue(endLane, args)
+// queueNext has a batch find what comes next.
+func queueNext(b *pgx.Batch, args pgx.NamedArgs, next **waiting) {
 	var found []*waiting
 	b.Queue(selectWaiting, args).Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*waiting, error) {
@@ -80,17 +79,21 @@ func (d *deliverer) queueNext(b *pgx.Batch, args pgx.NamedArgs, next **waiting) 
 	})
 }
 
-// first returns what a lane begins with, nil if nothing.
+// first returns what a lane that was just leased begins with. If that is nothing it forgets the lane, unless something has come
+// meanwhile.
 func (d *deliverer) first(ctx context.Context, l lane) (next *waiting, err error) {
 	args := l.args()
 	args["until"] = d.clock.Now().Add(leaseFor)
 	b := d.db.Batch(ctx)
-	b.Queue(lockLane, args)
-	d.queueNext(b, args, &next)
-	if err := d.db.Send(ctx, b); err != nil {
-		return nil, fmt.Errorf("find what waits: %w", err)
+	queueNext(b, args, &next)
+	if err := d.db.Send(ctx, b); err != nil || next != nil {
+		return next, err
 	}
-	return next, nil
+	b = d.db.Batch(ctx)
+	b.Queue(lockLane, args)
+	b.Queue(endLane, args)
+	queueNext(b, args, &next)
+	return next, d.db.Send(ctx, b)
 }
 
 // release leaves a lane to whoever is next.
@@ -141,7 +144,8 @@ func (d *deliverer) skipped(ctx context.Context, l lane, w *waiting) (next *wait
 		)
 		UPDATE webhook_subscriptions SET dropped_before_time = greatest(dropped_before_time, coalesce(log_time, skipped.create_time))
 		FROM event_log_end, skipped WHERE id = @sub`, args)
-	d.queueNext(b, args, &next)
+	b.Queue(endLane, args)
+	queueNext(b, args, &next)
 	if err := d.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("skip what is no longer kept: %w", err)
 	}
@@ -207,7 +211,8 @@ func (d *deliverer) delivered(ctx context.Context, l lane, w *waiting, o *outcom
 	b.Queue(`
 		UPDATE webhook_deliveries SET state = 'DELIVERED', attempt_count = @number, failing_time = NULL, deliver_time = @now
 		WHERE id = @id AND EXISTS (SELECT FROM webhook_lanes WHERE subscription_id = @sub AND subject = @subject AND lease = @lease)`, args)
-	d.queueNext(b, args, &next)
+	b.Queue(endLane, args)
+	queueNext(b, args, &next)
 	if err := d.db.Send(ctx, b); err != nil {
 		return nil, fmt.Errorf("record delivery: %w", err)
 	}

@@ -173,15 +173,16 @@ func (s *service) audience(ctx context.Context, source string, e *events.Receive
 	return []uuid.UUID{owner}, nil
 }
 
-// rememberOwner keeps who owns a group.
+// rememberOwner keeps who owns a group; that is known already of nearly every group, and then nothing is written.
 func (s *service) rememberOwner(ctx context.Context, group string, owner uuid.UUID) error {
 	id, err := aip.ParseName("group", "groups", group)
 	if err != nil {
 		return events.Poison(err)
 	}
 	_, err = s.db.Exec(ctx, `
-		INSERT INTO event_groups (group_id, owner_id) VALUES (@group, @owner)
-		ON CONFLICT (group_id) DO UPDATE SET owner_id = excluded.owner_id WHERE event_groups.owner_id <> excluded.owner_id`,
+		INSERT INTO event_groups (group_id, owner_id) SELECT @group, @owner
+		WHERE NOT EXISTS (SELECT FROM event_groups WHERE group_id = @group AND owner_id = @owner)
+		ON CONFLICT (group_id) DO UPDATE SET owner_id = excluded.owner_id`,
 		pgx.NamedArgs{"group": id, "owner": owner})
 	return err
 }
