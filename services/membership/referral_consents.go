@@ -15,12 +15,12 @@ import (
 	"cairn.care/services/chassis/events"
 )
 
-// referralConsents follows what people take back of the consent under which they were referred. A consent that ends by itself after the
-// group has accepted is not told.
+// referralConsents follows what people take back of the consent under which they were referred, and its end.
 func (s *server) referralConsents() events.Subscription {
 	return events.Subscription{Name: "membership-consents", Source: "referral", Handlers: map[string]events.Handler{
 		"care.cairn.referral.referral.consent_withdrawn.v1": s.consentChanged,
 		"care.cairn.referral.referral.consent_renewed.v1":   s.consentChanged, // it may be of less
+		"care.cairn.referral.referral.consent_expired.v1":   s.consentChanged,
 		// She may have taken it back while the referral was being accepted.
 		"care.cairn.referral.referral.accepted.v1": s.consentChanged,
 	}}

@@ -3,6 +3,7 @@ package referral
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
+	"cairn.care/services/chassis/auth"
 	"cairn.care/services/chassis/fault"
 )
 
@@ -64,6 +66,60 @@ func (s *server) consentExpired(ctx context.Context, tx pgx.Tx, c *change) error
 	return s.notify(ctx, tx, c.row, noticeRenew, c.row.OrgID)
 }
 
+// sweepConsents tells the groups that people were placed in of the consents that have ended by their own time. One of which it cannot
+// does not keep the others from it; the error tells of it.
+func (s *server) sweepConsents(ctx context.Context) error {
+	var broken []error
+	var after uuid.UUID
+	for {
+		now := s.clock.Now()
+		var over []uuid.UUID
+		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
+			// As text for the index, which knows whole seconds, and as a time.
+			over, err = ids(ctx, tx, `SELECT id FROM referrals
+				WHERE membership_id IS NOT NULL AND NOT consent_over AND NOT consent ? 'withdrawTime' AND id > @after
+					AND (consent ->> 'expireTime') COLLATE "C" < @soon AND (consent ->> 'expireTime')::timestamptz <= @now
+				ORDER BY id LIMIT @n`,
+				pgx.NamedArgs{"after": after, "now": now, "soon": now.Add(time.Second).UTC().Format(time.RFC3339), "n": atOnce})
+			return err
+		}); err != nil {
+			return errors.Join(append(broken, fmt.Errorf("find consents that have ended: %w", err))...)
+		}
+		for _, id := range over {
+			if err := s.endConsent(ctx, id); err != nil {
+				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
+			}
+			after = id
+		}
+		if len(over) < atOnce || ctx.Err() != nil {
+			return errors.Join(broken...)
+		}
+	}
+}
+
+// endConsent tells of the end of the consent of a person who was placed, unless the consent is another by now.
+func (s *server) endConsent(ctx context.Context, id uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
+		if err != nil || r == nil || r.ConsentOver || r.MembershipID == nil {
+			return err
+		}
+		c := s.newChange(r, told(service))
+		if m, err := r.consent(); err != nil || m.GetWithdrawTime() != nil || !consentEnded(m, c.now) {
+			return err
+		}
+		r.ConsentOver = true
+		back, err := c.takenBack(ctx, tx, nil)
+		if err != nil {
+			return err
+		}
+		if err := c.announce(noteConsentExpired, entry{by: system, tells: back}); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
 // consentSince returns when a row's consent was recorded.
 func (r *row) consentSince() time.Time {
 	if r.ConsentTime != nil {
@@ -79,7 +135,7 @@ func (c *change) supersede(consent []byte) {
 		ReferralID: r.ID, Number: max(r.ConsentVersion, 1), OrgID: r.OrgID, Consent: consent, CreateTime: r.consentSince(), EndTime: c.now,
 		Actor: r.ConsentActor,
 	}
-	r.ConsentVersion, r.ConsentTime, r.ConsentActor = old.Number+1, &c.now, c.actor.name
+	r.ConsentVersion, r.ConsentTime, r.ConsentActor, r.ConsentOver = old.Number+1, &c.now, c.actor.name, false
 	c.steps = append(c.steps, func(_ context.Context, b *pgx.Batch) error {
 		b.Queue(`INSERT INTO consent_versions (`+consentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			old.ReferralID, old.Number, old.OrgID, old.Consent, old.CreateTime, old.EndTime, old.Actor)

@@ -19,20 +19,22 @@ import (
 
 // How often the periodic jobs run, and how much one run does.
 const (
-	resumeEvery = 3 * time.Second
-	dueEvery    = 10 * time.Second
-	forgetEvery = 24 * time.Hour
-	atOnce      = 100
+	resumeEvery   = 3 * time.Second
+	dueEvery      = 10 * time.Second
+	consentsEvery = time.Minute
+	forgetEvery   = 24 * time.Hour
+	atOnce        = 100
 
 	attendanceKept = 60 * day // of people whom no referral sent
 	sessionKept    = 60 * day // changes of sessions that are over
 )
 
 type (
-	resumeArgs struct{}
-	dueArgs    struct{}
-	forgetArgs struct{}
-	linkArgs   struct{}
+	resumeArgs   struct{}
+	dueArgs      struct{}
+	consentsArgs struct{}
+	forgetArgs   struct{}
+	linkArgs     struct{}
 	// scheduleArgs asks scheduling for the session that a person is expected at.
 	scheduleArgs struct {
 		Referral uuid.UUID `json:"referral"`
@@ -44,6 +46,9 @@ func (resumeArgs) Kind() string { return "referral_resume_placements" }
 
 // Kind names the job.
 func (dueArgs) Kind() string { return "referral_sweep_due_times" }
+
+// Kind names the job.
+func (consentsArgs) Kind() string { return "referral_end_consents" }
 
 // Kind names the job.
 func (forgetArgs) Kind() string { return "referral_forget" }
@@ -60,6 +65,7 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error {
 		return errors.Join(s.sweepDue(ctx), s.sweepConcerns(ctx))
 	}))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[consentsArgs]) error { return s.sweepConsents(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[linkArgs]) error { return s.linkPatients(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetArgs]) error { return s.forget(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, j *river.Job[scheduleArgs]) error { return s.schedule(ctx, j.Args.Referral) }))
@@ -71,6 +77,7 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	return []*river.PeriodicJob{
 		river.NewPeriodicJob(river.PeriodicInterval(resumeEvery), func() (river.JobArgs, *river.InsertOpts) { return resumeArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(dueEvery), func() (river.JobArgs, *river.InsertOpts) { return dueArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(consentsEvery), func() (river.JobArgs, *river.InsertOpts) { return consentsArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(linkEvery), func() (river.JobArgs, *river.InsertOpts) { return linkArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) { return forgetArgs{}, once }, nil),
 	}

@@ -2,6 +2,7 @@ package referral
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,10 +33,10 @@ func (f *fixture) takeBack(r *referralv1.Referral, items ...referralv1.Referral_
 	}
 }
 
-// toldOf waits until the group has taken in that something of a referral's consent was taken back.
+// toldOf waits until the group has taken in that something of a referral's consent was taken back, or that it has ended.
 func (f *fixture) toldOf(r *referralv1.Referral) {
 	f.t.Helper()
-	event := query[uuid.UUID](f, `SELECT event_id FROM outbox WHERE subject = $1 AND type LIKE '%.consent\_withdrawn.v1' ORDER BY id DESC LIMIT 1`, r.GetName())
+	event := query[uuid.UUID](f, `SELECT event_id FROM outbox WHERE subject = $1 AND type ~ '\.consent_(withdrawn|expired)\.v1$' ORDER BY id DESC LIMIT 1`, r.GetName())
 	f.eventually(func() error {
 		told := false
 		b := f.DBs["membership"].Batch(f.system())
@@ -98,6 +99,57 @@ func TestWhatIsTakenBackGoesFromTheGroup(t *testing.T) {
 				t.Errorf("the group has %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// A consent that ends by its own time takes out of the group's record what a withdrawal does, once, and a new one has an end of its own.
+func TestWhatHasEndedGoesFromTheGroup(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	until := thursday.Add(time.Hour)
+	r := f.accept(f.send(func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(until) }))
+	later := f.accept(f.send(other("b"), func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(until.Add(time.Millisecond)) }))
+	was, wasLater := f.recordOf(r), f.recordOf(later)
+	sweep := func(at time.Time) {
+		t.Helper()
+		f.Clock.Set(at)
+		for range 2 {
+			if err := f.srv.sweepConsents(f.system()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sweep(until.Add(-time.Microsecond))
+	if got := f.actions(r.GetName()); strings.Contains(got, "EXPIRE_CONSENT") {
+		t.Fatalf("before it ends: %s", got)
+	}
+	sweep(until)
+	if got := f.actions(r.GetName()); strings.Count(got, "EXPIRE_CONSENT") != 1 {
+		t.Errorf("when it has ended: %s", got)
+	}
+	f.toldOf(r)
+	want := proto.CloneOf(was)
+	want.Email, want.Phone, want.Area, want.PreferredChannel = "", "", nil, membershipv1.Member_CONTACT_CHANNEL_UNSPECIFIED
+	want.LegalName, want.BirthYear, want.Languages, want.CancerTypes, want.SuitableTimes = "", 0, nil, nil, nil
+	if got := f.recordOf(r); !proto.Equal(got, want) {
+		t.Errorf("the group has %v, want %v", got, want)
+	}
+	if got := f.recordOf(later); !proto.Equal(got, wasLater) {
+		t.Errorf("the group of whom the consent stands has %v, want %v", got, wasLater)
+	}
+
+	again := proto.CloneOf(r.GetConsent())
+	again.ExpireTime = timestamppb.New(until.Add(2 * time.Hour))
+	if _, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: r.GetName(), Consent: again}); err != nil {
+		t.Fatal(err)
+	}
+	sweep(until.Add(time.Hour))
+	if got := f.actions(r.GetName()); strings.Count(got, "EXPIRE_CONSENT") != 1 {
+		t.Errorf("renewed: %s", got)
+	}
+	sweep(until.Add(2 * time.Hour))
+	if got := f.actions(r.GetName()); strings.Count(got, "EXPIRE_CONSENT") != 2 {
+		t.Errorf("when the new one has ended: %s", got)
 	}
 }
 

@@ -709,7 +709,8 @@ const (
 	ReferralEvent_STOP_REPORTS ReferralEvent_Action = 38
 	// The person lets the group tell the referrer again.
 	ReferralEvent_RESUME_REPORTS ReferralEvent_Action = 47
-	// The consent ended by its own time while nobody had answered: the referrer has to act.
+	// The consent ended by its own time. While nobody has answered the referrer has to act; a group that has accepted forgets what it
+	// knows of her by the referral alone.
 	ReferralEvent_EXPIRE_CONSENT ReferralEvent_Action = 46
 )
 
