@@ -16,6 +16,7 @@ import (
 	"cairn.care/services/chassis/fault"
 	"cairn.care/services/chassis/idem"
 	"cairn.care/services/chassis/outbound"
+	"cairn.care/services/chassis/pg"
 	"cairn.care/services/formats/cairn"
 	"cairn.care/services/formats/csv"
 )
@@ -53,6 +54,9 @@ func (s *feedServer) CreateFeed(ctx context.Context, req *groupsv1.CreateFeedReq
 		return nil, err
 	}
 	if err := s.db.Send(ctx, b); err != nil {
+		if pg.Constraint(err) == "feeds_source" {
+			answer.Name, err = keyHolder(ctx, s.db, err, "feeds", `SELECT id FROM feeds WHERE org_id = $1 AND source_system = $2`, orgID, f.GetSourceSystem())
+		}
 		return nil, fmt.Errorf("insert feed: %w", feedError(err, answer))
 	}
 	return answer, nil

@@ -10,6 +10,7 @@ import (
 	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/idem"
+	"cairn.care/services/chassis/pg"
 )
 
 // CreateGroup creates a draft, in one round trip.
@@ -38,6 +39,10 @@ func (s *server) CreateGroup(ctx context.Context, req *groupsv1.CreateGroupReque
 		return nil, err
 	}
 	if err := s.db.Send(ctx, b); err != nil {
+		if pg.Constraint(err) == "groups_external_id" {
+			answer.Name, err = keyHolder(ctx, s.db, err, "groups", `SELECT id FROM groups
+				WHERE org_id = $1 AND source_system = $2 AND external_id = $3 AND delete_time IS NULL`, orgID, g.GetSourceSystem(), g.GetExternalId())
+		}
 		return nil, fmt.Errorf("insert group: %w", groupError(err, answer))
 	}
 	return answer, nil

@@ -406,6 +406,11 @@ func TestPeersHaveNames(t *testing.T) {
 			t.Errorf("a feed %q is not valid: %v", source, err)
 		}
 	}
+	there := must[*groupsv1.ListFeedsResponse](t)(f.ListFeeds(f.ctx, &groupsv1.ListFeedsRequest{Filter: `source_system = "cairn:one"`})).GetFeeds()
+	if len(there) != 1 {
+		t.Fatalf("%d feeds, want one", len(there))
+	}
+	refused(t, create("cairn", "cairn:one"), codes.AlreadyExists, there[0].GetName())
 	refused(t, create("cairn", "one"), codes.InvalidArgument, "feed.source_system")
 	refused(t, create("csv", "cairn:three"), codes.InvalidArgument, "feed.source_system")
 }

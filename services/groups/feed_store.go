@@ -116,7 +116,7 @@ func queueWriteFeed(b *pgx.Batch, r *feedRow, f *groupsv1.Feed) (err error) {
 // feedError turns a broken constraint into what the caller did.
 func feedError(err error, f *groupsv1.Feed) error {
 	if pg.Constraint(err) == "feeds_source" {
-		return fault.AlreadyExists(f.GetName(), "the organization already has a feed with source_system %q: find it with ListFeeds, or set source_system",
+		return fault.AlreadyExists(f.GetName(), "the organization already has a feed with source_system %q: update that one, or set another source_system",
 			f.GetSourceSystem())
 	}
 	return err

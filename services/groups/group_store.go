@@ -201,11 +201,22 @@ func queueChange(ctx context.Context, b *pgx.Batch, k *groupKey, before, g *grou
 	return events.Queue(ctx, b, groupEvent(k, g, change))
 }
 
+// keyHolder returns the name of the resource that has the key for which a new one was refused, and err, which says so.
+func keyHolder(ctx context.Context, db *pg.DB, err error, collection, sql string, key ...any) (string, error) {
+	var id uuid.UUID
+	b := db.Batch(ctx)
+	b.Queue(sql, key...).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
+	if failed := db.Send(ctx, b); failed != nil { // it is gone again
+		return "", errors.Join(err, failed)
+	}
+	return aip.Name(collection, id), err
+}
+
 // groupError turns a broken constraint into what the caller did.
 func groupError(err error, g *groupsv1.Group) error {
 	switch pg.Constraint(err) {
 	case "groups_external_id":
-		return fault.AlreadyExists(g.GetName(), "the organization already has a group with external_id %q of source_system %q: find it with ListGroups and update it",
+		return fault.AlreadyExists(g.GetName(), "the organization already has a group with external_id %q of source_system %q: update that one",
 			g.GetExternalId(), g.GetSourceSystem())
 	case "group_facilitators_facilitator":
 		return fault.Invalid(fault.Field("group.facilitators", "names somebody who is no facilitator of the organization"))

@@ -250,9 +250,9 @@ func TestBadGroups(t *testing.T) {
 		refused(t, err, codes.InvalidArgument, field)
 	}
 	in := listing("Twice")
-	s.create(t, in)
+	taken := s.create(t, in)
 	_, err := s.CreateGroup(s.owner, &groupsv1.CreateGroupRequest{Group: in})
-	refused(t, err, codes.AlreadyExists)
+	refused(t, err, codes.AlreadyExists, taken.GetName())
 	other := must[group](t)(s.CreateGroup(s.stranger, &groupsv1.CreateGroupRequest{Group: in}))
 	if other.GetOrganization() != theirs {
 		t.Errorf("the same external id of another owner: %v", other)

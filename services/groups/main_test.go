@@ -163,6 +163,8 @@ func refused(t *testing.T, err error, code codes.Code, names ...string) {
 			for _, v := range d.GetViolations() {
 				got = append(got, v.GetType())
 			}
+		case *errdetails.ResourceInfo:
+			got = append(got, d.GetResourceName())
 		}
 	}
 	for _, n := range names {

@@ -27,6 +27,9 @@ func (s *webhooksServer) CreateWebhookSubscription(ctx context.Context, req *par
 	if tenant.Org == uuid.Nil {
 		return nil, fault.Denied("NO_ORGANIZATION", "you call for no organization whom events could be sent to")
 	}
+	if o := w.GetOrganization(); o != "" && o != aip.Name(organizations, tenant.Org) {
+		return nil, fault.Invalid(fault.Field("webhook_subscription.organization", "must be your own organization, or empty"))
+	}
 	may := readable(ctx)
 	patterns, err := coveredBy(w.GetEventTypes(), may)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -58,6 +59,11 @@ func TestWebhookSendsWhatIsAskedFor(t *testing.T) {
 	}}))(t)
 	other := suitetest.Client(t.Context(), stranger, "referrals.read")
 	ok(h.CreateWebhookSubscription(other, &partnersv1.CreateWebhookSubscriptionRequest{WebhookSubscription: &partnersv1.WebhookSubscription{Url: h.url, EventTypes: []string{"care.cairn.*"}}}))(t)
+	if _, err := h.CreateWebhookSubscription(other, &partnersv1.CreateWebhookSubscriptionRequest{WebhookSubscription: &partnersv1.WebhookSubscription{
+		Organization: hospital, Url: h.url, EventTypes: []string{"care.cairn.*"},
+	}}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("for another organization: %v", err)
+	}
 	referral := name("referrals")
 	h.tell(t, "referral", "referral.sent", referral, 1, sent(referral))
 	h.tell(t, "referral", "referral.noXshow_recorded", referral, 2, sent(referral)) // an underscore is no wildcard

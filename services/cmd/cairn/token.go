@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,9 @@ func tokenCommand() *cobra.Command {
   cairn token --server https://cairn.example --client-id puentes-directory --key puentes.private.jwk --scope "groups.read groups.write"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("scope") && a.clientID == "" {
+				return errors.New("--scope goes with --client-id: a demo client gets all that it may ask for")
+			}
 			if err := a.open(); err != nil {
 				return err
 			}

@@ -23,10 +23,15 @@ import (
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
 )
 
-// serviceConfig has every call end within ten seconds, and repeats those that found the server
-// unavailable. A repeated mutation does nothing twice because it carries a request_id.
-const serviceConfig = `{"methodConfig": [{"name": [{}], "timeout": "10s", "retryPolicy": {
-	"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+// serviceConfig has every call end within ten seconds but for those that watch, and repeats those that
+// found the server unavailable. A repeated mutation does nothing twice because it carries a request_id.
+const serviceConfig = `{"methodConfig": [
+	{"name": [{}], "timeout": "10s", "retryPolicy": {
+		"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}},
+	{"name": [
+		{"service": "cairn.groups.v1.SyncService", "method": "WatchDirectory"},
+		{"service": "cairn.membership.v1.GroupAppsService", "method": "WatchMyGroups"},
+		{"service": "cairn.partners.v1.EventsService", "method": "WatchEvents"}]}]}`
 
 func main() {
 	log.SetFlags(0)

@@ -1341,7 +1341,7 @@ const file_cairn_scheduling_v1_scheduling_service_proto_rawDesc = "" +
 	"\x12MoveSessionRequest\x12i\n" +
 	"\x04name\x18\x01 \x01(\tBU\xe0A\x02\xfaA\x14\n" +
 	"\x12cairn.care/Session\xbaH8r624^sessions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$R\x04name\x12-\n" +
-	"\vlocal_start\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18\x13R\n" +
+	"\vlocal_start\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18(R\n" +
 	"localStart\x12G\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
 	"\"\x04\b\x80\xa3\x052\x02\b<R\bduration\x12\x1b\n" +
