@@ -420,6 +420,10 @@ func TestDuplicatesAreTold(t *testing.T) {
 			t.Errorf("others are told of %v", got)
 		}
 	}
+	times := f.disclosed(first.GetName())
+	if got := list(f.platform); len(got) != 1 || f.disclosed(first.GetName()) != times+1 {
+		t.Errorf("an internal app is told of %v; %d disclosures, want %d", got, f.disclosed(first.GetName()), times+1)
+	}
 	for _, r := range []*referralv1.Referral{second, sameGroup} {
 		if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil {
 			t.Fatal(err)
