@@ -147,7 +147,7 @@ func (c *change) tell(t transition, more func(*referralv1.ReferralChanged)) erro
 		Referral: r.name(), FromState: t.from, State: t.to, Organization: aip.Name("organizations", r.OrgID),
 		OwnerOrganization: optionalName("organizations", owner), Group: optionalName("groups", group),
 		Membership: optionalName("memberships", r.MembershipID), Awaiting: r.Awaiting, DueTime: timestamp(r.DueTime),
-		ChangeTime: timestamp(&c.now), ConsentVersion: r.ConsentVersion, OtherReferral: optionalName("referrals", r.PreviousID),
+		ChangeTime: timestamp(&c.now), ConsentVersion: r.ConsentVersion,
 	}
 	if more != nil {
 		more(data)

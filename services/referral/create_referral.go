@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -61,7 +62,7 @@ func (s *server) createReferral(ctx context.Context, req *referralv1.CreateRefer
 
 func (s *server) tryCreate(ctx context.Context, req *referralv1.CreateReferralRequest, org uuid.UUID, now time.Time, after again) (*referralv1.Referral, error) {
 	const prefix = "referral."
-	m := req.GetReferral()
+	m := proto.CloneOf(req.GetReferral()) // it is written into: another attempt begins with what was asked
 	r := &row{ID: aip.NewID(), OrgID: org, CreateTime: now, UpdateTime: now}
 	r.PreviousID = after.id()
 	var err error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	typev1 "cairn.care/gen/cairn/type/v1"
@@ -102,6 +103,81 @@ func TestDoNotContactIsNotLost(t *testing.T) {
 	got, err := referralv1.NewPatientsServiceClient(f.Conn(service)).GetPatient(f.refer, &referralv1.GetPatientRequest{Name: p})
 	if err != nil || !got.GetSubject().GetDoNotContact() {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// A referral of a person who is known says of her what her record says, also if that is changed while the referral is made: the referral
+// tells the record nothing new then, and the change of the record did not see the referral.
+func TestReferralIsOfThePersonAsSheIsNow(t *testing.T) {
+	t.Parallel()
+	const now = "+18165550199"
+	for how, refer := range map[string]func(f *fixture, before *referralv1.Referral) (*referralv1.Referral, error){
+		"named": func(f *fixture, before *referralv1.Referral) (*referralv1.Referral, error) {
+			return f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(func(r *referralv1.Referral) {
+				r.Patient, r.Subject = before.GetPatient(), nil
+			})})
+		},
+		"kept": func(f *fixture, _ *referralv1.Referral) (*referralv1.Referral, error) {
+			return f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(), KnownPatient: referralv1.CreateReferralRequest_KEEP})
+		},
+		"nothing new": func(f *fixture, _ *referralv1.Referral) (*referralv1.Referral, error) {
+			return f.CreateReferral(f.refer, &referralv1.CreateReferralRequest{Referral: f.referral(func(r *referralv1.Referral) {
+				r.Subject.Phone = now
+			})})
+		},
+		"again": func(f *fixture, before *referralv1.Referral) (*referralv1.Referral, error) {
+			return f.process.ReferAgain(f.refer, &referralv1.ReferAgainRequest{Name: before.GetName()})
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			before := f.send(func(r *referralv1.Referral) {
+				r.Consent.ExpireTime = timestamppb.New(thursday.Add(90 * day))
+				if how == "nothing new" {
+					r.Subject.Phone = now
+				}
+			})
+			if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: before.GetName()}); err != nil {
+				t.Fatal(err)
+			}
+			var made *referralv1.Referral
+			answer := make(chan error, 1)
+			if err := f.srv.db.Tx(f.system(), func(tx pgx.Tx) error {
+				p, err := queryPatient(t.Context(), tx, `SELECT `+patientColumns+` FROM patients p FOR NO KEY UPDATE`, pgx.NamedArgs{})
+				if err != nil {
+					return err
+				}
+				is, err := f.srv.person(p)
+				if err != nil {
+					return err
+				}
+				is.DoNotContact, is.Phone = true, now
+				if err := f.srv.setPerson(p, is); err != nil {
+					return err
+				}
+				p.Revision++
+				b := new(pgx.Batch)
+				f.srv.updatePatient(b, p)
+				if err := sendBatch(t.Context(), tx, b); err != nil {
+					return err
+				}
+				go func() {
+					var err error
+					made, err = refer(f, before)
+					answer <- err
+				}()
+				return pgtest.Blocks(t.Context(), tx)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-answer; err != nil {
+				t.Fatal(err)
+			}
+			if got := f.get(f.refer, made.GetName()); got.GetPatient() != before.GetPatient() || !got.GetSubject().GetDoNotContact() || got.GetSubject().GetPhone() != now {
+				t.Errorf("got %v of %s", got.GetSubject(), got.GetPatient())
+			}
+		})
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *server) ListDuplicateReferrals(ctx context.Context, req *referralv1.Lis
 			return err
 		}
 		rows = slices.DeleteFunc(rows, func(r *row) bool { return !slices.Contains(upTo(size, people), *r.PatientID) })
-		return show(ctx, tx, new(pgx.Batch), "referrals/-", rows)
+		return s.showReferrals(ctx, tx, rows)
 	}); err != nil {
 		return nil, fmt.Errorf("list duplicates: %w", err)
 	}

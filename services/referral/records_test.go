@@ -352,6 +352,36 @@ func TestVersionsAreShownAsTheConsentIsNow(t *testing.T) {
 	}
 }
 
+// Nor is how somebody could be reached, once she must not be contacted.
+func TestVersionsDoNotTellHowToReachWhoMustNotBeContacted(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	r := f.send()
+	if _, err := f.patients().UpdatePatient(f.refer, &referralv1.UpdatePatientRequest{
+		Patient:    &referralv1.Patient{Name: r.GetPatient(), Subject: &referralv1.Referral_Subject{DoNotContact: true}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"subject.do_not_contact"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := f.records().ListReferralVersions(f.receive, &referralv1.ListReferralVersionsRequest{Parent: r.GetName()})
+	if err != nil || len(resp.GetReferralVersions()) != 2 {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	first, err := f.records().GetReferralVersion(f.receive, &referralv1.GetReferralVersionRequest{Name: resp.GetReferralVersions()[1].GetName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range append(resp.GetReferralVersions(), first) {
+		if p := v.GetReferral().GetSubject(); p.GetPhone()+p.GetEmail() != "" || p.GetAddress() != nil || !p.GetDoNotContact() || p.GetFamilyName() != familyName {
+			t.Errorf("%s shows the owner %v", v.GetName(), p)
+		}
+	}
+	was, err := f.records().GetReferralVersion(f.refer, &referralv1.GetReferralVersionRequest{Name: first.GetName()})
+	if err != nil || !proto.Equal(was.GetReferral().GetSubject(), r.GetSubject()) {
+		t.Errorf("the referrer got %v, %v", was, err)
+	}
+}
+
 // Two referrals of a person for the same need are told of with each other, as long as both are open; neither is refused.
 func TestDuplicatesAreTold(t *testing.T) {
 	t.Parallel()
@@ -389,6 +419,10 @@ func TestDuplicatesAreTold(t *testing.T) {
 		if got := list(ctx); len(got) > 0 {
 			t.Errorf("others are told of %v", got)
 		}
+	}
+	times := f.disclosed(first.GetName())
+	if got := list(f.platform); len(got) != 1 || f.disclosed(first.GetName()) != times+1 {
+		t.Errorf("an internal app is told of %v; %d disclosures, want %d", got, f.disclosed(first.GetName()), times+1)
 	}
 	for _, r := range []*referralv1.Referral{second, sameGroup} {
 		if _, err := f.CancelReferral(f.refer, &referralv1.CancelReferralRequest{Name: r.GetName()}); err != nil {

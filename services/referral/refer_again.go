@@ -48,7 +48,9 @@ func (a again) write(ctx context.Context, s *server, tx pgx.Tx, made *change) er
 	c := s.newChange(r, made.actor)
 	c.now, c.batch = made.now, made.batch
 	r.NextID = &made.row.ID
-	if err := c.announce(noteReferredAgain, entry{by: referrer, tells: func(m *referralv1.ReferralChanged) { m.OtherReferral = made.row.name() }}); err != nil {
+	// The referrer alone is told: who had her before does not see where she went.
+	tells := func(m *referralv1.ReferralChanged) { m.OtherReferral, m.OwnerOrganization = made.row.name(), "" }
+	if err := c.announce(noteReferredAgain, entry{by: referrer, tells: tells}); err != nil {
 		return err
 	}
 	if err := c.flush(ctx, updateReferral); err != nil {

@@ -1,6 +1,7 @@
 package referral
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,13 @@ func TestReferAgain(t *testing.T) {
 	}
 	if seen := f.get(f.receive, r.GetName()); seen.GetNext() != "" {
 		t.Errorf("who declined sees where she went: %v", seen.GetNext())
+	}
+	// An event goes to whom it names: both referrals together are for the referrer alone.
+	if told := query[[]string](f, `SELECT coalesce(array_agg(subject || ' ' || type || ' ' || coalesce(data::jsonb->>'ownerOrganization', '')), '{}') FROM outbox
+		WHERE data LIKE '%' || $1 || '%' AND data LIKE '%' || $2 || '%' AND subject LIKE 'referrals/%'`, r.GetName(), got.GetName()); !slices.Equal(told, []string{
+		r.GetName() + " care.cairn.referral.referral.referred_again.v1 ",
+	}) {
+		t.Errorf("of both tell %q", told)
 	}
 	again.RequestId = ""
 	if _, err := f.process.ReferAgain(f.refer, again); errText(err) != "FailedPrecondition REFERRED_AGAIN" {

@@ -98,7 +98,7 @@ type comparison struct {
 	helped          bool
 }
 
-// compare asks the directory once and ranks what it finds by both weights.
+// compare recommends by both weights, as RecommendGroups does: what is looked at depends on them as well.
 func (s *server) compare(ctx context.Context, r *row, threshold int, base, candidate match.Weights) (comparison, error) {
 	needs, err := r.wholeNeeds(true)
 	if err != nil {
@@ -113,18 +113,24 @@ func (s *server) compare(ctx context.Context, r *row, threshold int, base, candi
 		needs.AgeYears = proto.Int32(years)
 	}
 	q := match.Query{Needs: needs, Distress: r.Distress, SelfHarm: r.SelfHarmRisk, Threshold: threshold, Now: s.clock.Now()}
-	found, err := s.candidates(ctx, q, base, simulatedRanks)
-	if err != nil {
-		return comparison{}, err
-	}
-	ranked := func(w match.Weights) []string {
+	ranked := func(w match.Weights) ([]string, error) {
+		found, err := s.candidates(ctx, q, w, simulatedRanks)
+		if err != nil {
+			return nil, err
+		}
 		var groups []string
 		for _, rec := range match.Rank(q, found, w, simulatedRanks).Recommendations {
 			groups = append(groups, rec.GetGroup().GetName())
 		}
-		return groups
+		return groups, nil
 	}
-	c := comparison{base: ranked(base), candidate: ranked(candidate), attended: r.FirstAttendedTime != nil}
+	c := comparison{attended: r.FirstAttendedTime != nil}
+	if c.base, err = ranked(base); err != nil {
+		return comparison{}, err
+	}
+	if c.candidate, err = ranked(candidate); err != nil {
+		return comparison{}, err
+	}
 	if r.GroupID != nil {
 		c.placed = aip.Name("groups", *r.GroupID)
 	}

@@ -164,6 +164,13 @@ func (s *server) learnOfPatient(b *pgx.Batch, p *patientRow) {
 		p.OrgID, p.ID, s.subjectKeys(p.OrgID, p.subject), s.valueKeys(p.OrgID, p.subject))
 }
 
+// holdPatient queues that a known person's record stays as it was read until the transaction ends; it fails with patientMoved if it has
+// changed since. Whoever changes it later sees the referral that is being made of her. Several may be made at once: they share the lock.
+func holdPatient(b *pgx.Batch, p *patientRow) {
+	b.Queue(`WITH held AS (SELECT id FROM patients WHERE id = $1 AND revision = $2 AND erase_time IS NULL FOR SHARE)
+		SELECT refuse_moved_patient() WHERE NOT EXISTS (SELECT FROM held)`, p.ID, p.Revision)
+}
+
 const selectPatient = `SELECT ` + patientColumns + ` FROM patients p WHERE p.id = @id AND p.org_id = @org AND p.erase_time IS NULL`
 
 // lockPatient returns a record of the tenant's organization, nil if there is none, and keeps others from changing it until the

@@ -84,6 +84,9 @@ func (s *server) versionToProto(now *row, v *versionRow, as view) (*referralv1.R
 		if then.body.consent, err = s.consentNow(now); err != nil {
 			return nil, err
 		}
+		if then.body.subject, err = s.subjectNow(now, then); err != nil {
+			return nil, err
+		}
 	}
 	m, err := s.toProto(then, as)
 	if err != nil {
@@ -110,6 +113,21 @@ func (s *server) consentNow(r *row) (*referralv1.Referral_Consent, error) {
 	}
 	consent.Share = share
 	return consent, nil
+}
+
+// subjectNow returns what a referral said of its person; that she must not be contacted, also if it says so only now.
+func (s *server) subjectNow(now, then *row) (*referralv1.Referral_Subject, error) {
+	says, err := s.subject(now)
+	if err != nil {
+		return nil, err
+	}
+	said, err := s.subject(then)
+	if err != nil || !says.GetDoNotContact() {
+		return said, err
+	}
+	said = proto.CloneOf(said)
+	said.DoNotContact = true
+	return said, nil
 }
 
 // present is the referral as it is, as its last version.

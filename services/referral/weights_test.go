@@ -198,3 +198,35 @@ func TestSimulationComparesWeightsAndChangesNothing(t *testing.T) {
 		return err
 	})
 }
+
+// What one weighting leaves behind all that are looked at may stand first by the other.
+func TestSimulationSearchesByBothWeightings(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	api, platform := weightings(f)
+	for range candidates { // all about her cancer
+		f.newGroup(f.receive, func(g *groupsv1.Group) { g.SideEffects = nil })
+	}
+	behind := f.newGroup(f.receive, func(g *groupsv1.Group) { g.CancerTypes = []string{"any"} })
+	for _, code := range []string{"diagnosis", "side_effects"} {
+		if _, err := api.CreateWeighting(platform, &referralv1.CreateWeightingRequest{
+			WeightingId: strings.ReplaceAll(code, "_", "-"), Weighting: &referralv1.Weighting{Points: map[string]float64{code: 100}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := f.send(somebody, func(r *referralv1.Referral) { r.Needs.Location = nil })
+	if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Group: behind}); err != nil {
+		t.Fatal(err)
+	}
+	f.CatchUp()
+	for _, c := range []struct {
+		name, base    string
+		higher, lower int32
+	}{{"weightings/side-effects", "weightings/diagnosis", 1, 0}, {"weightings/diagnosis", "weightings/side-effects", 0, 1}} {
+		sim, err := api.SimulateWeighting(platform, &referralv1.SimulateWeightingRequest{Name: c.name, Base: c.base})
+		if err != nil || sim.GetPlacedHigher().GetReferrals() != c.higher || sim.GetPlacedLower().GetReferrals() != c.lower {
+			t.Errorf("%s instead of %s: got %v, %v, want higher %d, lower %d", c.name, c.base, sim, err, c.higher, c.lower)
+		}
+	}
+}

@@ -198,7 +198,7 @@ func (r *row) link(w *whom) {
 	}
 }
 
-// writePerson queues what is to be written of the person.
+// writePerson queues what is to be written of the person; if that is nothing, that her record is still what the referral was made with.
 func (s *server) writePerson(b *pgx.Batch, w *whom) {
 	switch {
 	case w == nil:
@@ -206,6 +206,8 @@ func (s *server) writePerson(b *pgx.Batch, w *whom) {
 		s.insertPatient(b, w.patient)
 	case w.learned:
 		s.learnOfPatient(b, w.patient)
+	default:
+		holdPatient(b, w.patient)
 	}
 }
 

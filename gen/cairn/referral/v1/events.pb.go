@@ -27,8 +27,8 @@ const (
 // Types are care.cairn.referral.referral.{created, sent, claimed, accepted, waitlisted, rejected, scheduled,
 // no_show_recorded, session_cancelled, engaged, cancel_requested, cancelled, completed, failed, overdue, reminded, reassigned,
 // unassigned, unanswered, consent_renewed, consent_withdrawn, consent_expired, referred_again, contact_changed, reports_stopped,
-// reports_resumed}.v1; the subject is the referral's name. care.cairn.referral.message.created.v1 has the same data; its subject is the
-// message's name.
+// reports_resumed}.v1; the subject is the referral's name. The organization that refers alone is told of referred_again.
+// care.cairn.referral.message.created.v1 has the same data; its subject is the message's name.
 type ReferralChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The referral.
@@ -39,7 +39,7 @@ type ReferralChanged struct {
 	State Referral_State `protobuf:"varint,3,opt,name=state,proto3,enum=cairn.referral.v1.Referral_State" json:"state,omitempty"`
 	// The organization that refers.
 	Organization string `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
-	// The organization that owns the referral; empty while nobody does.
+	// The organization that owns the referral; empty while nobody does, and with referred_again.
 	OwnerOrganization string `protobuf:"bytes,5,opt,name=owner_organization,json=ownerOrganization,proto3" json:"owner_organization,omitempty"`
 	// The group that took the person, or the one requested; empty where neither is known.
 	Group string `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
@@ -55,7 +55,7 @@ type ReferralChanged struct {
 	Message string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
 	// The number of the consent's version.
 	ConsentVersion int32 `protobuf:"varint,13,opt,name=consent_version,json=consentVersion,proto3" json:"consent_version,omitempty"`
-	// The referral in whose place this one was sent, or that was sent in place of this one, with sent and referred_again.
+	// The referral that was made in place of this one, with referred_again.
 	OtherReferral string `protobuf:"bytes,14,opt,name=other_referral,json=otherReferral,proto3" json:"other_referral,omitempty"`
 	// Whether she must not be contacted, with contact_changed and accepted.
 	DoNotContact bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
