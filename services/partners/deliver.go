@@ -30,6 +30,7 @@ const (
 type outcome struct {
 	attemptRow
 	wait time.Duration // that the receiver has asked for
+	ours bool          // nothing was sent: it could not be prepared
 }
 
 func (o *outcome) taken() bool { return o.StatusCode >= 200 && o.StatusCode < 300 }
@@ -37,13 +38,13 @@ func (o *outcome) taken() bool { return o.StatusCode >= 200 && o.StatusCode < 30
 // gone tells whether the receiver does not want any more.
 func (o *outcome) gone() bool { return o.StatusCode == http.StatusGone }
 
-// down tells whether the failure is of the receiver as a whole: others would fail too. An answer that refuses this event's content is not.
+// down tells whether the failure is of the receiver as a whole: others would fail too. An answer that refuses this event's content is not, and what is Cairn's own.
 func (o *outcome) down() bool {
 	switch o.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return true
 	}
-	return o.StatusCode < 400 || o.StatusCode >= 500
+	return !o.ours && (o.StatusCode < 400 || o.StatusCode >= 500)
 }
 
 // try sends a body once.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -113,21 +114,40 @@ func (d *deliverer) deliver(ctx context.Context, l lane, w *waiting) (*waiting, 
 	if w.dropped() {
 		return d.skipped(ctx, l, w)
 	}
-	contentType, body, err := d.body(ctx, w)
-	if err != nil {
-		return nil, err
+	if w.Number == nil && w.Position > 0 && w.sub.Format == fhirNotification {
+		if err := d.number(ctx, w); err != nil {
+			return nil, err
+		}
 	}
-	trying, cancel := context.WithTimeout(ctx, takeTime)
-	defer cancel()
-	o, err := d.try(trying, d.client, w.sub, w.EventID.String(), contentType, body)
-	if err != nil {
-		return nil, err
-	}
+	o := d.send(ctx, w)
 	d.metrics.tried(ctx, o, w.Time)
 	if o.taken() {
 		return d.delivered(ctx, l, w, o)
 	}
 	return nil, d.failed(ctx, l, w, o)
+}
+
+// send tries to send an event. What Cairn cannot prepare, such as a secret that it cannot open, is a failure of the event: it is tried
+// again, and for three days at most.
+func (d *deliverer) send(ctx context.Context, w *waiting) (o *outcome) {
+	unprepared := &outcome{attemptRow: attemptRow{Time: d.clock.Now(), Failure: "could not be prepared"}, ours: true}
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ctx, "sending an event panicked", "subscription", w.sub.ID, "subject", w.Subject, "panic", p, "stack", string(debug.Stack()))
+			o = unprepared
+		}
+	}()
+	contentType, body, err := d.body(w)
+	if err == nil {
+		trying, cancel := context.WithTimeout(ctx, takeTime)
+		defer cancel()
+		o, err = d.try(trying, d.client, w.sub, w.EventID.String(), contentType, body)
+	}
+	if err != nil {
+		d.log.ErrorContext(ctx, "cannot prepare an event", "subscription", w.sub.ID, "subject", w.Subject, "err", err)
+		return unprepared
+	}
+	return o
 }
 
 // skipped records that there is nothing left to send of an event, and that its subscription has lost events.
@@ -154,9 +174,9 @@ func (d *deliverer) skipped(ctx context.Context, l lane, w *waiting) (next *wait
 }
 
 // body returns what is sent of an event.
-func (d *deliverer) body(ctx context.Context, w *waiting) (contentType string, body []byte, err error) {
+func (d *deliverer) body(w *waiting) (contentType string, body []byte, err error) {
 	if w.sub.Format == fhirNotification {
-		body, err = d.notification(ctx, w)
+		body, err = d.notification(w)
 		return "application/fhir+json", body, err
 	}
 	body, err = cloudEvent(w.EventID.String(), *w.Service, w.Type, w.Subject, *w.Revision, *w.Time, []byte(*w.Data))

@@ -227,7 +227,7 @@ func TestSweepDuringARead(t *testing.T) {
 	}
 }
 
-// What goes wrong in one lane ends neither the process nor the others.
+// What goes wrong in one lane ends neither the process nor the others, and is a failed try.
 func TestPanicEndsItsLane(t *testing.T) {
 	t.Parallel()
 	h := setupWebhooks(t)
@@ -243,5 +243,42 @@ func TestPanicEndsItsLane(t *testing.T) {
 	broken.work(auth.System(t.Context(), Name), l) // it has no keys
 	if !strings.Contains(said.String(), "panicked") || !strings.Contains(said.String(), referral) {
 		t.Errorf("the log says %q", said.String())
+	}
+	if got := h.get(t, w); got.GetLastFailure() != "could not be prepared" {
+		t.Errorf("the subscription is %v", got)
+	}
+}
+
+// An event that Cairn cannot prepare is tried and fails as one that its receiver refuses: for three days, after which who waits for it is
+// told.
+func TestUnpreparedEvent(t *testing.T) {
+	t.Parallel()
+	h := setupWebhooks(t)
+	for part, w := range map[string]*partnersv1.WebhookSubscription{
+		"secret":       h.subscribe(t, h.url),
+		"fhir_headers": h.subscribeFHIR(t, &partnersv1.WebhookSubscription_Fhir{Topic: partnersv1.WebhookSubscription_Fhir_TASK, Headers: []string{"X-Channel: 7"}}),
+	} {
+		h.becomes(t, w, "active", standing(partnersv1.WebhookSubscription_ACTIVE))
+		h.change(t, `UPDATE webhook_subscriptions SET `+part+` = '\x00' WHERE id = @id`, pgx.NamedArgs{"id": idOf(w)})
+		h.changes(t, name("referrals"), 1, 1)
+		tried := within(t, "tried", func() (*partnersv1.WebhookDelivery, bool) {
+			list := ok(h.ListWebhookDeliveries(h.ctx, &partnersv1.ListWebhookDeliveriesRequest{Parent: w.GetName(), Filter: "state = PENDING AND attempt_count > 0"}))(t).GetDeliveries()
+			if len(list) == 0 {
+				return nil, false
+			}
+			return list[0], true
+		})
+		if a := tried.GetAttempts()[0]; a.GetFailure() != "could not be prepared" || a.GetStatusCode() != 0 || tried.NextAttemptTime == nil {
+			t.Errorf("%s: the try is %v", part, tried)
+		}
+		if got := h.get(t, w); got.GetState() != partnersv1.WebhookSubscription_ACTIVE || got.GetLastFailure() != "could not be prepared" {
+			t.Errorf("%s: the subscription is %v", part, got)
+		}
+		h.change(t, `UPDATE webhook_deliveries SET failing_time = failing_time - '3 days'::interval WHERE subscription_id = @id`, pgx.NamedArgs{"id": idOf(w)})
+		h.Clock.Advance(mostWait)
+		paused := h.becomes(t, w, "paused", standing(partnersv1.WebhookSubscription_PAUSED))
+		if paused.GetPauseReason() != partnersv1.WebhookSubscription_NOT_DELIVERED {
+			t.Errorf("%s: paused is %v", part, paused)
+		}
 	}
 }

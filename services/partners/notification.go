@@ -24,16 +24,11 @@ const (
 )
 
 // notification is what a FHIR subscription is sent.
-func (d *deliverer) notification(ctx context.Context, w *waiting) ([]byte, error) {
+func (d *deliverer) notification(w *waiting) ([]byte, error) {
 	n := d.notificationOf(w.sub, w.EventID)
 	if w.Position < 0 {
 		n.Kind = w.Subject
 		return n.JSON()
-	}
-	if w.Number == nil {
-		if err := d.number(ctx, w); err != nil {
-			return nil, err
-		}
 	}
 	_, id, _ := strings.Cut(w.Subject, "/")
 	n.Count, n.Time, n.Focus, n.Created = *w.Number, *w.Time, w.sub.fhirType()+"/"+id, *w.Revision == 1

@@ -33,6 +33,9 @@ func Interceptor(db *pg.DB, service string, aead tink.AEAD, reads Reads) grpc.Un
 		}
 		fd := m.ProtoReflect().Descriptor().Fields().ByName(field)
 		if fd == nil || fd.Kind() != protoreflect.StringKind || fd.IsList() {
+			if err := unlessDone(ctx, db, service, aead); err != nil {
+				return nil, err
+			}
 			return handler(ctx, req)
 		}
 		c, err := newCall(ctx, service, info.FullMethod, m, fd, aead)
@@ -73,7 +76,7 @@ func (c *call) answer(ctx context.Context, db *pg.DB) (again any, done bool, err
 	kept, err := c.stored(ctx, db)
 	switch {
 	case errors.Is(err, errOtherRequest):
-		return nil, true, fault.Invalid(fault.Field(field, "was used for another request of this method within 24 hours; use a new one"))
+		return nil, true, otherRequest()
 	case err != nil || kept == nil:
 		return nil, false, err
 	}
@@ -87,11 +90,33 @@ func (c *call) answer(ctx context.Context, db *pg.DB) (again any, done bool, err
 	return m, true, nil
 }
 
+func otherRequest() error {
+	return fault.Invalid(fault.Field(field, "was used for another request of this method within 24 hours; use a new one"))
+}
+
 func newCall(ctx context.Context, service, method string, m proto.Message, fd protoreflect.FieldDescriptor, aead tink.AEAD) (*call, error) {
 	c := &call{method: method, aead: aead, id: m.ProtoReflect().Get(fd).String()}
 	if c.id == "" {
 		return c, nil
 	}
+	if c.hash = sent(ctx); c.hash != nil { // one request, whatever the face makes of it
+		c.keyed(ctx, service, "")
+		return c, nil
+	}
+	c.keyed(ctx, service, method)
+	bare := proto.Clone(m)
+	bare.ProtoReflect().Clear(fd)
+	plain, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	sum := sha256.Sum256(plain)
+	c.hash = sum[:]
+	return c, nil
+}
+
+// keyed makes the key of a call from who calls, its id and its method.
+func (c *call) keyed(ctx context.Context, service, method string) {
 	if id, err := uuid.Parse(c.id); err == nil { // one id, however it is written
 		c.id = id.String()
 	}
@@ -102,16 +127,6 @@ func newCall(ctx context.Context, service, method string, m proto.Message, fd pr
 	}
 	c.key = digest(parts...)
 	c.aad = append([]byte("idempotency\x00"+service+"\x00"+method+"\x00"), c.key...)
-
-	bare := proto.Clone(m)
-	bare.ProtoReflect().Clear(fd)
-	plain, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	sum := sha256.Sum256(plain)
-	c.hash = sum[:]
-	return c, nil
 }
 
 // digest hashes parts with their lengths, so that no two lists of parts are alike.

@@ -27,6 +27,7 @@ type call struct {
 	profile   string         // profileSDOHCC or profileBSER
 	ifMatch   string         // version that must be current, "" for any
 	requestID string         // UUID that makes a write repeatable; of the caller's choice if it sent Idempotency-Key
+	keyed     bool           // it did
 	lenient   bool           // Prefer: handling=lenient
 
 	// conditional tells a creation that it is wanted only if nothing like it is there (If-None-Exist). The search for it found

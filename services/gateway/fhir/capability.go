@@ -22,7 +22,7 @@ func (f *Face) capability() *r4.CapabilityStatement {
 	rest := r4.CapabilityStatementRest{
 		Mode: "server",
 		Documentation: "Errors are OperationOutcomes with expressions. Elements that are not understood are refused; the few that are read over stand in docs/ehr-workflows.md. " +
-			"Unknown search parameters are refused unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes a POST repeatable: for 24 hours the same again is done once, and answered with the resource as it is by then.",
+			"Unknown search parameters are refused unless Prefer: handling=lenient. Idempotency-Key (a UUID) makes a POST or PUT repeatable: for 24 hours the same again (of a PUT the same bytes, with or without If-Match) is done once, and answered with the resource as it is by then.",
 		Security: &r4.CapabilityStatementRestSecurity{
 			Cors: &f.options.CORS,
 			Service: []r4.CodeableConcept{{Coding: []r4.Coding{{

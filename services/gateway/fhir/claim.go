@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -82,7 +83,11 @@ func (c *call) claim(ctx context.Context, id string, doc *r4.Document, b *r4.Tas
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	claimed, err := c.referrals.ClaimReferral(ctx, &referralv1.ClaimReferralRequest{Name: "referrals/" + id, Etag: c.etag(), RequestId: c.requestID})
+	requestID := c.requestID
+	if b.Status == "accepted" { // that step has the caller's
+		requestID = uuid.NewSHA1(uuid.MustParse(requestID), []byte("claim")).String()
+	}
+	claimed, err := c.referrals.ClaimReferral(ctx, &referralv1.ClaimReferralRequest{Name: "referrals/" + id, Etag: c.etag(), RequestId: requestID})
 	switch reason(err) {
 	case "ALREADY_OWNED":
 		return nil, nil //nolint:nilnil // see above

@@ -6,6 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"cairn.care/services/chassis/idem"
 	"cairn.care/services/formats/fhir/r4"
 )
 
@@ -155,7 +159,35 @@ func (c *call) change(ctx context.Context, id string, doc *r4.Document) (*item, 
 	if head.ID != id {
 		return nil, malformed("value", doc.Type+".id", "the resource's id must be that of the URL, %s", id)
 	}
-	return c.resource.update(ctx, c, id, doc)
+	if !c.keyed {
+		return c.resource.update(ctx, c, id, doc)
+	}
+	// What a service is asked to do follows from how the resource stands: the key is held against what was sent.
+	ctx = idem.WithSent(ctx, http.MethodPut, doc.Type, id, string(doc.Raw))
+	if it, done, err := c.again(ctx, id); done {
+		return it, err
+	}
+	it, err := c.resource.update(ctx, c, id, doc)
+	if err != nil { // a copy may have been faster, whatever the error says
+		if again, done, err := c.again(ctx, id); done {
+			return again, err
+		}
+	}
+	return it, err
+}
+
+// again reads a resource of which the same update was done before with the same key; done tells whether it was, or another with that key.
+func (c *call) again(ctx context.Context, id string) (it *item, done bool, err error) {
+	c.memory = &memory{known: map[string]any{}}
+	_, err = c.resource.read(idem.UnlessDone(ctx, c.requestID), c, id)
+	switch {
+	case reason(err) == idem.Done:
+		it, err = c.resource.read(ctx, c, id)
+		return it, true, err
+	case status.Code(err) == codes.InvalidArgument: // the key
+		return nil, true, err
+	}
+	return nil, false, nil
 }
 
 func (f *Face) remove(w http.ResponseWriter, r *http.Request, c *call, id string) error {

@@ -121,7 +121,7 @@ func (c *call) readHeaders(r *http.Request) error {
 		if err != nil || len(key) != 36 {
 			return malformed("value", "", "Idempotency-Key must be one UUID, such as %s", uuid.NewString())
 		}
-		c.requestID = id.String()
+		c.requestID, c.keyed = id.String(), true
 	}
 	if r.Method == http.MethodGet {
 		return nil
