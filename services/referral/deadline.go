@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -136,8 +137,25 @@ func (r *row) later(step clockStep, at time.Time) {
 
 // sweepDue does what the clock has to do to referrals: reminds, finds due times missed, passes on what nobody answers, tells the
 // referrer, asks the referrer where the consent has ended, and fails what nobody took by its deadline. One to which it cannot be done
-// does not keep the others from it; the error tells of it.
+// does not keep the others from it; the error tells of it. What is passed on comes last, because peers are asked to whom: those tried
+// longest ago first.
 func (s *server) sweepDue(ctx context.Context) error {
+	unanswered, err := s.tickAll(ctx)
+	broken := []error{err}
+	slices.SortFunc(unanswered, func(a, b *row) int { return a.StepTime.Compare(*b.StepTime) })
+	for _, r := range unanswered {
+		if ctx.Err() != nil {
+			break // the next run goes on
+		}
+		if err := s.passOn(ctx, r); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %w", r.name(), err))
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// tickAll does what the clock has to do that needs no peer, and returns what is to be passed on.
+func (s *server) tickAll(ctx context.Context) (unanswered []*row, err error) {
 	var broken []error
 	var after uuid.UUID
 	for {
@@ -150,25 +168,30 @@ func (s *server) sweepDue(ctx context.Context) error {
 				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
 			return err
 		}); err != nil {
-			return errors.Join(append(broken, fmt.Errorf("find referrals that are due: %w", err))...)
+			return unanswered, errors.Join(append(broken, fmt.Errorf("find referrals that are due: %w", err))...)
 		}
 		for _, id := range late {
-			if err := s.tick(ctx, id); err != nil {
+			r, err := s.tick(ctx, id)
+			if err != nil {
 				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
+			}
+			if r != nil {
+				unanswered = append(unanswered, r)
 			}
 			after = id
 		}
 		if len(late) < atOnce || ctx.Err() != nil {
-			return errors.Join(broken...)
+			return unanswered, errors.Join(broken...)
 		}
 	}
 }
 
-// tick does what the clock has to do to one referral now. A referral that nobody answers is passed on outside of the transaction that
-// finds it so, because others have to be asked to whom.
-func (s *server) tick(ctx context.Context, id uuid.UUID) error {
-	var unanswered *row
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
+// tick does what the clock has to do to one referral now. It returns a referral that nobody answers, which is to be passed on: outside
+// of the transaction that finds it so, because others have to be asked to whom.
+func (s *server) tick(ctx context.Context, id uuid.UUID) (unanswered *row, err error) {
+	ctx, cancel := context.WithTimeout(ctx, oneFor)
+	defer cancel()
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		c, err := s.due(ctx, tx, id)
 		if err != nil || c == nil {
 			return err
@@ -188,10 +211,8 @@ func (s *server) tick(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		return c.save(ctx, tx)
-	}); err != nil || unanswered == nil {
-		return err
-	}
-	return s.passOn(ctx, unanswered)
+	})
+	return unanswered, err
 }
 
 // due locks a referral to which the clock has something to do; nil if somebody acted meanwhile, or an acceptance is under way.

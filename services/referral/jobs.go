@@ -19,20 +19,23 @@ import (
 
 // How often the periodic jobs run, and how much one run does.
 const (
-	resumeEvery = 3 * time.Second
-	dueEvery    = 10 * time.Second
-	forgetEvery = 24 * time.Hour
-	atOnce      = 100
+	resumeEvery   = 3 * time.Second
+	dueEvery      = 10 * time.Second
+	concernsEvery = 10 * time.Second
+	forgetEvery   = 24 * time.Hour
+	atOnce        = 100
+	oneFor        = 5 * time.Second // the most that one referral keeps the others waiting
 
 	attendanceKept = 60 * day // of people whom no referral sent
 	sessionKept    = 60 * day // changes of sessions that are over
 )
 
 type (
-	resumeArgs struct{}
-	dueArgs    struct{}
-	forgetArgs struct{}
-	linkArgs   struct{}
+	resumeArgs   struct{}
+	dueArgs      struct{}
+	concernsArgs struct{}
+	forgetArgs   struct{}
+	linkArgs     struct{}
 	// scheduleArgs asks scheduling for the session that a person is expected at.
 	scheduleArgs struct {
 		Referral uuid.UUID `json:"referral"`
@@ -46,6 +49,9 @@ func (resumeArgs) Kind() string { return "referral_resume_placements" }
 func (dueArgs) Kind() string { return "referral_sweep_due_times" }
 
 // Kind names the job.
+func (concernsArgs) Kind() string { return "referral_sweep_concerns" }
+
+// Kind names the job.
 func (forgetArgs) Kind() string { return "referral_forget" }
 
 // Kind names the job.
@@ -57,9 +63,9 @@ func (scheduleArgs) Kind() string { return "referral_schedule" }
 // addJobs adds the service's workers and returns its periodic jobs.
 func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[resumeArgs]) error { return s.resume(ctx) }))
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error {
-		return errors.Join(s.sweepDue(ctx), s.sweepConcerns(ctx))
-	}))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error { return s.sweepDue(ctx) }))
+	// By itself: that somebody is in danger waits for nothing else, and asks no peer.
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[concernsArgs]) error { return s.sweepConcerns(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[linkArgs]) error { return s.linkPatients(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetArgs]) error { return s.forget(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, j *river.Job[scheduleArgs]) error { return s.schedule(ctx, j.Args.Referral) }))
@@ -71,6 +77,7 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	return []*river.PeriodicJob{
 		river.NewPeriodicJob(river.PeriodicInterval(resumeEvery), func() (river.JobArgs, *river.InsertOpts) { return resumeArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(dueEvery), func() (river.JobArgs, *river.InsertOpts) { return dueArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(concernsEvery), func() (river.JobArgs, *river.InsertOpts) { return concernsArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(linkEvery), func() (river.JobArgs, *river.InsertOpts) { return linkArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) { return forgetArgs{}, once }, nil),
 	}

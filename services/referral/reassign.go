@@ -27,15 +27,11 @@ type offer struct {
 // passOn gives a referral that nobody has answered to the next recommended organization; where there is none, to whoever claims it;
 // and where that is so already, it tells the referrer.
 func (s *server) passOn(ctx context.Context, seen *row) error {
-	to, err := s.nextOwner(ctx, seen)
+	asking, cancel := context.WithTimeout(ctx, oneFor)
+	defer cancel()
+	to, err := s.nextOwner(asking, seen)
 	if err != nil {
-		at := s.clock.Now().Add(putOff)
-		later := s.db.Tx(ctx, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE referrals SET step_time = @at WHERE id = @id AND revision = @revision`,
-				pgx.NamedArgs{"at": at, "id": seen.ID, "revision": seen.Revision})
-			return err
-		})
-		return fmt.Errorf("find the next organization: %w", errors.Join(err, later))
+		return fmt.Errorf("find the next organization: %w", errors.Join(err, s.putOff(ctx, seen)))
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
 		c, err := s.due(ctx, tx, seen.ID)
@@ -58,6 +54,17 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 			return err
 		}
 		return c.save(ctx, tx)
+	})
+}
+
+// putOff has a referral passed on later than those whose peers are in reach.
+func (s *server) putOff(ctx context.Context, seen *row) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), oneFor) // the run may have ended for want of time
+	defer cancel()
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE referrals SET step_time = @at WHERE id = @id AND revision = @revision`,
+			pgx.NamedArgs{"at": s.clock.Now().Add(putOff), "id": seen.ID, "revision": seen.Revision})
+		return err
 	})
 }
 
