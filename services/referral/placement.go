@@ -3,6 +3,7 @@ package referral
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -120,19 +121,66 @@ func (s *server) finish(ctx context.Context, referral uuid.UUID) error {
 		return err
 	}
 	if p.Kind == release {
-		return s.release(ctx, p)
+		return s.release(ctx, r, p)
+	}
+	if err := s.mayAccept(r); err != nil {
+		return errors.Join(err, s.unplace(ctx, referral))
 	}
 	_, err := s.place(ctx, r, p, nil)
 	return err
 }
 
+// unplace ends a placing that was begun before the person's consent ended.
+func (s *server) unplace(ctx context.Context, referral uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+		if err != nil || r == nil || r.State != sent {
+			return err
+		}
+		under, err := findPlacement(ctx, tx, referral)
+		if err != nil || under == nil || under.Kind != place {
+			return err
+		}
+		consent, err := r.consent()
+		if err != nil || !consentEnded(consent, s.clock.Now()) {
+			return err // there is a new one
+		}
+		c := s.newChange(r, told(service))
+		if err := s.consentOvertook(ctx, tx, c, under); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
+// consentOvertook does what follows when the consent of a SENT referral has ended while its person was being placed: membership gives back
+// the seat that it may have given, and takes out of her record what she allows no more; the referrer has to say what becomes of it.
+func (s *server) consentOvertook(ctx context.Context, tx pgx.Tx, c *change, p *placementRow) error {
+	r := c.row
+	insertPlacement(c.batch, &placementRow{
+		ReferralID: r.ID, Kind: release, RequestID: aip.NewID(), Actor: c.actor.name, ActorOrgID: c.actor.org,
+		CreateTime: c.now, RetryTime: c.now.Add(retryFirst),
+	})
+	if err := c.note(notePlaceRefused, entry{by: system, note: optionalName("groups", p.GroupID) + ": the person's consent has ended"}); err != nil {
+		return err
+	}
+	if r.Awaiting == receiver {
+		return s.consentExpired(ctx, tx, c)
+	}
+	back, err := c.takenBack(ctx, tx, nil)
+	if err != nil {
+		return err
+	}
+	return c.tell(transition{from: sent, action: noteConsentWithdrawn, to: sent}, back)
+}
+
 // release has membership give the seat back. A referral that was cancelled before anybody accepted it is then cancelled
-// for good.
-func (s *server) release(ctx context.Context, p *placementRow) error {
+// for good; one that is still SENT may be placed again.
+func (s *server) release(ctx context.Context, r *row, p *placementRow) error {
 	if _, err := s.membership.ReleaseReferral(auth.System(ctx, service), &membershipv1.ReleaseReferralRequest{
-		Referral: aip.Name("referrals", p.ReferralID), RequestId: p.RequestID.String(),
+		Referral: r.name(), RequestId: p.RequestID.String(), PlaceableAgain: r.State == sent,
 	}); err != nil {
-		return fmt.Errorf("release %s: %w", aip.Name("referrals", p.ReferralID), err)
+		return fmt.Errorf("release %s: %w", r.name(), err)
 	}
 	ctx = auth.WithTenant(ctx, auth.Tenant{All: true})
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
@@ -190,7 +238,14 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 			return err
 		}
 		c := s.newChange(r, actor{name: p.Actor, org: p.ActorOrgID})
+		lapsed := s.mayAccept(r)
 		switch {
+		case r.State == sent && (under == nil || under.Kind == place) && lapsed != nil:
+			late, c.actor = lapsed, told(service)
+			if err := s.consentOvertook(ctx, tx, c, p); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
 		case r.State == sent && (under == nil || under.Kind == place):
 			// Also where another copy was refused before this one got the seat: membership holds it for her, and would
 			// place her nowhere else.
@@ -202,8 +257,8 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 			}
 		case r.AcceptTime != nil && r.MembershipID != nil && *r.MembershipID == membership && !ended(r.State):
 			// The job, or the other copy of this call, was faster.
-		case r.AcceptTime == nil && under == nil:
-			// It has ended between another copy's refusal and this one's seat, when there was none to give back.
+		case r.AcceptTime == nil && (under == nil || r.State == sent):
+			// It, or her consent, has ended between what another copy was told and this one's seat, when there was none to give back.
 			late = overtaken(r)
 			r.learn(membership, m.GetState(), revision)
 			if err := giveBack(ctx, tx, c); err != nil {
