@@ -104,6 +104,9 @@ func (s *server) resume(ctx context.Context) error {
 				return err
 			}
 			s.log.WarnContext(ctx, "placement came to nothing, or is tried again", "referral", aip.Name("referrals", id), "error", err)
+			if err := s.tellStuck(ctx, id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

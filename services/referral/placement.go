@@ -37,6 +37,7 @@ const (
 const (
 	retryFirst = 10 * time.Second // for the caller that began it to end it itself
 	retryMost  = 5 * time.Minute
+	stuckAfter = 10 * time.Minute // whoever waits for what is under way longer than this is told
 )
 
 // placementRow is a row of placements: what is under way with membership for one referral.
@@ -54,6 +55,9 @@ type placementRow struct {
 	RetryTime    time.Time
 	Attempts     int32
 }
+
+// stuck tells whether what is under way does not come to an end.
+func (p *placementRow) stuck(now time.Time) bool { return !p.CreateTime.After(now.Add(-stuckAfter)) }
 
 const placementColumns = `referral_id, kind, request_id, group_id, filler_number, filler_system, actor, actor_org_id, note, create_time, retry_time, attempts`
 
@@ -313,6 +317,34 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	return s.follow(ctx, tx, c)
 }
 
+// tellStuck tells both sides, once, that a placing does not come to an end.
+func (s *server) tellStuck(ctx context.Context, referral uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+		if err != nil || r == nil || r.State != sent {
+			return err
+		}
+		c := s.newChange(r, told(service))
+		p, err := findPlacement(ctx, tx, referral)
+		if err != nil || p == nil || p.Kind != place || !p.stuck(c.now) {
+			return err
+		}
+		var known bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM referral_events WHERE referral_id = $1 AND action = $2 AND create_time > $3)`,
+			referral, int32(noteUnanswered), p.CreateTime).Scan(&known); err != nil {
+			return fmt.Errorf("find what was told: %w", err)
+		}
+		if known {
+			return nil
+		}
+		note := optionalName("groups", p.GroupID) + ": the referral is being accepted, which has not come to an end for ten minutes; it is tried again by itself"
+		if err := c.announce(noteUnanswered, entry{by: system, note: note}); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
 // refused tells whether membership said no, for good, rather than nothing.
 func refused(err error) bool {
 	switch status.Code(err) {
@@ -343,6 +375,9 @@ func (s *server) placeRefused(ctx context.Context, p *placementRow, cause error)
 		}
 		c := s.newChange(r, told("membership"))
 		deletePlacement(c.batch, p)
+		if r.State == sent && r.OverdueTime != nil {
+			r.planAgain(c.now) // the clock may have waited for what comes of it
+		}
 		if err := c.note(notePlaceRefused, entry{by: system, note: fmt.Sprintf("%s: %s", optionalName("groups", p.GroupID), st.Message())}); err != nil {
 			return err
 		}

@@ -34,8 +34,8 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 		return fmt.Errorf("find the next organization: %w", errors.Join(err, s.putOff(ctx, seen)))
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		c, err := s.due(ctx, tx, seen.ID)
-		if err != nil || c == nil || c.row.Revision != seen.Revision {
+		c, stuck, err := s.due(ctx, tx, seen.ID)
+		if err != nil || c == nil || stuck || c.row.Revision != seen.Revision {
 			return err
 		}
 		if lapsed, err := c.row.lapsed(c.now); err != nil || lapsed {
