@@ -32,6 +32,7 @@ const (
 	tellEvery     = 7 * day         // the referrer
 	giveUpAfter   = 90 * day        // of nobody's answering
 	putOff        = 5 * time.Minute // what could not be done because a peer was out of reach
+	findFor       = time.Hour       // that long the next organization is looked for
 )
 
 // patience is how long an owner is waited for after it has missed the due time of a SENT referral.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -24,13 +26,15 @@ type offer struct {
 	group, org *uuid.UUID
 }
 
-// passOn gives a referral that nobody has answered to the next recommended organization; where there is none, to whoever claims it;
-// and where that is so already, it tells the referrer.
+// passOn gives a referral that nobody has answered to the next recommended organization; where there is none, or it cannot be found out
+// for an hour, to whoever claims it; and where that is so already, it tells the referrer.
 func (s *server) passOn(ctx context.Context, seen *row) error {
 	asking, cancel := context.WithTimeout(ctx, oneFor)
 	defer cancel()
 	to, err := s.nextOwner(asking, seen)
-	if err != nil {
+	if err != nil && seen.nobodyFound() { // she has waited long enough for our peers
+		s.log.WarnContext(ctx, "a referral goes on to whoever claims it: the next organization could not be found", "referral", seen.name(), "error", err)
+	} else if err != nil {
 		return fmt.Errorf("find the next organization: %w", errors.Join(err, s.putOff(ctx, seen)))
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
@@ -55,6 +59,15 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 		}
 		return c.save(ctx, tx)
 	})
+}
+
+// nobodyFound tells whether it has been tried for an hour to find the next organization. The first try does not count, however late.
+func (r *row) nobodyFound() bool {
+	if r.OverdueTime == nil {
+		return false
+	}
+	first := r.OverdueTime.Add(patience(referralv1.Referral_Urgency(r.Urgency)))
+	return !r.StepTime.Before(first.Add(findFor))
 }
 
 // putOff has a referral passed on later than those whose peers are in reach.
@@ -96,6 +109,9 @@ func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
 		}
 		looked[org] = true
 		kind, err := s.organizationKind(ctx, org)
+		if status.Code(err) == codes.NotFound {
+			continue
+		}
 		if err != nil {
 			return offer{}, err
 		}
