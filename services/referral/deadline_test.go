@@ -345,3 +345,21 @@ func TestPassedOnWithoutTheDirectory(t *testing.T) {
 		t.Errorf("after an hour: got %v, timeline %s", got, f.actions(r.GetName()))
 	}
 }
+
+// However many groups of who has had the referral suit her better, it goes on to the next organization.
+func TestOwnerOfManyGroupsLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for range candidates + 1 {
+		f.newGroup(f.receive)
+	}
+	elsewhere := f.newGroup(f.other, func(g *groupsv1.Group) { g.SideEffects = nil })
+	f.CatchUp()
+	r := f.send()
+	due := thursday.Add(5 * day)
+	f.at(due)
+	f.at(due.Add(day))
+	if got := f.get(f.refer, r.GetName()); got.GetRequestedGroup() != elsewhere {
+		t.Errorf("got %v, timeline %s", got, f.actions(r.GetName()))
+	}
+}

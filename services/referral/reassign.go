@@ -83,31 +83,30 @@ func (s *server) putOff(ctx context.Context, seen *row) error {
 
 // nextOwner returns the best recommended group of an organization that has not had the referral, and that she named if she named any.
 func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
-	found, err := s.RecommendGroups(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered})
-	if err != nil {
-		return offer{}, fmt.Errorf("recommend groups: %w", err)
-	}
-	looked := map[uuid.UUID]bool{r.OrgID: true}
-	if r.OwnerOrgID != nil {
-		looked[*r.OwnerOrgID] = true
-	}
-	for _, id := range r.PastOwnerIDs {
-		looked[id] = true
-	}
 	consent, err := r.consent()
 	if err != nil {
 		return offer{}, err
+	}
+	looked := map[string]bool{aip.Name("organizations", r.OrgID): true, optionalName("organizations", r.OwnerOrgID): true}
+	for _, id := range r.PastOwnerIDs {
+		looked[aip.Name("organizations", id)] = true
+	}
+	// They are left out of the search, because one that has many groups would fill it.
+	found, err := s.recommend(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered}, func(org string) bool {
+		return looked[org] || len(consent.GetRecipients()) > 0 && !slices.Contains(consent.GetRecipients(), org)
+	})
+	if err != nil {
+		return offer{}, fmt.Errorf("recommend groups: %w", err)
 	}
 	for _, rec := range found.GetRecommendations() {
 		org, err := aip.ParseName("organization", "organizations", rec.GetGroup().GetOrganization())
 		if err != nil {
 			return offer{}, fmt.Errorf("owner of %s: %w", rec.GetGroup().GetName(), err)
 		}
-		named := len(consent.GetRecipients()) == 0 || slices.Contains(consent.GetRecipients(), rec.GetGroup().GetOrganization())
-		if looked[org] || !named {
+		if looked[rec.GetGroup().GetOrganization()] {
 			continue
 		}
-		looked[org] = true
+		looked[rec.GetGroup().GetOrganization()] = true
 		kind, err := s.organizationKind(ctx, org)
 		if status.Code(err) == codes.NotFound {
 			continue

@@ -113,7 +113,7 @@ func (s *server) compare(ctx context.Context, r *row, threshold int, base, candi
 		needs.AgeYears = proto.Int32(years)
 	}
 	q := match.Query{Needs: needs, Distress: r.Distress, SelfHarm: r.SelfHarmRisk, Threshold: threshold, Now: s.clock.Now()}
-	found, err := s.candidates(ctx, q, base, simulatedRanks)
+	found, err := s.candidates(ctx, q, base, simulatedRanks, nil)
 	if err != nil {
 		return comparison{}, err
 	}
