@@ -91,14 +91,15 @@ func (s *server) place(ctx context.Context, p placement) (answer *membershipv1.M
 		if err != nil {
 			return err
 		}
+		if done.ReleaseTime != nil {
+			return released(p.referral)
+		}
 		b := new(pgx.Batch)
 		var row *membershipRow
-		switch {
-		case done.ReleaseTime != nil:
-			return released(p.referral)
-		case done.MembershipID != nil: // the other copy of this call was faster
+		if done.MembershipID != nil { // the other copy of this call was faster
 			row, err = s.placedIn(ctx, tx, *done.MembershipID, p.referral, p.group.GroupID)
-		default:
+		}
+		if err == nil && row == nil {
 			row, err = s.seatSubject(ctx, tx, b, p, now)
 		}
 		if err != nil {
@@ -215,10 +216,12 @@ func (s *server) placedAlready(ctx context.Context, referral, group uuid.UUID) (
 		return nil, nil
 	case done.ReleaseTime != nil:
 		return nil, released(referral)
+	case done.MembershipID == nil: // it was given back before there was anything to give back
+		return nil, nil
 	}
 	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
 		row, err := s.placedIn(ctx, tx, *done.MembershipID, referral, group)
-		if err != nil {
+		if err != nil || row == nil {
 			return err
 		}
 		if answer, err = row.toFullProto(s.keys); err != nil {
@@ -234,7 +237,8 @@ func (s *server) placedAlready(ctx context.Context, referral, group uuid.UUID) (
 	return answer, err
 }
 
-// placedIn returns the membership that a referral has been given, if it is in the group that is asked for now.
+// placedIn returns the membership that a referral has been given, if it is in the group that is asked for now; nil if it was given back
+// for the referral to be placed again.
 func (s *server) placedIn(ctx context.Context, tx pgx.Tx, id, referral, group uuid.UUID) (*membershipRow, error) {
 	args, err := bounds(ctx)
 	if err != nil {
@@ -248,6 +252,9 @@ func (s *server) placedIn(ctx context.Context, tx pgx.Tx, id, referral, group uu
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[membershipRow])
 	if err != nil {
 		return nil, fmt.Errorf("find membership: %w", err)
+	}
+	if !isOpen(row.State) && row.EndReason == int32(membershipv1.Membership_REFERRAL_RELEASED) {
+		return nil, nil
 	}
 	if row.GroupID != group {
 		return nil, fault.Precondition("REFERRAL_PLACED", aip.Name("referrals", referral), "the referral has been placed in %s", aip.Name("groups", row.GroupID))

@@ -20,9 +20,9 @@ func (s *server) referralConsents() events.Subscription {
 	return events.Subscription{Name: "membership-consents", Source: "referral", Handlers: map[string]events.Handler{
 		"care.cairn.referral.referral.consent_withdrawn.v1": s.consentChanged,
 		"care.cairn.referral.referral.consent_renewed.v1":   s.consentChanged, // it may be of less
-		"care.cairn.referral.referral.consent_expired.v1":   s.consentChanged,
-		// She may have taken it back while the referral was being accepted.
-		"care.cairn.referral.referral.accepted.v1": s.consentChanged,
+		// She may have taken it back, or it may have ended, while the referral was being accepted.
+		"care.cairn.referral.referral.accepted.v1":        s.consentChanged,
+		"care.cairn.referral.referral.consent_expired.v1": s.consentChanged,
 	}}
 }
 

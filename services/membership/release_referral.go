@@ -35,7 +35,7 @@ func (s *server) ReleaseReferral(ctx context.Context, req *membershipv1.ReleaseR
 				return err
 			}
 		}
-		if done.ReleaseTime == nil {
+		if done.ReleaseTime == nil && !req.GetPlaceableAgain() {
 			b.Queue(`UPDATE referral_placements SET release_time = @now WHERE referral_id = @referral`,
 				pgx.NamedArgs{"now": s.clock.Now(), "referral": referral})
 		}

@@ -104,6 +104,9 @@ func (s *server) intend(ctx context.Context, req *referralv1.AcceptReferralReque
 		if p, err = findPlacement(ctx, tx, id); err != nil {
 			return err
 		}
+		if p != nil && p.Kind == release {
+			return fault.Precondition("PLACEMENT_UNDER_WAY", req.GetName(), "the seat that the person had before is just being given back: accept again in a minute")
+		}
 		if p != nil {
 			if *p.GroupID != group {
 				return fault.Precondition("PLACEMENT_UNDER_WAY", req.GetName(), "the person is just being placed in %s: wait for what comes of it", optionalName("groups", p.GroupID))

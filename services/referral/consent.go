@@ -55,7 +55,11 @@ func (r *row) askReferrer(now time.Time) {
 // consentExpired does what follows when the consent ends before anybody has answered.
 func (s *server) consentExpired(ctx context.Context, tx pgx.Tx, c *change) error {
 	c.row.askReferrer(c.now)
-	if err := c.announce(noteConsentExpired, entry{by: system}); err != nil {
+	back, err := c.takenBack(ctx, tx, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.announce(noteConsentExpired, entry{by: system, tells: back}); err != nil {
 		return err
 	}
 	if owner := c.row.OwnerOrgID; owner != nil {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 )
 
@@ -298,5 +299,79 @@ func TestEndedConsentIsNotClaimed(t *testing.T) {
 	}
 	if _, err := f.ClaimReferral(f.receive, &referralv1.ClaimReferralRequest{Name: open.GetName()}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who has taken back her consent, or whose consent's time is over, while she was being placed is not seated: a seat that she has got is
+// given back, and with it what the group was told of her. When she agrees anew she can be accepted.
+func TestConsentEndsWhileSheIsPlaced(t *testing.T) {
+	t.Parallel()
+	withdraw := func(f *fixture, name string) {
+		if _, err := f.consents.WithdrawReferralConsent(f.refer, &referralv1.WithdrawReferralConsentRequest{Name: name}); err != nil {
+			f.t.Error(err)
+		}
+	}
+	for _, c := range []struct {
+		name          string
+		before, after bool                          // where the call to membership is cut
+		ends          func(f *fixture, name string) // after the call
+		ahead         func(f *fixture, name string) // before membership gets it
+		want, actions string
+	}{
+		{"withdrawn, no seat yet", true, false, withdraw, nil, "Unavailable UNAVAILABLE", "SEND WITHDRAW_CONSENT REFUSE_PLACE"},
+		{"withdrawn, with a seat", false, true, withdraw, nil, "Unavailable UNAVAILABLE", "SEND WITHDRAW_CONSENT REFUSE_PLACE"},
+		{"withdrawn below the call", false, false, nil, withdraw, "FailedPrecondition CONSENT_ENDED", "SEND WITHDRAW_CONSENT REFUSE_PLACE"},
+		{"expired", false, true, func(f *fixture, _ string) { f.Clock.Advance(time.Hour) }, nil, "Unavailable UNAVAILABLE", "SEND REFUSE_PLACE EXPIRE_CONSENT"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, l := setupCut(t)
+			r := f.send(func(r *referralv1.Referral) { r.Consent.ExpireTime = timestamppb.New(thursday.Add(time.Hour)) })
+			name := r.GetName()
+			if c.ahead != nil {
+				l.ahead = func() { c.ahead(f, name) }
+			}
+			l.cut(c.before, c.after)
+			if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: name}); errText(err) != c.want {
+				t.Fatalf("got %v, want %s", err, c.want)
+			}
+			if c.ends != nil {
+				c.ends(f, name)
+			}
+			l.cut(false, false)
+			f.eventually(func() error {
+				f.Clock.Advance(retryFirst)
+				if n := f.placements(); n > 0 || f.actions(name) != c.actions {
+					return fmt.Errorf("%d placements, timeline %s, want %s", n, f.actions(name), c.actions)
+				}
+				return nil
+			})
+			if got := f.get(f.refer, name); got.GetState() != sent || got.GetAwaiting() != referrer {
+				t.Errorf("got %s, awaiting %s", got.GetState(), got.GetAwaiting())
+			}
+			f.eventually(func() error { // what membership has of her goes with an event
+				for _, m := range f.memberships() {
+					p, err := f.membership.GetMember(f.receive, &membershipv1.GetMemberRequest{Name: m.GetMember()})
+					if err != nil {
+						return err
+					}
+					if m.GetState() != membershipv1.Membership_ENDED || p.GetLegalName() != "" || p.GetEmail() != "" || len(p.GetCancerTypes()) > 0 {
+						return fmt.Errorf("her seat is %s, of %v", m.GetState(), p)
+					}
+				}
+				return nil
+			})
+			consent := f.referral().GetConsent()
+			consent.GrantTime = timestamppb.New(f.Clock.Now())
+			if _, err := f.consents.RenewReferralConsent(f.refer, &referralv1.RenewReferralConsentRequest{Name: name, Consent: consent}); err != nil {
+				t.Fatal(err)
+			}
+			again := f.accept(r)
+			f.CatchUp()
+			m, err := f.membership.GetMembership(f.receive, &membershipv1.GetMembershipRequest{Name: f.get(f.refer, again.GetName()).GetMembership()})
+			if err != nil || m.GetState() != membershipv1.Membership_APPROVED_PENDING_GUIDELINES {
+				t.Errorf("accepted again: her seat is %v, %v", m, err)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ const (
 	tellEvery     = 7 * day         // the referrer
 	giveUpAfter   = 90 * day        // of nobody's answering
 	putOff        = 5 * time.Minute // what could not be done because a peer was out of reach
+	findFor       = time.Hour       // that long the next organization is looked for
 )
 
 // patience is how long an owner is waited for after it has missed the due time of a SENT referral.
@@ -136,8 +138,25 @@ func (r *row) later(step clockStep, at time.Time) {
 
 // sweepDue does what the clock has to do to referrals: reminds, finds due times missed, passes on what nobody answers, tells the
 // referrer, asks the referrer where the consent has ended, and fails what nobody took by its deadline. One to which it cannot be done
-// does not keep the others from it; the error tells of it.
+// does not keep the others from it; the error tells of it. What is passed on comes last, because peers are asked to whom: those tried
+// longest ago first.
 func (s *server) sweepDue(ctx context.Context) error {
+	unanswered, err := s.tickAll(ctx)
+	broken := []error{err}
+	slices.SortFunc(unanswered, func(a, b *row) int { return a.StepTime.Compare(*b.StepTime) })
+	for _, r := range unanswered {
+		if ctx.Err() != nil {
+			break // the next run goes on
+		}
+		if err := s.passOn(ctx, r); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %w", r.name(), err))
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// tickAll does what the clock has to do that needs no peer, and returns what is to be passed on.
+func (s *server) tickAll(ctx context.Context) (unanswered []*row, err error) {
 	var broken []error
 	var after uuid.UUID
 	for {
@@ -146,32 +165,43 @@ func (s *server) sweepDue(ctx context.Context) error {
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
 			late, err = ids(ctx, tx, `SELECT id FROM referrals r
 				WHERE (step_time <= @now OR due_time <= @now AND overdue_time IS NULL OR due_time <= @now AND step_time IS NULL) AND id > @after
-					AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id) ORDER BY id LIMIT @n`,
-				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce})
+					AND NOT EXISTS (SELECT FROM placements p WHERE p.referral_id = r.id AND p.create_time > @stuck) ORDER BY id LIMIT @n`,
+				pgx.NamedArgs{"now": s.clock.Now(), "after": after, "n": atOnce, "stuck": s.clock.Now().Add(-stuckAfter)})
 			return err
 		}); err != nil {
-			return errors.Join(append(broken, fmt.Errorf("find referrals that are due: %w", err))...)
+			return unanswered, errors.Join(append(broken, fmt.Errorf("find referrals that are due: %w", err))...)
 		}
 		for _, id := range late {
-			if err := s.tick(ctx, id); err != nil {
+			r, err := s.tick(ctx, id)
+			if err != nil {
 				broken = append(broken, fmt.Errorf("%s: %w", aip.Name("referrals", id), err))
+			}
+			if r != nil {
+				unanswered = append(unanswered, r)
 			}
 			after = id
 		}
 		if len(late) < atOnce || ctx.Err() != nil {
-			return errors.Join(broken...)
+			return unanswered, errors.Join(broken...)
 		}
 	}
 }
 
-// tick does what the clock has to do to one referral now. A referral that nobody answers is passed on outside of the transaction that
-// finds it so, because others have to be asked to whom.
-func (s *server) tick(ctx context.Context, id uuid.UUID) error {
-	var unanswered *row
-	if err := s.db.Tx(ctx, func(tx pgx.Tx) error {
-		c, err := s.due(ctx, tx, id)
+// tick does what the clock has to do to one referral now. It returns a referral that nobody answers, which is to be passed on: outside
+// of the transaction that finds it so, because others have to be asked to whom.
+func (s *server) tick(ctx context.Context, id uuid.UUID) (unanswered *row, err error) {
+	ctx, cancel := context.WithTimeout(ctx, oneFor)
+	defer cancel()
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		c, stuck, err := s.due(ctx, tx, id)
 		if err != nil || c == nil {
 			return err
+		}
+		if stuck && c.row.State == sent {
+			if err := s.stepWhileStuck(ctx, tx, c); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
 		}
 		if c.row.State == sent && c.row.Awaiting == receiver && c.row.Step == stepPass {
 			_, over := c.row.expired(c.now)
@@ -188,21 +218,20 @@ func (s *server) tick(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		return c.save(ctx, tx)
-	}); err != nil || unanswered == nil {
-		return err
-	}
-	return s.passOn(ctx, unanswered)
+	})
+	return unanswered, err
 }
 
-// due locks a referral to which the clock has something to do; nil if somebody acted meanwhile, or an acceptance is under way.
-func (s *server) due(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*change, error) {
+// due locks a referral to which the clock has something to do; nil if somebody acted meanwhile, or an acceptance is under way. stuck tells
+// that one is, and does not come to an end.
+func (s *server) due(ctx context.Context, tx pgx.Tx, id uuid.UUID) (c *change, stuck bool, err error) {
 	r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
 	if err != nil || r == nil {
-		return nil, err
+		return nil, false, err
 	}
-	c := s.newChange(r, told(service))
+	c = s.newChange(r, told(service))
 	if r.DueTime == nil && r.StepTime == nil {
-		return nil, nil
+		return nil, false, nil
 	}
 	if r.DueTime == nil || r.StepTime == nil || r.StepDue == nil || !r.StepDue.Equal(*r.DueTime) {
 		r.plan(c.now)
@@ -210,16 +239,17 @@ func (s *server) due(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*change, err
 			r.later(stepPass, c.now)
 		}
 		if r.StepTime == nil || r.StepTime.After(c.now) {
-			return nil, c.save(ctx, tx)
+			return nil, false, c.save(ctx, tx)
 		}
 	}
 	if r.StepTime.After(c.now) {
-		return nil, nil
+		return nil, false, nil
 	}
-	if under, err := findPlacement(ctx, tx, id); err != nil || under != nil {
-		return nil, err
+	under, err := findPlacement(ctx, tx, id)
+	if err != nil || under != nil && !under.stuck(c.now) {
+		return nil, false, err
 	}
-	return c, nil
+	return c, under != nil, nil
 }
 
 // step takes the clock's next step.
@@ -233,6 +263,34 @@ func (s *server) step(ctx context.Context, tx pgx.Tx, c *change) error {
 	} else if lapsed {
 		return s.consentExpired(ctx, tx, c)
 	}
+	return s.urge(ctx, tx, c)
+}
+
+// stepWhileStuck is step for a SENT referral whose placing does not come to an end: until it does, the referral is not given to anybody
+// else, nor given up, but who has to act is told all the same.
+func (s *server) stepWhileStuck(ctx context.Context, tx pgx.Tx, c *change) error {
+	r, was := c.row, c.row.Step
+	lapsed, err := r.lapsed(c.now)
+	if err != nil {
+		return err
+	}
+	if lapsed {
+		err = s.consentExpired(ctx, tx, c)
+	} else {
+		err = s.urge(ctx, tx, c)
+	}
+	if was == stepPass && r.Awaiting == receiver {
+		r.Step = stepPass // for when the placing has come to nothing
+	}
+	if at := c.now.Add(tellEvery); !r.StepTime.After(c.now) { // it would be given up now
+		r.StepTime = &at
+	}
+	return err
+}
+
+// urge reminds who has to act, finds the due time missed, or tells the referrer.
+func (s *server) urge(ctx context.Context, tx pgx.Tx, c *change) error {
+	r := c.row
 	switch {
 	case r.Step == stepRemind && r.DueTime.After(c.now):
 		r.later(stepMiss, *r.DueTime)

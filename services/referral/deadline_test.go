@@ -7,12 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	groupsv1 "cairn.care/gen/cairn/groups/v1"
 	membershipv1 "cairn.care/gen/cairn/membership/v1"
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	schedulingv1 "cairn.care/gen/cairn/scheduling/v1"
+	"cairn.care/services/internal/suitetest"
 )
 
 // at runs what the clock does at a time, twice: the second run finds nothing to do.
@@ -291,5 +296,70 @@ func TestPassedOnToWhomSheNamesOnly(t *testing.T) {
 	f.at(thursday.Add(6 * day))
 	if got := f.get(f.refer, r.GetName()); got.GetOwnerOrganization() != "" || got.GetState() != sent {
 		t.Errorf("she named %s alone, and it is with %q: %s", f.nonprofit, got.GetOwnerOrganization(), f.actions(r.GetName()))
+	}
+}
+
+// A group of an organization that is not known is passed over, and keeps no referral from the next one.
+func TestUnknownOrganizationIsPassedOver(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.newGroup(suitetest.Client(t.Context(), "organizations/"+uuid.NewString(), "groups.write"))
+	elsewhere := f.newGroup(f.other)
+	f.CatchUp()
+	r := f.send()
+	due := thursday.Add(5 * day)
+	f.at(due)
+	f.at(due.Add(day))
+	if got := f.get(f.refer, r.GetName()); got.GetRequestedGroup() != elsewhere {
+		t.Errorf("got %v, timeline %s", got, f.actions(r.GetName()))
+	}
+}
+
+// A referral whose next organization cannot be found out goes to whoever claims it, after an hour.
+func TestPassedOnWithoutTheDirectory(t *testing.T) {
+	t.Parallel()
+	conn, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	f := setup(t, func(s *server) { s.directory = groupsv1.NewDirectoryServiceClient(conn) })
+	r := f.send()
+	passed := thursday.Add(6 * day)
+	f.at(thursday.Add(5 * day))
+	failed := 0
+	for f.Clock.Set(passed); f.Clock.Now().Before(passed.Add(findFor)); f.Clock.Advance(putOff) {
+		if err := f.srv.sweepDue(f.system()); err != nil {
+			failed++
+		}
+	}
+	if got := f.get(f.refer, r.GetName()); got.GetOwnerOrganization() != f.nonprofit || failed == 0 {
+		t.Fatalf("after %d failures within the hour: got %v", failed, got)
+	}
+	f.at(passed.Add(findFor))
+	if got := f.get(f.refer, r.GetName()); got.GetOwnerOrganization() != "" || got.GetState() != sent || f.actions(r.GetName()) != "SEND MISS_DUE_TIME UNASSIGN" {
+		t.Errorf("after an hour: got %v, timeline %s", got, f.actions(r.GetName()))
+	}
+}
+
+// However many groups of who has had the referral suit her better, it goes on to the next organization.
+func TestOwnerOfManyGroupsLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for range candidates + 1 {
+		f.newGroup(f.receive)
+	}
+	elsewhere := f.newGroup(f.other, func(g *groupsv1.Group) { g.SideEffects = nil })
+	f.CatchUp()
+	r := f.send()
+	due := thursday.Add(5 * day)
+	f.at(due)
+	f.at(due.Add(day))
+	if got := f.get(f.refer, r.GetName()); got.GetRequestedGroup() != elsewhere {
+		t.Errorf("got %v, timeline %s", got, f.actions(r.GetName()))
 	}
 }

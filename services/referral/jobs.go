@@ -22,8 +22,10 @@ const (
 	resumeEvery   = 3 * time.Second
 	dueEvery      = 10 * time.Second
 	consentsEvery = time.Minute
+	concernsEvery = 10 * time.Second
 	forgetEvery   = 24 * time.Hour
 	atOnce        = 100
+	oneFor        = 5 * time.Second // the most that one referral keeps the others waiting
 
 	attendanceKept = 60 * day // of people whom no referral sent
 	sessionKept    = 60 * day // changes of sessions that are over
@@ -33,6 +35,7 @@ type (
 	resumeArgs   struct{}
 	dueArgs      struct{}
 	consentsArgs struct{}
+	concernsArgs struct{}
 	forgetArgs   struct{}
 	linkArgs     struct{}
 	// scheduleArgs asks scheduling for the session that a person is expected at.
@@ -51,6 +54,9 @@ func (dueArgs) Kind() string { return "referral_sweep_due_times" }
 func (consentsArgs) Kind() string { return "referral_end_consents" }
 
 // Kind names the job.
+func (concernsArgs) Kind() string { return "referral_sweep_concerns" }
+
+// Kind names the job.
 func (forgetArgs) Kind() string { return "referral_forget" }
 
 // Kind names the job.
@@ -62,9 +68,9 @@ func (scheduleArgs) Kind() string { return "referral_schedule" }
 // addJobs adds the service's workers and returns its periodic jobs.
 func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[resumeArgs]) error { return s.resume(ctx) }))
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error {
-		return errors.Join(s.sweepDue(ctx), s.sweepConcerns(ctx))
-	}))
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[dueArgs]) error { return s.sweepDue(ctx) }))
+	// By itself: that somebody is in danger waits for nothing else, and asks no peer.
+	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[concernsArgs]) error { return s.sweepConcerns(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[consentsArgs]) error { return s.sweepConsents(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[linkArgs]) error { return s.linkPatients(ctx) }))
 	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetArgs]) error { return s.forget(ctx) }))
@@ -78,6 +84,7 @@ func (s *server) addJobs(w *river.Workers) []*river.PeriodicJob {
 		river.NewPeriodicJob(river.PeriodicInterval(resumeEvery), func() (river.JobArgs, *river.InsertOpts) { return resumeArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(dueEvery), func() (river.JobArgs, *river.InsertOpts) { return dueArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(consentsEvery), func() (river.JobArgs, *river.InsertOpts) { return consentsArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(concernsEvery), func() (river.JobArgs, *river.InsertOpts) { return concernsArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(linkEvery), func() (river.JobArgs, *river.InsertOpts) { return linkArgs{}, once }, &river.PeriodicJobOpts{RunOnStart: true}),
 		river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) { return forgetArgs{}, once }, nil),
 	}
@@ -104,6 +111,9 @@ func (s *server) resume(ctx context.Context) error {
 				return err
 			}
 			s.log.WarnContext(ctx, "placement came to nothing, or is tried again", "referral", aip.Name("referrals", id), "error", err)
+			if err := s.tellStuck(ctx, id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

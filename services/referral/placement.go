@@ -3,6 +3,7 @@ package referral
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -36,6 +37,7 @@ const (
 const (
 	retryFirst = 10 * time.Second // for the caller that began it to end it itself
 	retryMost  = 5 * time.Minute
+	stuckAfter = 10 * time.Minute // whoever waits for what is under way longer than this is told
 )
 
 // placementRow is a row of placements: what is under way with membership for one referral.
@@ -53,6 +55,9 @@ type placementRow struct {
 	RetryTime    time.Time
 	Attempts     int32
 }
+
+// stuck tells whether what is under way does not come to an end.
+func (p *placementRow) stuck(now time.Time) bool { return !p.CreateTime.After(now.Add(-stuckAfter)) }
 
 const placementColumns = `referral_id, kind, request_id, group_id, filler_number, filler_system, actor, actor_org_id, note, create_time, retry_time, attempts`
 
@@ -120,19 +125,66 @@ func (s *server) finish(ctx context.Context, referral uuid.UUID) error {
 		return err
 	}
 	if p.Kind == release {
-		return s.release(ctx, p)
+		return s.release(ctx, r, p)
+	}
+	if err := s.mayAccept(r); err != nil {
+		return errors.Join(err, s.unplace(ctx, referral))
 	}
 	_, err := s.place(ctx, r, p, nil)
 	return err
 }
 
+// unplace ends a placing that was begun before the person's consent ended.
+func (s *server) unplace(ctx context.Context, referral uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+		if err != nil || r == nil || r.State != sent {
+			return err
+		}
+		under, err := findPlacement(ctx, tx, referral)
+		if err != nil || under == nil || under.Kind != place {
+			return err
+		}
+		consent, err := r.consent()
+		if err != nil || !consentEnded(consent, s.clock.Now()) {
+			return err // there is a new one
+		}
+		c := s.newChange(r, told(service))
+		if err := s.consentOvertook(ctx, tx, c, under); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
+// consentOvertook does what follows when the consent of a SENT referral has ended while its person was being placed: membership gives back
+// the seat that it may have given, and takes out of her record what she allows no more; the referrer has to say what becomes of it.
+func (s *server) consentOvertook(ctx context.Context, tx pgx.Tx, c *change, p *placementRow) error {
+	r := c.row
+	insertPlacement(c.batch, &placementRow{
+		ReferralID: r.ID, Kind: release, RequestID: aip.NewID(), Actor: c.actor.name, ActorOrgID: c.actor.org,
+		CreateTime: c.now, RetryTime: c.now.Add(retryFirst),
+	})
+	if err := c.note(notePlaceRefused, entry{by: system, note: optionalName("groups", p.GroupID) + ": the person's consent has ended"}); err != nil {
+		return err
+	}
+	if r.Awaiting == receiver {
+		return s.consentExpired(ctx, tx, c)
+	}
+	back, err := c.takenBack(ctx, tx, nil)
+	if err != nil {
+		return err
+	}
+	return c.tell(transition{from: sent, action: noteConsentWithdrawn, to: sent}, back)
+}
+
 // release has membership give the seat back. A referral that was cancelled before anybody accepted it is then cancelled
-// for good.
-func (s *server) release(ctx context.Context, p *placementRow) error {
+// for good; one that is still SENT may be placed again.
+func (s *server) release(ctx context.Context, r *row, p *placementRow) error {
 	if _, err := s.membership.ReleaseReferral(auth.System(ctx, service), &membershipv1.ReleaseReferralRequest{
-		Referral: aip.Name("referrals", p.ReferralID), RequestId: p.RequestID.String(),
+		Referral: r.name(), RequestId: p.RequestID.String(), PlaceableAgain: r.State == sent,
 	}); err != nil {
-		return fmt.Errorf("release %s: %w", aip.Name("referrals", p.ReferralID), err)
+		return fmt.Errorf("release %s: %w", r.name(), err)
 	}
 	ctx = auth.WithTenant(ctx, auth.Tenant{All: true})
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
@@ -190,7 +242,14 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 			return err
 		}
 		c := s.newChange(r, actor{name: p.Actor, org: p.ActorOrgID})
+		lapsed := s.mayAccept(r)
 		switch {
+		case r.State == sent && (under == nil || under.Kind == place) && lapsed != nil:
+			late, c.actor = lapsed, told(service)
+			if err := s.consentOvertook(ctx, tx, c, p); err != nil {
+				return err
+			}
+			return c.save(ctx, tx)
 		case r.State == sent && (under == nil || under.Kind == place):
 			// Also where another copy was refused before this one got the seat: membership holds it for her, and would
 			// place her nowhere else.
@@ -202,8 +261,8 @@ func (s *server) place(ctx context.Context, r *row, p *placementRow, done func(c
 			}
 		case r.AcceptTime != nil && r.MembershipID != nil && *r.MembershipID == membership && !ended(r.State):
 			// The job, or the other copy of this call, was faster.
-		case r.AcceptTime == nil && under == nil:
-			// It has ended between another copy's refusal and this one's seat, when there was none to give back.
+		case r.AcceptTime == nil && (under == nil || r.State == sent):
+			// It, or her consent, has ended between what another copy was told and this one's seat, when there was none to give back.
 			late = overtaken(r)
 			r.learn(membership, m.GetState(), revision)
 			if err := giveBack(ctx, tx, c); err != nil {
@@ -258,6 +317,34 @@ func (s *server) accepted(ctx context.Context, tx pgx.Tx, c *change, p *placemen
 	return s.follow(ctx, tx, c)
 }
 
+// tellStuck tells both sides, once, that a placing does not come to an end.
+func (s *server) tellStuck(ctx context.Context, referral uuid.UUID) error {
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, auth.TenantFrom(ctx), referral)
+		if err != nil || r == nil || r.State != sent {
+			return err
+		}
+		c := s.newChange(r, told(service))
+		p, err := findPlacement(ctx, tx, referral)
+		if err != nil || p == nil || p.Kind != place || !p.stuck(c.now) {
+			return err
+		}
+		var known bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM referral_events WHERE referral_id = $1 AND action = $2 AND create_time > $3)`,
+			referral, int32(noteUnanswered), p.CreateTime).Scan(&known); err != nil {
+			return fmt.Errorf("find what was told: %w", err)
+		}
+		if known {
+			return nil
+		}
+		note := optionalName("groups", p.GroupID) + ": the referral is being accepted, which has not come to an end for ten minutes; it is tried again by itself"
+		if err := c.announce(noteUnanswered, entry{by: system, note: note}); err != nil {
+			return err
+		}
+		return c.save(ctx, tx)
+	})
+}
+
 // refused tells whether membership said no, for good, rather than nothing.
 func refused(err error) bool {
 	switch status.Code(err) {
@@ -288,6 +375,9 @@ func (s *server) placeRefused(ctx context.Context, p *placementRow, cause error)
 		}
 		c := s.newChange(r, told("membership"))
 		deletePlacement(c.batch, p)
+		if r.State == sent && r.OverdueTime != nil {
+			r.planAgain(c.now) // the clock may have waited for what comes of it
+		}
 		if err := c.note(notePlaceRefused, entry{by: system, note: fmt.Sprintf("%s: %s", optionalName("groups", p.GroupID), st.Message())}); err != nil {
 			return err
 		}

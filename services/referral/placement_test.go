@@ -502,3 +502,63 @@ func TestTheNumberOfAnotherHospitalFindsNobody(t *testing.T) {
 		t.Errorf("into another group by the same hospital: another member")
 	}
 }
+
+// An acceptance that does not come to an end stops nobody's clock: both sides are told of it once, and who has to act is reminded, found
+// late and told of to the referrer as ever. It goes to nobody else, nor is it given up, before the placing has ended.
+func TestStuckPlacingIsTold(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	f.newGroup(f.other)
+	f.CatchUp()
+	small := f.newGroup(f.receive, func(g *groupsv1.Group) { g.Capacity = &groupsv1.Group_Capacity{Seats: 1} })
+	into := func(r *referralv1.Referral) { r.RequestedGroup = small }
+	f.accept(f.send(other("c"), into))
+	r := f.send(into)
+	limited := f.send(other("b"), into, func(r *referralv1.Referral) { r.Deadline = timestamppb.New(thursday.Add(day)) })
+	l.cut(true, false)
+	for _, name := range []string{r.GetName(), limited.GetName()} {
+		if _, err := f.AcceptReferral(f.receive, &referralv1.AcceptReferralRequest{Name: name}); errText(err) != "Unavailable UNAVAILABLE" {
+			t.Fatalf("got %v", err)
+		}
+	}
+	f.Clock.Advance(stuckAfter)
+	f.eventually(func() error { // by the job, as often as it tries
+		f.Clock.Advance(retryMost)
+		if n := query[int](f, `SELECT min(attempts)::int FROM placements`); n < 3 || f.actions(r.GetName()) != "SEND TELL_REFERRER" {
+			return fmt.Errorf("after %d attempts: %s", n, f.actions(r.GetName()))
+		}
+		return nil
+	})
+	if e := f.timeline(r.GetName())[1]; !strings.Contains(e.GetNote(), small) {
+		t.Errorf("both sides are told %v", e)
+	}
+	due := thursday.Add(5 * day)
+	f.at(due.Add(-30 * time.Hour))
+	f.at(due)
+	f.at(due.Add(day))
+	if got := f.actions(r.GetName()); got != "SEND TELL_REFERRER REMIND MISS_DUE_TIME TELL_REFERRER" {
+		t.Errorf("timeline: %s", got)
+	}
+	if got := f.get(f.refer, limited.GetName()); got.GetState() != sent || got.GetOverdueTime() == nil {
+		t.Errorf("past its deadline: %s, timeline %s", got.GetState(), f.actions(limited.GetName()))
+	}
+	if got := f.get(f.refer, r.GetName()); got.GetState() != sent || got.GetOwnerOrganization() != f.nonprofit {
+		t.Errorf("it is %s, of %s", got.GetState(), got.GetOwnerOrganization())
+	}
+
+	l.cut(false, false) // the group is full
+	f.Clock.Advance(retryMost)
+	f.eventually(func() error {
+		if n := f.placements(); n > 0 {
+			return fmt.Errorf("%d placements", n)
+		}
+		return nil
+	})
+	f.at(f.Clock.Now())
+	if got := f.get(f.refer, r.GetName()); got.GetOwnerOrganization() != f.otherNonprofit {
+		t.Errorf("once it was refused: %s", f.actions(r.GetName()))
+	}
+	if got := f.get(f.refer, limited.GetName()); got.GetState() != failed {
+		t.Errorf("once it was refused, past its deadline: %s", f.actions(limited.GetName()))
+	}
+}

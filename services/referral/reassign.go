@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
@@ -24,22 +26,20 @@ type offer struct {
 	group, org *uuid.UUID
 }
 
-// passOn gives a referral that nobody has answered to the next recommended organization; where there is none, to whoever claims it;
-// and where that is so already, it tells the referrer.
+// passOn gives a referral that nobody has answered to the next recommended organization; where there is none, or it cannot be found out
+// for an hour, to whoever claims it; and where that is so already, it tells the referrer.
 func (s *server) passOn(ctx context.Context, seen *row) error {
-	to, err := s.nextOwner(ctx, seen)
-	if err != nil {
-		at := s.clock.Now().Add(putOff)
-		later := s.db.Tx(ctx, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE referrals SET step_time = @at WHERE id = @id AND revision = @revision`,
-				pgx.NamedArgs{"at": at, "id": seen.ID, "revision": seen.Revision})
-			return err
-		})
-		return fmt.Errorf("find the next organization: %w", errors.Join(err, later))
+	asking, cancel := context.WithTimeout(ctx, oneFor)
+	defer cancel()
+	to, err := s.nextOwner(asking, seen)
+	if err != nil && seen.nobodyFound() { // she has waited long enough for our peers
+		s.log.WarnContext(ctx, "a referral goes on to whoever claims it: the next organization could not be found", "referral", seen.name(), "error", err)
+	} else if err != nil {
+		return fmt.Errorf("find the next organization: %w", errors.Join(err, s.putOff(ctx, seen)))
 	}
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
-		c, err := s.due(ctx, tx, seen.ID)
-		if err != nil || c == nil || c.row.Revision != seen.Revision {
+		c, stuck, err := s.due(ctx, tx, seen.ID)
+		if err != nil || c == nil || stuck || c.row.Revision != seen.Revision {
 			return err
 		}
 		if lapsed, err := c.row.lapsed(c.now); err != nil || lapsed {
@@ -61,34 +61,56 @@ func (s *server) passOn(ctx context.Context, seen *row) error {
 	})
 }
 
+// nobodyFound tells whether it has been tried for an hour to find the next organization. The first try does not count, however late.
+func (r *row) nobodyFound() bool {
+	if r.OverdueTime == nil {
+		return false
+	}
+	first := r.OverdueTime.Add(patience(referralv1.Referral_Urgency(r.Urgency)))
+	return !r.StepTime.Before(first.Add(findFor))
+}
+
+// putOff has a referral passed on later than those whose peers are in reach.
+func (s *server) putOff(ctx context.Context, seen *row) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), oneFor) // the run may have ended for want of time
+	defer cancel()
+	return s.db.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE referrals SET step_time = @at WHERE id = @id AND revision = @revision`,
+			pgx.NamedArgs{"at": s.clock.Now().Add(putOff), "id": seen.ID, "revision": seen.Revision})
+		return err
+	})
+}
+
 // nextOwner returns the best recommended group of an organization that has not had the referral, and that she named if she named any.
 func (s *server) nextOwner(ctx context.Context, r *row) (offer, error) {
-	found, err := s.RecommendGroups(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered})
-	if err != nil {
-		return offer{}, fmt.Errorf("recommend groups: %w", err)
-	}
-	looked := map[uuid.UUID]bool{r.OrgID: true}
-	if r.OwnerOrgID != nil {
-		looked[*r.OwnerOrgID] = true
-	}
-	for _, id := range r.PastOwnerIDs {
-		looked[id] = true
-	}
 	consent, err := r.consent()
 	if err != nil {
 		return offer{}, err
+	}
+	looked := map[string]bool{aip.Name("organizations", r.OrgID): true, optionalName("organizations", r.OwnerOrgID): true}
+	for _, id := range r.PastOwnerIDs {
+		looked[aip.Name("organizations", id)] = true
+	}
+	// They are left out of the search, because one that has many groups would fill it.
+	found, err := s.recommend(ctx, &referralv1.RecommendGroupsRequest{Referral: r.name(), MaxResults: considered}, func(org string) bool {
+		return looked[org] || len(consent.GetRecipients()) > 0 && !slices.Contains(consent.GetRecipients(), org)
+	})
+	if err != nil {
+		return offer{}, fmt.Errorf("recommend groups: %w", err)
 	}
 	for _, rec := range found.GetRecommendations() {
 		org, err := aip.ParseName("organization", "organizations", rec.GetGroup().GetOrganization())
 		if err != nil {
 			return offer{}, fmt.Errorf("owner of %s: %w", rec.GetGroup().GetName(), err)
 		}
-		named := len(consent.GetRecipients()) == 0 || slices.Contains(consent.GetRecipients(), rec.GetGroup().GetOrganization())
-		if looked[org] || !named {
+		if looked[rec.GetGroup().GetOrganization()] {
 			continue
 		}
-		looked[org] = true
+		looked[rec.GetGroup().GetOrganization()] = true
 		kind, err := s.organizationKind(ctx, org)
+		if status.Code(err) == codes.NotFound {
+			continue
+		}
 		if err != nil {
 			return offer{}, err
 		}

@@ -27,11 +27,17 @@ import (
 const (
 	defaultResults = 10
 	candidates     = 60 // looked at in each search
+	mostPages      = 20 // of a search, where organizations are left out
 	maxResources   = 10
 )
 
 // RecommendGroups implements ReferralService.
 func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendGroupsRequest) (*referralv1.RecommendGroupsResponse, error) {
+	return s.recommend(ctx, req, nil)
+}
+
+// recommend is RecommendGroups without the groups of some organizations; without nil, all are looked at.
+func (s *server) recommend(ctx context.Context, req *referralv1.RecommendGroupsRequest, without func(org string) bool) (*referralv1.RecommendGroupsResponse, error) {
 	q, referringOrg, err := s.question(ctx, req)
 	if err != nil {
 		return nil, err
@@ -49,7 +55,7 @@ func (s *server) RecommendGroups(ctx context.Context, req *referralv1.RecommendG
 	if limit == 0 {
 		limit = defaultResults
 	}
-	found, err := s.candidates(ctx, q, weights, max(limit, defaultResults))
+	found, err := s.candidates(ctx, q, weights, max(limit, defaultResults), without)
 	if err != nil {
 		return nil, err
 	}
@@ -147,8 +153,8 @@ func (s *server) threshold(ctx context.Context, org uuid.UUID) (int, error) {
 }
 
 // candidates returns the groups to rank, with what their members say of them.
-func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
-	found, err := s.find(ctx, q, w, wanted)
+func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights, wanted int, without func(org string) bool) ([]match.Candidate, error) {
+	found, err := s.find(ctx, q, w, wanted, without)
 	if err != nil {
 		return nil, err
 	}
@@ -158,26 +164,26 @@ func (s *server) candidates(ctx context.Context, q match.Query, w match.Weights,
 // find searches the whole directory: what suits best, by what a search can rank; what suits and is nearest, soonest, or at the times
 // that suit her; and what may suit, such as a place on a waitlist. Where those give fewer than wanted recommendations, with everything
 // relaxed but the cancer as well, for near misses; where there are none, with the cancer too.
-func (s *server) find(ctx context.Context, q match.Query, w match.Weights, wanted int) ([]match.Candidate, error) {
-	found, err := s.search(ctx, nil, suitable(q, w)...)
+func (s *server) find(ctx context.Context, q match.Query, w match.Weights, wanted int, without func(org string) bool) ([]match.Candidate, error) {
+	found, err := s.search(ctx, without, nil, suitable(q, w)...)
 	if err != nil || len(match.Rank(q, found, w, wanted).Recommendations) >= wanted {
 		return found, err
 	}
-	if found, err = s.search(ctx, found, relaxed(q)); err != nil || len(found) > 0 || len(q.Needs.GetCancerTypes()) == 0 {
+	if found, err = s.search(ctx, without, found, relaxed(q)); err != nil || len(found) > 0 || len(q.Needs.GetCancerTypes()) == 0 {
 		return found, err
 	}
 	anything := relaxed(q) // groups that are not about cancer, rather than none
 	anything.CancerTypes = nil
-	return s.search(ctx, nil, anything)
+	return s.search(ctx, without, nil, anything)
 }
 
 // search runs searches at once and adds what they find to what was found before, each group once.
-func (s *server) search(ctx context.Context, found []match.Candidate, searches ...*groupsv1.SearchGroupsRequest) ([]match.Candidate, error) {
-	answers := make([]*groupsv1.SearchGroupsResponse, len(searches))
+func (s *server) search(ctx context.Context, without func(org string) bool, found []match.Candidate, searches ...*groupsv1.SearchGroupsRequest) ([]match.Candidate, error) {
+	answers := make([][]*groupsv1.SearchGroupsResponse_Result, len(searches))
 	eg, asking := errgroup.WithContext(auth.System(ctx, service))
 	for i, search := range searches {
 		eg.Go(func() (err error) {
-			answers[i], err = s.directory.SearchGroups(asking, search)
+			answers[i], err = s.searchWithout(asking, without, search)
 			return err
 		})
 	}
@@ -189,12 +195,36 @@ func (s *server) search(ctx context.Context, found []match.Candidate, searches .
 		seen[c.Group.GetName()] = true
 	}
 	for _, a := range answers {
-		for _, res := range a.GetResults() {
+		for _, res := range a {
 			if name := res.GetGroup().GetName(); !seen[name] {
 				seen[name] = true
 				found = append(found, match.Candidate{Group: res.GetGroup(), DistanceKM: res.DistanceKm})
 			}
 		}
+	}
+	return found, nil
+}
+
+// searchWithout returns what a search finds first, but for the groups of some organizations: it goes on to further pages in their place.
+func (s *server) searchWithout(ctx context.Context, without func(org string) bool, search *groupsv1.SearchGroupsRequest) (found []*groupsv1.SearchGroupsResponse_Result, err error) {
+	for range mostPages {
+		a, err := s.directory.SearchGroups(ctx, search)
+		if err != nil {
+			return nil, err
+		}
+		if without == nil {
+			return a.GetResults(), nil
+		}
+		for _, res := range a.GetResults() {
+			if !without(res.GetGroup().GetOrganization()) {
+				found = append(found, res)
+			}
+		}
+		if len(found) >= candidates || a.GetNextPageToken() == "" {
+			break
+		}
+		search = proto.CloneOf(search)
+		search.PageToken = a.GetNextPageToken()
 	}
 	return found, nil
 }

@@ -114,7 +114,7 @@ func (s *server) compare(ctx context.Context, r *row, threshold int, base, candi
 	}
 	q := match.Query{Needs: needs, Distress: r.Distress, SelfHarm: r.SelfHarmRisk, Threshold: threshold, Now: s.clock.Now()}
 	ranked := func(w match.Weights) ([]string, error) {
-		found, err := s.candidates(ctx, q, w, simulatedRanks)
+		found, err := s.candidates(ctx, q, w, simulatedRanks, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -84,6 +84,9 @@ func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.
 	if err != nil || r == nil {
 		return err
 	}
+	if r.AcceptTime != nil && r.MembershipID != nil && *r.MembershipID != membership && over(m.GetState()) {
+		return nil // a seat that was given back before she was accepted again
+	}
 	c := s.newChange(r, told("membership"))
 	hers := sameID(r.MemberID, &member)
 	unknown := r.MembershipID == nil
@@ -109,8 +112,16 @@ func (s *server) takeMembership(ctx context.Context, tx pgx.Tx, m *membershipv1.
 	if err != nil {
 		return err
 	}
-	if unknown && r.AcceptTime == nil && ended(r.State) && !over(m.GetState()) {
-		// A seat for a referral that had ended: a late copy of an accepting got it, and died before it gave it back.
+	late := unknown && ended(r.State)
+	if r.State == sent && s.mayAccept(r) != nil {
+		under, err := findPlacement(ctx, tx, r.ID)
+		if err != nil {
+			return err
+		}
+		late = under == nil
+	}
+	if late && r.AcceptTime == nil && !over(m.GetState()) {
+		// A seat for a referral that, or whose consent, had ended: a late copy of an accepting got it, and died before it gave it back.
 		if err := giveBack(ctx, tx, c); err != nil {
 			return err
 		}

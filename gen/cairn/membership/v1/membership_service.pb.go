@@ -1559,9 +1559,11 @@ type ReleaseReferralRequest struct {
 	// The referral, `referrals/{uuid}`.
 	Referral string `protobuf:"bytes,1,opt,name=referral,proto3" json:"referral,omitempty"`
 	// Makes the call repeatable: the same id gets the same answer for 24 hours. A UUID.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Whether the referral may be placed again: it goes on, and what she had allowed has ended.
+	PlaceableAgain bool `protobuf:"varint,3,opt,name=placeable_again,json=placeableAgain,proto3" json:"placeable_again,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ReleaseReferralRequest) Reset() {
@@ -1606,6 +1608,13 @@ func (x *ReleaseReferralRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *ReleaseReferralRequest) GetPlaceableAgain() bool {
+	if x != nil {
+		return x.PlaceableAgain
+	}
+	return false
 }
 
 // The answer of ReleaseReferral.
@@ -1872,12 +1881,13 @@ const file_cairn_membership_v1_membership_service_proto_rawDesc = "" +
 	"\x0foverride_reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x0eoverrideReason\x12*\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12X\n" +
-	"\fopen_concern\x18\x06 \x01(\x0e2'.cairn.membership.v1.SafetyConcern.KindB\f\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\vopenConcern\"\xb9\x01\n" +
+	"\fopen_concern\x18\x06 \x01(\x0e2'.cairn.membership.v1.SafetyConcern.KindB\f\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x02R\vopenConcern\"\xe2\x01\n" +
 	"\x16ReleaseReferralRequest\x12s\n" +
 	"\breferral\x18\x01 \x01(\tBW\xe0A\x02\xfaA\x15\n" +
 	"\x13cairn.care/Referral\xbaH9r725^referrals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\breferral\x12*\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"U\n" +
+	"request_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12'\n" +
+	"\x0fplaceable_again\x18\x03 \x01(\bR\x0eplaceableAgain\"U\n" +
 	"\x17ReleaseReferralResponse\x12:\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +

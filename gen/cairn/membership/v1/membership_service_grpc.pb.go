@@ -98,7 +98,7 @@ type MembershipServiceClient interface {
 	// GROUP_FULL, GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER, REFERRAL_RELEASED.
 	PlaceReferral(ctx context.Context, in *PlaceReferralRequest, opts ...grpc.CallOption) (*Membership, error)
 	// Takes back what PlaceReferral did: ends the membership if there is an open one. Can be repeated, and asked before
-	// anything was placed: a PlaceReferral that arrives afterwards fails with REFERRAL_RELEASED.
+	// anything was placed: a PlaceReferral that arrives afterwards fails with REFERRAL_RELEASED, unless it may be placed again.
 	ReleaseReferral(ctx context.Context, in *ReleaseReferralRequest, opts ...grpc.CallOption) (*ReleaseReferralResponse, error)
 }
 
@@ -367,7 +367,7 @@ type MembershipServiceServer interface {
 	// GROUP_FULL, GROUP_NOT_ACCEPTING, NOT_ELIGIBLE, ALREADY_MEMBER, REFERRAL_RELEASED.
 	PlaceReferral(context.Context, *PlaceReferralRequest) (*Membership, error)
 	// Takes back what PlaceReferral did: ends the membership if there is an open one. Can be repeated, and asked before
-	// anything was placed: a PlaceReferral that arrives afterwards fails with REFERRAL_RELEASED.
+	// anything was placed: a PlaceReferral that arrives afterwards fails with REFERRAL_RELEASED, unless it may be placed again.
 	ReleaseReferral(context.Context, *ReleaseReferralRequest) (*ReleaseReferralResponse, error)
 	mustEmbedUnimplementedMembershipServiceServer()
 }

@@ -60,7 +60,7 @@ type ReferralChanged struct {
 	// Whether she must not be contacted, with contact_changed and accepted.
 	DoNotContact bool `protobuf:"varint,15,opt,name=do_not_contact,json=doNotContact,proto3" json:"do_not_contact,omitempty"`
 	// Of what she has allowed to be shown since the referral was sent, what she allows no more; with accepted, consent_renewed,
-	// consent_withdrawn and consent_expired.
+	// consent_withdrawn, which is told once more where it overtook an acceptance, and consent_expired.
 	WithdrawnItems []Referral_Consent_Item `protobuf:"varint,20,rep,packed,name=withdrawn_items,json=withdrawnItems,proto3,enum=cairn.referral.v1.Referral_Consent_Item" json:"withdrawn_items,omitempty"`
 	// Whether all of the consent has ended, with the same events.
 	ConsentEnded  bool `protobuf:"varint,21,opt,name=consent_ended,json=consentEnded,proto3" json:"consent_ended,omitempty"`

@@ -679,7 +679,7 @@ const (
 	ReferralEvent_EXPIRE ReferralEvent_Action = 16
 	// The draft was changed.
 	ReferralEvent_UPDATE ReferralEvent_Action = 17
-	// The group had no place for the person; the referral stays where it was.
+	// The group had no place for the person, or her consent ended before she had one; the referral stays where it was.
 	ReferralEvent_REFUSE_PLACE ReferralEvent_Action = 18
 	// The membership that came of it ended.
 	ReferralEvent_END_MEMBERSHIP ReferralEvent_Action = 19
@@ -695,7 +695,7 @@ const (
 	ReferralEvent_REASSIGN ReferralEvent_Action = 31
 	// It went to whoever claims it: nobody had answered, or the referrer wished so.
 	ReferralEvent_UNASSIGN ReferralEvent_Action = 32
-	// The referrer was told that nobody acts.
+	// The referrer was told that nobody acts, or, with a note, that an acceptance does not come to an end.
 	ReferralEvent_TELL_REFERRER ReferralEvent_Action = 33
 	// A new version of the consent was recorded.
 	ReferralEvent_RENEW_CONSENT ReferralEvent_Action = 34

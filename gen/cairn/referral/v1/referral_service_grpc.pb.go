@@ -69,7 +69,7 @@ type ReferralServiceClient interface {
 	ClaimReferral(ctx context.Context, in *ClaimReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Accepts a referral and places the person in a group, in one: SENT to ACCEPTED, or to WAITLISTED where all seats are
 	// taken and the group has a waitlist. By the receiver. If the group cannot take her (FAILED_PRECONDITION, GROUP_FULL and
-	// others) the referral stays SENT and its timeline says so.
+	// others) or her consent ends meanwhile (CONSENT_ENDED) the referral stays SENT and its timeline says so.
 	AcceptReferral(ctx context.Context, in *AcceptReferralRequest, opts ...grpc.CallOption) (*Referral, error)
 	// Declines a referral, before or after acceptance: to REJECTED. By the receiver. A seat that was taken is given back.
 	RejectReferral(ctx context.Context, in *RejectReferralRequest, opts ...grpc.CallOption) (*Referral, error)
@@ -314,7 +314,7 @@ type ReferralServiceServer interface {
 	ClaimReferral(context.Context, *ClaimReferralRequest) (*Referral, error)
 	// Accepts a referral and places the person in a group, in one: SENT to ACCEPTED, or to WAITLISTED where all seats are
 	// taken and the group has a waitlist. By the receiver. If the group cannot take her (FAILED_PRECONDITION, GROUP_FULL and
-	// others) the referral stays SENT and its timeline says so.
+	// others) or her consent ends meanwhile (CONSENT_ENDED) the referral stays SENT and its timeline says so.
 	AcceptReferral(context.Context, *AcceptReferralRequest) (*Referral, error)
 	// Declines a referral, before or after acceptance: to REJECTED. By the receiver. A seat that was taken is given back.
 	RejectReferral(context.Context, *RejectReferralRequest) (*Referral, error)
