@@ -81,7 +81,7 @@ func (s *server) sweepConsents(ctx context.Context) error {
 		if err := s.db.Tx(ctx, func(tx pgx.Tx) (err error) {
 			// As text for the index, which knows whole seconds, and as a time.
 			over, err = ids(ctx, tx, `SELECT id FROM referrals
-				WHERE membership_id IS NOT NULL AND NOT consent_over AND NOT consent ? 'withdrawTime' AND id > @after
+				WHERE accept_time IS NOT NULL AND NOT consent_over AND NOT consent ? 'withdrawTime' AND id > @after
 					AND (consent ->> 'expireTime') COLLATE "C" < @soon AND (consent ->> 'expireTime')::timestamptz <= @now
 				ORDER BY id LIMIT @n`,
 				pgx.NamedArgs{"after": after, "now": now, "soon": now.Add(time.Second).UTC().Format(time.RFC3339), "n": atOnce})
@@ -105,7 +105,7 @@ func (s *server) sweepConsents(ctx context.Context) error {
 func (s *server) endConsent(ctx context.Context, id uuid.UUID) error {
 	return s.db.Tx(ctx, func(tx pgx.Tx) error {
 		r, err := lock(ctx, tx, auth.TenantFrom(ctx), id)
-		if err != nil || r == nil || r.ConsentOver || r.MembershipID == nil {
+		if err != nil || r == nil || r.ConsentOver || r.AcceptTime == nil {
 			return err
 		}
 		c := s.newChange(r, told(service))

@@ -5,4 +5,4 @@ ALTER TABLE referrals ADD COLUMN consent_over boolean NOT NULL DEFAULT false;
 
 -- The consents of those who were placed, in the order in which they end.
 CREATE INDEX referrals_consent_ends ON referrals ((consent ->> 'expireTime') COLLATE "C")
-    WHERE membership_id IS NOT NULL AND NOT consent_over AND NOT consent ? 'withdrawTime';
+    WHERE accept_time IS NOT NULL AND NOT consent_over AND NOT consent ? 'withdrawTime';
