@@ -38,7 +38,7 @@ func (s *server) AcceptReferral(ctx context.Context, req *referralv1.AcceptRefer
 		return nil, fault.NotFound(req.GetName())
 	}
 	if _, err := check(req.GetName(), r.State, accept, r.parties(tenant)); err != nil {
-		return nil, err
+		return s.acceptedBefore(ctx, req, id, err)
 	}
 	if err := s.mayAccept(r); err != nil {
 		return nil, err
@@ -49,11 +49,43 @@ func (s *server) AcceptReferral(ctx context.Context, req *referralv1.AcceptRefer
 	}
 	p, err := s.intend(ctx, req, id, group)
 	if err != nil {
-		return nil, err
+		return s.acceptedBefore(ctx, req, id, err)
 	}
 	var answer *referralv1.Referral
 	_, err = s.place(ctx, r, p, func(ctx context.Context, tx pgx.Tx, c *change) (err error) {
 		answer, err = c.answer(ctx, tx, viewFor(tenant, c.row))
+		return err
+	})
+	return answer, err
+}
+
+// acceptedBefore answers a call with a request_id that cannot accept any more because the job has ended, in the meantime, what the same
+// caller had begun: with the referral as it is now. Otherwise it returns the refusal.
+func (s *server) acceptedBefore(ctx context.Context, req *referralv1.AcceptReferralRequest, id uuid.UUID, refusal error) (answer *referralv1.Referral, err error) {
+	if req.GetRequestId() == "" {
+		return nil, refusal
+	}
+	tenant, a := auth.TenantFrom(ctx), actorFrom(ctx)
+	err = s.db.Tx(ctx, func(tx pgx.Tx) error {
+		r, err := lock(ctx, tx, tenant, id)
+		if err != nil {
+			return err
+		}
+		if r == nil || r.AcceptTime == nil || ended(r.State) || req.GetGroup() != "" && req.GetGroup() != optionalName("groups", r.GroupID) ||
+			req.GetFillerNumber() != r.FillerNumber {
+			return refusal
+		}
+		var own bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM referral_events WHERE referral_id = @id AND action = @accept AND actor = @actor
+			AND actor_org_id IS NOT DISTINCT FROM @org)`,
+			pgx.NamedArgs{"id": id, "accept": int32(accept), "actor": a.name, "org": a.org}).Scan(&own); err != nil {
+			return fmt.Errorf("find who accepted: %w", err)
+		}
+		if !own {
+			return refusal
+		}
+		c := s.newChange(r, a)
+		answer, err = c.answer(ctx, tx, viewFor(tenant, r))
 		return err
 	})
 	return answer, err

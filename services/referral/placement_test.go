@@ -22,6 +22,7 @@ import (
 	referralv1 "cairn.care/gen/cairn/referral/v1"
 	"cairn.care/services/chassis/aip"
 	"cairn.care/services/chassis/auth"
+	"cairn.care/services/internal/suitetest"
 )
 
 // wire is the real connection to membership, which can be cut before or after a call gets through.
@@ -161,6 +162,47 @@ func TestAcceptIsTriedAgainByItsCaller(t *testing.T) {
 	}
 	if got := f.actions(r.GetName()); got != "SEND ACCEPT" {
 		t.Errorf("timeline: got %s", got)
+	}
+}
+
+// Who was cut off and tries again only after the job has placed her is answered with the referral as it is by then; another is told what
+// anybody is.
+func TestAcceptIsRepeatedAfterTheJob(t *testing.T) {
+	t.Parallel()
+	f, l := setupCut(t)
+	r := f.send()
+	call := &referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-1", RequestId: uuid.NewString()}
+	l.cut(false, true)
+	if _, err := f.AcceptReferral(f.receive, call); status.Code(err) != codes.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	l.cut(false, false)
+	f.Clock.Advance(retryFirst)
+	now := f.await(r.GetName(), accepted)
+	for range 2 {
+		again, err := f.AcceptReferral(f.receive, call)
+		if err != nil || again.GetState() != accepted || again.GetMembership() != now.GetMembership() {
+			t.Fatalf("the same call again: %v, %v", again, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		call *referralv1.AcceptReferralRequest
+	}{
+		"without a request_id": {f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-1"}},
+		"another number":       {f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-2", RequestId: uuid.NewString()}},
+		"another group":        {f.receive, &referralv1.AcceptReferralRequest{Name: r.GetName(), Group: f.newGroup(f.receive), FillerNumber: "F-1", RequestId: uuid.NewString()}},
+		"somebody else": {
+			suitetest.User(t.Context(), f.nonprofit, "COORDINATOR"),
+			&referralv1.AcceptReferralRequest{Name: r.GetName(), FillerNumber: "F-1", RequestId: uuid.NewString()},
+		},
+	} {
+		if _, err := f.AcceptReferral(c.ctx, c.call); status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := f.actions(r.GetName()); got != "SEND ACCEPT" || len(f.memberships()) != 1 {
+		t.Errorf("timeline: %s, %d memberships", got, len(f.memberships()))
 	}
 }
 
