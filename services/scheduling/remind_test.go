@@ -38,11 +38,12 @@ func TestReminders(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	n.Clock.Set(thursday.AddDate(0, 0, -2)) // before anybody is reminded, by the job as well
 	n.create(n.weekly())
 	first := n.sessions("group = %q", n.group)[0].GetName()
 	n.say(first, no, schedulingv1.Rsvp_NO)
 
-	n.now()
+	n.at(thursday)
 	m := n.got("ada@example.org", 1)
 	if want := "Erinnerung: Ihre Gruppe trifft sich am Donnerstag, 4. März 2027, 19:00 Uhr"; m.Subject != want {
 		t.Errorf("subject %q, want %q", m.Subject, want)
