@@ -87,14 +87,20 @@ func (d *deliverer) first(ctx context.Context, l lane) (next *waiting, err error
 	args["until"] = d.clock.Now().Add(leaseFor)
 	b := d.db.Batch(ctx)
 	queueNext(b, args, &next)
-	if err := d.db.Send(ctx, b); err != nil || next != nil {
-		return next, err
+	if err := d.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("find what waits: %w", err)
+	}
+	if next != nil {
+		return next, nil
 	}
 	b = d.db.Batch(ctx)
 	b.Queue(lockLane, args)
 	b.Queue(endLane, args)
 	queueNext(b, args, &next)
-	return next, d.db.Send(ctx, b)
+	if err := d.db.Send(ctx, b); err != nil {
+		return nil, fmt.Errorf("forget lane: %w", err)
+	}
+	return next, nil
 }
 
 // release leaves a lane to whoever is next.
